@@ -1,0 +1,216 @@
+//! What a blob says of its model, as postcard encodes it.
+//!
+//! Offsets count bytes from the start of the blob's data section. Shapes that follow from other shapes (a layer's input,
+//! the arena, the multiply-accumulates) are not stored: they are derived when the model is parsed.
+
+use heapless::Vec;
+use serde::{Deserialize, Serialize};
+
+use crate::numerics::Output;
+
+/// The most layers that a model may have before its heads.
+pub const MAX_LAYERS: usize = 24;
+/// The most entries in each of the model card's quality lists.
+pub const MAX_QUALITY: usize = 12;
+
+/// The whole description. The card comes last and stays encoded, so that a chip need not hold it in RAM.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Description<'a> {
+    /// What goes in.
+    pub input: Input,
+    /// The layers in order; the last one's output is what the heads read.
+    pub layers: Vec<Layer, MAX_LAYERS>,
+    /// An embedding whose rows are ordered, most important first.
+    pub embedding: Option<Embedding>,
+    /// Hash bits, most informative first.
+    pub hash: Option<Hash>,
+    /// Cluster ids.
+    pub clusters: Option<Clusters>,
+    /// Inputs and the exact outputs that every implementation must give for them.
+    pub golden: Golden,
+    /// A [`Card`], postcard-encoded.
+    #[serde(borrow)]
+    pub card: &'a [u8],
+}
+
+/// The input: an image, height by width by channels (a feature vector is 1 by 1 by its length).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Input {
+    /// Height, width, channels; values lie in that order (NHWC).
+    pub shape: [u16; 3],
+    /// The form of the raw sensor values, and their map to int8.
+    pub raw: Raw,
+    /// Real value of one raw step; only for reports, no kernel reads it.
+    pub scale: f32,
+}
+
+/// The form of the raw sensor values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Raw {
+    /// Unsigned bytes; int8 value = raw - 128, real value = scale * raw.
+    U8,
+}
+
+/// One layer. Its input's shape and zero point are its predecessor's output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Layer {
+    /// Every output reads every input (an image is read flat, in its NHWC order).
+    Dense(Dense),
+    /// Every output channel reads a window of all input channels.
+    Conv2d(Conv2d),
+    /// Every channel reads a window of itself; as many channels out as in.
+    DepthwiseConv2d(DepthwiseConv2d),
+    /// The largest value of each window; padding never wins.
+    MaxPool2d(Window),
+    /// The rounded mean of each window; padding is not counted.
+    AveragePool2d(Window),
+}
+
+/// A dense layer: weights int8 `[outputs][inputs]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dense {
+    /// Number of outputs.
+    pub outputs: u16,
+    /// Offset of the weights.
+    pub weights: u32,
+    /// Offset of `outputs` [`Channel`](crate::numerics::Channel)s, 4-byte aligned.
+    pub channels: u32,
+    /// The output's grid.
+    pub output: Output,
+}
+
+/// A convolution: weights int8 `[outputs][kernel height][kernel width][input channels]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conv2d {
+    /// Number of output channels.
+    pub outputs: u16,
+    /// The window.
+    pub window: Window,
+    /// Offset of the weights.
+    pub weights: u32,
+    /// Offset of `outputs` [`Channel`](crate::numerics::Channel)s, 4-byte aligned.
+    pub channels: u32,
+    /// The output's grid.
+    pub output: Output,
+}
+
+/// A depthwise convolution: weights int8 `[kernel height][kernel width][channels]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DepthwiseConv2d {
+    /// The window.
+    pub window: Window,
+    /// Offset of the weights.
+    pub weights: u32,
+    /// Offset of one [`Channel`](crate::numerics::Channel) for each channel, 4-byte aligned.
+    pub channels: u32,
+    /// The output's grid.
+    pub output: Output,
+}
+
+/// A sliding window over an image. Output size: `(size + padding before + padding after - kernel) / stride + 1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// Height and width, each at least 1.
+    pub kernel: [u8; 2],
+    /// Vertical and horizontal step, each at least 1.
+    pub stride: [u8; 2],
+    /// Rows or columns of real zeros added: top, left, bottom, right; each less than the kernel's size there.
+    pub padding: [u8; 4],
+}
+
+/// Ordered embedding: weights int8 `[rows][features]`, row 0 the most important. A device computes any prefix of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Embedding {
+    /// Number of dimensions.
+    pub rows: u16,
+    /// Offset of the weights.
+    pub weights: u32,
+    /// Offset of `rows` [`Channel`](crate::numerics::Channel)s, 4-byte aligned. Outputs have zero point 0, range -127..=127.
+    pub channels: u32,
+    /// Real value of one step, the same for every dimension: integer dot products and distances are those of the embedding.
+    pub scale: f32,
+    /// Offset of `rows` f32 eigenvalues, 4-byte aligned, not rising.
+    pub eigenvalues: u32,
+}
+
+/// Hash code: bit `j` is 1 where `sum(weights[j] * features) > threshold[j]`. Weights may be the embedding's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hash {
+    /// Number of bits, most informative first.
+    pub bits: u16,
+    /// Offset of the weights, int8 `[bits][features]`.
+    pub weights: u32,
+    /// Offset of `bits` i32 thresholds, 4-byte aligned.
+    pub thresholds: u32,
+}
+
+/// How a sample gets its cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Clusters {
+    /// The prototype at the smallest squared distance in the first `dims` dimensions of the int8 embedding; ties go to
+    /// the lower id. Prototypes int8 `[count][dims]`.
+    Prototypes {
+        /// Number of clusters.
+        count: u16,
+        /// Dimensions compared, at most the embedding's.
+        dims: u16,
+        /// Offset of the prototypes.
+        prototypes: u32,
+    },
+}
+
+/// Golden vectors. Each list has `count` entries; lists of absent heads are not there and their offset is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Golden {
+    /// Number of samples.
+    pub count: u16,
+    /// Offset of the raw samples, each as long as the input.
+    pub samples: u32,
+    /// Offset of the embeddings, int8, each `rows` long.
+    pub embeddings: u32,
+    /// Offset of the codes, each `bits.div_ceil(8)` bytes; bit `j` is bit `j % 8` of byte `j / 8`.
+    pub codes: u32,
+    /// Offset of the cluster ids, u16, 2-byte aligned.
+    pub clusters: u32,
+}
+
+/// Where a model comes from and how good it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Card<'a> {
+    /// The objective's name, as in a recipe.
+    pub objective: &'a str,
+    /// The data set's name.
+    pub dataset: &'a str,
+    /// SHA-256 of the data set.
+    pub dataset_sha256: [u8; 32],
+    /// SHA-256 of the resolved recipe.
+    pub recipe_sha256: [u8; 32],
+    /// The run's seed.
+    pub seed: u64,
+    /// The trainer's version.
+    pub producer: &'a str,
+    /// Quality of truncated int8 embeddings.
+    pub truncation: Vec<TruncationQuality, MAX_QUALITY>,
+    /// Quality of truncated codes.
+    pub hash: Vec<HashQuality, MAX_QUALITY>,
+}
+
+/// Quality of the first `dims` dimensions, as fractions; measured as the card's producer documents.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TruncationQuality {
+    /// Dimensions kept.
+    pub dims: u16,
+    /// Accuracy of a nearest-neighbour vote.
+    pub knn_acc: f32,
+    /// Mean average precision of retrieval.
+    pub map: f32,
+}
+
+/// Quality of the first `bits` bits, as fractions.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HashQuality {
+    /// Bits kept.
+    pub bits: u16,
+    /// Mean average precision of retrieval by Hamming distance.
+    pub map: f32,
+}

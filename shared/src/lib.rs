@@ -1,0 +1,24 @@
+//! What an Eigenlet host and an Eigenlet device agree on.
+//!
+//! * [`blob`]: the model file, `*.eigenlet`, as bytes that are used where they lie (`FORMAT.md` is the normative text);
+//! * [`description`]: what the blob says of the model: layers, heads, golden vectors, model card;
+//! * [`numerics`]: the integer arithmetic of `int8.v1` (`NUMERICS.md` is the normative text);
+//! * [`link`]: the messages between a host and a board.
+//!
+//! Everything here is `no_std`, allocates nothing and never panics on bytes from outside.
+//!
+//! ```
+//! use eigenlet_shared::blob::{Blob, BlobError};
+//!
+//! // Anything may arrive from flash or from a wire; what is no blob is a typed error.
+//! assert_eq!(Blob::parse(b"not a model").unwrap_err(), BlobError::TooShort { expected: 32, found: 11 });
+//! ```
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(target_endian = "big")]
+compile_error!("the blob is little-endian and used in place: big-endian targets are not supported");
+
+pub mod blob;
+pub mod description;
+pub mod numerics;
