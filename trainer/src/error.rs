@@ -40,12 +40,7 @@ pub enum Error {
 
 impl Error {
     /// A wrong input: where, what, expected, found.
-    pub fn input(
-        place: impl ToString,
-        what: impl ToString,
-        expected: impl ToString,
-        found: impl ToString,
-    ) -> Self {
+    pub fn input(place: impl ToString, what: impl ToString, expected: impl ToString, found: impl ToString) -> Self {
         Self::Input {
             place: place.to_string(),
             what: what.to_string(),

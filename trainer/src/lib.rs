@@ -1,1 +1,10 @@
-
+pub mod augment;
+pub mod backend;
+pub mod data;
+pub mod error;
+pub mod evaluate;
+pub mod files;
+pub mod network;
+pub mod objective;
+pub mod order;
+pub mod train;

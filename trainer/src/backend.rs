@@ -1,0 +1,126 @@
+//! The one place that names burn's backends. Everything else is generic over `AutodiffBackend`.
+
+use burn::backend::Autodiff;
+use burn::tensor::Tensor;
+use clap::ValueEnum;
+
+use crate::error::{Error, Result};
+use crate::network::host;
+use crate::network::kernels::{Kernels, NormRelu, NormReluInputs, Trainable};
+use crate::network::spec::Window;
+
+/// A backend that `--backend` can name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BackendName {
+    /// burn-flex: the CPU default.
+    Flex,
+    /// burn-ndarray: CPU.
+    Ndarray,
+    /// burn-candle: CPU.
+    Candle,
+    /// burn-cuda: NVIDIA GPUs.
+    Cuda,
+    /// burn-wgpu: any GPU with Vulkan, Metal, DirectX 12 or WebGPU.
+    Wgpu,
+}
+
+impl BackendName {
+    /// The name, as the command line writes it; also the cargo feature that builds it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Flex => "flex",
+            Self::Ndarray => "ndarray",
+            Self::Candle => "candle",
+            Self::Cuda => "cuda",
+            Self::Wgpu => "wgpu",
+        }
+    }
+
+    /// The error for a backend that this build does not hold.
+    pub fn missing(self) -> Error {
+        Error::input(
+            "--backend",
+            "this build does not hold the backend",
+            format!("a build with `cargo build --release --features {}`", self.name()),
+            self.name(),
+        )
+    }
+}
+
+#[cfg(feature = "flex")]
+/// burn-flex with gradients.
+pub type Flex = Autodiff<burn::backend::Flex>;
+#[cfg(feature = "ndarray")]
+/// burn-ndarray with gradients.
+pub type NdArray = Autodiff<burn_ndarray::NdArray<f32>>;
+#[cfg(feature = "candle")]
+/// burn-candle with gradients.
+pub type Candle = Autodiff<burn_candle::Candle<f32>>;
+#[cfg(feature = "cuda")]
+/// burn-cuda with gradients.
+pub type Cuda = Autodiff<burn::backend::Cuda<f32>>;
+#[cfg(feature = "wgpu")]
+/// burn-wgpu with gradients.
+pub type Wgpu = Autodiff<burn::backend::Wgpu<f32>>;
+
+macro_rules! on_host {
+    ($backend:ty) => {
+        impl Kernels for $backend {
+            fn gather(images: Tensor<Self, 4>, window: &Window) -> Tensor<Self, 2> {
+                host::gather(images, window)
+            }
+            fn scatter(patches: Tensor<Self, 2>, shape: [usize; 4], window: &Window) -> Tensor<Self, 4> {
+                host::scatter(patches, shape, window)
+            }
+            fn norm_relu(x: Tensor<Self, 2>, gamma: Tensor<Self, 1>, beta: Tensor<Self, 1>) -> NormRelu<Self> {
+                host::norm_relu(x, gamma, beta)
+            }
+            fn norm_relu_backward(saved: NormReluInputs<Self>, gradient: Tensor<Self, 2>) -> NormReluInputs<Self> {
+                host::norm_relu_backward(saved, gradient)
+            }
+        }
+    };
+}
+
+#[cfg(feature = "flex")]
+on_host!(burn::backend::Flex);
+#[cfg(feature = "ndarray")]
+on_host!(burn_ndarray::NdArray<f32>);
+#[cfg(feature = "candle")]
+on_host!(burn_candle::Candle<f32>);
+#[cfg(feature = "cuda")]
+impl Kernels for burn::backend::Cuda<f32> {}
+#[cfg(feature = "wgpu")]
+impl Kernels for burn::backend::Wgpu<f32> {}
+
+/// Work that is generic over the backend.
+pub trait Work {
+    /// What comes out.
+    type Output;
+    /// Does the work on a backend.
+    ///
+    /// # Errors
+    /// Whatever the work's errors are.
+    fn run<B: Trainable>(self, device: &B::Device) -> Result<Self::Output>;
+}
+
+/// Does the work on the backend that `name` says.
+///
+/// # Errors
+/// A backend that this build does not hold, or the work's own errors.
+pub fn on<W: Work>(name: BackendName, work: W) -> Result<W::Output> {
+    match name {
+        #[cfg(feature = "flex")]
+        BackendName::Flex => work.run::<Flex>(&Default::default()),
+        #[cfg(feature = "ndarray")]
+        BackendName::Ndarray => work.run::<NdArray>(&Default::default()),
+        #[cfg(feature = "candle")]
+        BackendName::Candle => work.run::<Candle>(&Default::default()),
+        #[cfg(feature = "cuda")]
+        BackendName::Cuda => work.run::<Cuda>(&Default::default()),
+        #[cfg(feature = "wgpu")]
+        BackendName::Wgpu => work.run::<Wgpu>(&Default::default()),
+        #[allow(unreachable_patterns, reason = "reachable where a feature is off")]
+        other => Err(other.missing()),
+    }
+}

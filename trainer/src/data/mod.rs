@@ -1,0 +1,360 @@
+//! Data sets: the raw sensor values to learn from, and labels where there are any.
+//!
+//! Values stay the bytes that a sensor would give, height x width x channels, from the file to the chip. Labels are
+//! optional everywhere: nothing that learns may ask for them, only what evaluates.
+
+pub mod digits;
+pub mod idx;
+pub mod known;
+pub mod source;
+
+use std::ops::Range;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+pub use source::{DataKind, DataSource};
+
+use crate::error::{Error, Result};
+
+/// Samples of one shape as raw sensor values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Samples {
+    /// Height, width, channels; none is zero.
+    pub shape: [usize; 3],
+    /// The values of all samples, one sample after the other, each in height, width, channel order.
+    pub raw: Vec<u8>,
+}
+
+impl Samples {
+    /// Values in one sample.
+    pub fn size(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Number of samples.
+    pub fn len(&self) -> usize {
+        self.raw.len() / self.size()
+    }
+
+    /// Whether there is no sample.
+    pub fn is_empty(&self) -> bool {
+        self.raw.is_empty()
+    }
+
+    /// The raw values of sample `i`, which must be below [`len`](Self::len).
+    pub fn sample(&self, i: usize) -> &[u8] {
+        &self.raw[i * self.size()..(i + 1) * self.size()]
+    }
+
+    /// The samples of `range` as a network sees them without augmentation: `raw / raw_max`, in `[0, 1]`.
+    pub fn scaled(&self, range: Range<usize>, raw_max: u8) -> Vec<f32> {
+        let raw = &self.raw[range.start * self.size()..range.end * self.size()];
+        raw.iter().map(|&value| f32::from(value) / f32::from(raw_max)).collect()
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.raw.truncate(len.saturating_mul(self.size()));
+    }
+}
+
+/// One half of a data set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Split {
+    /// The samples, at least one.
+    pub samples: Samples,
+    /// One class number a sample, where the set has labels.
+    pub labels: Option<Vec<u16>>,
+}
+
+impl Split {
+    fn limit(&mut self, limit: Option<usize>) {
+        if let Some(limit) = limit {
+            self.samples.truncate(limit);
+            if let Some(labels) = &mut self.labels {
+                labels.truncate(limit);
+            }
+        }
+    }
+}
+
+/// A data set in memory: samples of one shape, split once and for all into train and test.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dataset {
+    /// The recipe's `data.kind`.
+    pub name: String,
+    /// What is learnt from.
+    pub train: Split,
+    /// What is judged on.
+    pub test: Split,
+    /// The raw value that means full scale: 16 for the digits, 255 for IDX files.
+    pub raw_max: u8,
+    /// SHA-256, in hexadecimal, of what was loaded (after `limit_train` and `limit_test`): for train, then test, the
+    /// shape as three little-endian `u32`, the number of samples as `u64`, the raw bytes, one byte that says whether
+    /// labels follow, and the labels as `u16`.
+    pub sha256: String,
+}
+
+impl Dataset {
+    /// Loads what the recipe's `[data]` table names.
+    ///
+    /// Known sets are looked for in `data_dir`, else in the folder that the environment variable `EIGENLET_DATA`
+    /// names. The files of `kind = "idx"` are taken as they stand, relative to the current folder.
+    ///
+    /// # Errors
+    /// A wrong `[data]` table, a missing or damaged file, labels that do not match their images in number, train and
+    /// test images of different shapes.
+    pub fn load(source: &DataSource, data_dir: Option<&Path>) -> Result<Self> {
+        source.check()?;
+        let (train, test, raw_max) = match source.kind {
+            DataKind::Digits => {
+                let (train, test) = digits::splits()?;
+                (train, test, digits::RAW_MAX)
+            }
+            DataKind::Idx => {
+                let (train, test) = read_splits(
+                    (source.train_images()?, source.train_labels.as_deref()),
+                    (source.test_images()?, source.test_labels.as_deref()),
+                )?;
+                (train, test, u8::MAX)
+            }
+            DataKind::Mnist => read_known(&known::MNIST, data_dir)?,
+            DataKind::FashionMnist => read_known(&known::FASHION_MNIST, data_dir)?,
+            DataKind::Omniglot => {
+                let (train, mut test, raw_max) = read_known(&known::OMNIGLOT, data_dir)?;
+                number_after(&train, &mut test);
+                (train, test, raw_max)
+            }
+        };
+        Ok(Self::assemble(source, train, test, raw_max))
+    }
+
+    fn assemble(source: &DataSource, mut train: Split, mut test: Split, raw_max: u8) -> Self {
+        train.limit(source.limit_train);
+        test.limit(source.limit_test);
+        let sha256 = fingerprint([&train, &test]);
+        Self { name: source.kind.name().into(), train, test, raw_max, sha256 }
+    }
+}
+
+fn read_known(set: &known::KnownSet, data_dir: Option<&Path>) -> Result<(Split, Split, u8)> {
+    let environment = std::env::var_os("EIGENLET_DATA").filter(|dir| !dir.is_empty());
+    let [train_images, train_labels, test_images, test_labels] =
+        set.find(data_dir.or(environment.as_deref().map(Path::new)))?;
+    let (train, test) = read_splits((&train_images, Some(&train_labels)), (&test_images, Some(&test_labels)))?;
+    Ok((train, test, u8::MAX))
+}
+
+/// An image file and, where there is one, its label file.
+type Files<'a> = (&'a Path, Option<&'a Path>);
+
+fn read_splits(train_files: Files, test_files: Files) -> Result<(Split, Split)> {
+    let train = read_split(train_files)?;
+    let test = read_split(test_files)?;
+    if train.samples.shape != test.samples.shape {
+        let shown = |[height, width, channels]: [usize; 3]| format!("{height}x{width}x{channels}");
+        return Err(Error::input(
+            test_files.0.display(),
+            "train and test images differ in shape",
+            format!("{} as in {}", shown(train.samples.shape), train_files.0.display()),
+            shown(test.samples.shape),
+        ));
+    }
+    Ok((train, test))
+}
+
+fn read_split((images, labels): Files) -> Result<Split> {
+    let samples = idx::images(images)?;
+    let Some(path) = labels else {
+        return Ok(Split { samples, labels: None });
+    };
+    let labels = idx::labels(path)?;
+    if labels.len() != samples.len() {
+        return Err(Error::input(
+            path.display(),
+            "wrong number of labels",
+            format!("{}, one for each image in {}", samples.len(), images.display()),
+            labels.len(),
+        ));
+    }
+    Ok(Split { samples, labels: Some(labels) })
+}
+
+/// Renumbers the test classes to follow the training classes, for a set whose classes are not the same in both.
+fn number_after(train: &Split, test: &mut Split) {
+    let classes = train.labels.iter().flatten().max().map_or(0, |&last| last + 1);
+    // No overflow: IDX labels are below 2^15.
+    for label in test.labels.iter_mut().flatten() {
+        *label += classes;
+    }
+}
+
+fn fingerprint(splits: [&Split; 2]) -> String {
+    let mut hash = Sha256::new();
+    for split in splits {
+        for extent in split.samples.shape {
+            hash.update((extent as u32).to_le_bytes());
+        }
+        hash.update((split.samples.len() as u64).to_le_bytes());
+        hash.update(&split.samples.raw);
+        hash.update([u8::from(split.labels.is_some())]);
+        for label in split.labels.iter().flatten() {
+            hash.update(label.to_le_bytes());
+        }
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use idx::testing::write_idx;
+    use std::path::PathBuf;
+
+    /// Four 2x3 train images and two test images with labels, in a folder.
+    fn small_set(folder: &Path) -> DataSource {
+        let file = |name: &str| folder.join(name);
+        write_idx(&file("train"), 0x08, &[4, 2, 3], &(0..24).collect::<Vec<u8>>());
+        write_idx(&file("train-labels"), 0x08, &[4], &[3, 1, 4, 1]);
+        write_idx(&file("test"), 0x08, &[2, 2, 3], &(100..112).collect::<Vec<u8>>());
+        write_idx(&file("test-labels"), 0x08, &[2], &[5, 9]);
+        DataSource {
+            train_images: Some(file("train")),
+            train_labels: Some(file("train-labels")),
+            test_images: Some(file("test")),
+            test_labels: Some(file("test-labels")),
+            ..DataSource::new(DataKind::Idx)
+        }
+    }
+
+    fn message(result: Result<Dataset>) -> String {
+        let error = result.expect_err("the input is wrong");
+        assert_eq!(error.exit_status(), 2);
+        let message = error.to_string();
+        assert!(!message.contains('\n'), "{message}");
+        message
+    }
+
+    #[test]
+    fn files_by_path_load_as_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let set = Dataset::load(&small_set(folder.path()), None).unwrap();
+        assert_eq!(set.name, "idx");
+        assert_eq!(set.raw_max, 255);
+        assert_eq!(set.train.samples.shape, [2, 3, 1]);
+        assert_eq!(set.train.samples.len(), 4);
+        assert_eq!(set.train.samples.sample(1), [6, 7, 8, 9, 10, 11]);
+        assert_eq!(set.train.labels.as_deref(), Some(&[3, 1, 4, 1][..]));
+        assert_eq!(set.test.samples.scaled(0..1, 200)[0], 0.5);
+        assert_eq!(set.test.samples.scaled(1..2, 200).len(), 6);
+        assert_eq!(set.test.labels.as_deref(), Some(&[5, 9][..]));
+    }
+
+    #[test]
+    fn labels_are_optional_and_counted_in_the_checksum() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = small_set(folder.path());
+        let with = Dataset::load(&source, None).unwrap();
+        let unlabelled = DataSource { train_labels: None, test_labels: None, ..source };
+        let without = Dataset::load(&unlabelled, None).unwrap();
+        assert_eq!(without.train.labels, None);
+        assert_eq!(without.test.labels, None);
+        assert_eq!(without.train.samples, with.train.samples);
+        assert_ne!(without.sha256, with.sha256);
+    }
+
+    #[test]
+    fn limits_keep_the_first_samples_and_their_labels() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = small_set(folder.path());
+        let whole = Dataset::load(&source, None).unwrap();
+        let limited = DataSource { limit_train: Some(3), limit_test: Some(usize::MAX), ..source };
+        let some = Dataset::load(&limited, None).unwrap();
+        assert_eq!(some.train.samples.raw, whole.train.samples.raw[..18]);
+        assert_eq!(some.train.labels.as_deref(), Some(&[3, 1, 4][..]));
+        assert_eq!(some.test, whole.test);
+        assert_ne!(some.sha256, whole.sha256);
+    }
+
+    #[test]
+    fn the_checksum_is_over_the_bytes_it_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let set = Dataset::load(&small_set(folder.path()), None).unwrap();
+        let mut bytes = Vec::new();
+        bytes.extend([2, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0]);
+        bytes.extend(0..24);
+        bytes.extend([1, 3, 0, 1, 0, 4, 0, 1, 0]);
+        bytes.extend([2, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0]);
+        bytes.extend(100..112);
+        bytes.extend([1, 5, 0, 9, 0]);
+        let expected: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(set.sha256, expected);
+    }
+
+    #[test]
+    fn label_count_must_match_the_images() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = small_set(folder.path());
+        write_idx(source.train_labels.as_ref().unwrap(), 0x08, &[3], &[3, 1, 4]);
+        let message = message(Dataset::load(&source, None));
+        assert!(message.contains("train-labels: wrong number of labels"), "{message}");
+        assert!(message.ends_with("found 3") && message.contains("expected 4"), "{message}");
+    }
+
+    #[test]
+    fn train_and_test_must_have_one_shape() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = small_set(folder.path());
+        write_idx(source.test_images.as_ref().unwrap(), 0x08, &[2, 3, 2], &[0; 12]);
+        let message = message(Dataset::load(&source, None));
+        assert!(message.contains("expected 2x3x1") && message.contains("found 3x2x1"), "{message}");
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let source = DataSource {
+            train_images: Some(PathBuf::from("no/such/train")),
+            test_images: Some(PathBuf::from("no/such/test")),
+            ..DataSource::new(DataKind::Idx)
+        };
+        assert!(message(Dataset::load(&source, None)).starts_with("no/such/train: cannot read"));
+    }
+
+    /// Copies the files of `source` to where a known set has them.
+    fn as_known(source: &DataSource, folder: &Path, names: [&str; 4]) {
+        std::fs::create_dir(folder).unwrap();
+        let DataSource { train_images, train_labels, test_images, test_labels, .. } = source;
+        for (from, to) in [train_images, train_labels, test_images, test_labels].into_iter().zip(names) {
+            std::fs::copy(from.as_ref().unwrap(), folder.join(to)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_known_set_loads_from_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = small_set(folder.path());
+        let names =
+            ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"];
+        as_known(&source, &folder.path().join("mnist"), names);
+        let set = Dataset::load(&DataSource::new(DataKind::Mnist), Some(folder.path())).unwrap();
+        let by_path = Dataset::load(&source, None).unwrap();
+        assert_eq!(set.name, "mnist");
+        assert_eq!((set.train, set.test), (by_path.train, by_path.test));
+    }
+
+    #[test]
+    fn omniglot_numbers_its_test_classes_after_its_training_classes() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = small_set(folder.path());
+        let names = [
+            "omniglot28-background-images-idx3-ubyte",
+            "omniglot28-background-labels-idx2-short",
+            "omniglot28-evaluation-images-idx3-ubyte",
+            "omniglot28-evaluation-labels-idx2-short",
+        ];
+        as_known(&source, &folder.path().join("omniglot"), names);
+        let set = Dataset::load(&DataSource::new(DataKind::Omniglot), Some(folder.path())).unwrap();
+        assert_eq!(set.train.labels.as_deref(), Some(&[3, 1, 4, 1][..]));
+        assert_eq!(set.test.labels.as_deref(), Some(&[10, 14][..]));
+    }
+}

@@ -1,0 +1,187 @@
+//! The recipe's `[data]` table: which data set, from which files.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// Where a data set comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DataKind {
+    /// The 8x8 digits inside the program.
+    Digits,
+    /// MNIST, found in the data folder.
+    Mnist,
+    /// Fashion-MNIST, found in the data folder.
+    FashionMnist,
+    /// Omniglot at 28x28, found in the data folder: the background alphabets to learn from, the evaluation alphabets
+    /// to be judged on. No test class is ever seen in training, and the test classes are numbered after the others.
+    Omniglot,
+    /// IDX files, plain or gzipped, named in the table.
+    Idx,
+}
+
+impl DataKind {
+    /// The name as a recipe writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Digits => "digits",
+            Self::Mnist => "mnist",
+            Self::FashionMnist => "fashion-mnist",
+            Self::Omniglot => "omniglot",
+            Self::Idx => "idx",
+        }
+    }
+}
+
+/// The recipe's `[data]` table.
+///
+/// One flat table, so that any key of it can be set from the command line; [`check`](Self::check) rejects keys that do
+/// not belong to the kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataSource {
+    /// Which set.
+    pub kind: DataKind,
+    /// `idx` only: `u8` images to learn from, `[n, height, width]` or `[n, height, width, channels]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_images: Option<PathBuf>,
+    /// `idx` only, optional: their classes, `[n]`, or `[n, columns]` with the class in the first column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_labels: Option<PathBuf>,
+    /// `idx` only: images to be judged on, of the same shape.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_images: Option<PathBuf>,
+    /// `idx` only, optional: their classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_labels: Option<PathBuf>,
+    /// Learn from no more than this many samples, the first ones; at least 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_train: Option<usize>,
+    /// Judge on no more than this many samples, the first ones; at least 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_test: Option<usize>,
+}
+
+impl DataSource {
+    /// The whole of a set that needs no files.
+    pub fn new(kind: DataKind) -> Self {
+        Self {
+            kind,
+            train_images: None,
+            train_labels: None,
+            test_images: None,
+            test_labels: None,
+            limit_train: None,
+            limit_test: None,
+        }
+    }
+
+    /// Whether the keys fit the kind.
+    ///
+    /// # Errors
+    /// An image file that `idx` needs is not named; another kind names files; a limit is 0.
+    pub fn check(&self) -> Result<()> {
+        if self.kind == DataKind::Idx {
+            self.train_images()?;
+            self.test_images()?;
+        } else {
+            self.check_names_no_files()?;
+        }
+        for (key, limit) in [("limit_train", self.limit_train), ("limit_test", self.limit_test)] {
+            if limit == Some(0) {
+                return Err(Error::input(format!("data.{key}"), "no sample would be left", "at least 1", 0));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn train_images(&self) -> Result<&Path> {
+        required("data.train_images", &self.train_images)
+    }
+
+    pub(super) fn test_images(&self) -> Result<&Path> {
+        required("data.test_images", &self.test_images)
+    }
+
+    fn check_names_no_files(&self) -> Result<()> {
+        for (key, path) in [
+            ("train_images", &self.train_images),
+            ("train_labels", &self.train_labels),
+            ("test_images", &self.test_images),
+            ("test_labels", &self.test_labels),
+        ] {
+            if let Some(path) = path {
+                return Err(Error::input(
+                    format!("data.{key}"),
+                    "this key belongs to data.kind = \"idx\"",
+                    format!("no such key with data.kind = \"{}\"", self.kind.name()),
+                    path.display(),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn required<'a>(key: &str, path: &'a Option<PathBuf>) -> Result<&'a Path> {
+    path.as_deref()
+        .ok_or_else(|| Error::input(key, "data.kind = \"idx\" needs this key", "the path of an IDX file", "nothing"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(table: &str) -> DataSource {
+        toml::from_str(table).unwrap()
+    }
+
+    fn message(table: &str) -> String {
+        parse(table).check().expect_err("the table is wrong").to_string()
+    }
+
+    #[test]
+    fn every_kind_is_written_as_it_is_named() {
+        for kind in [DataKind::Digits, DataKind::Mnist, DataKind::FashionMnist, DataKind::Omniglot, DataKind::Idx] {
+            assert_eq!(parse(&format!("kind = \"{}\"", kind.name())).kind, kind);
+        }
+    }
+
+    #[test]
+    fn a_table_survives_writing_and_reading() {
+        let table = "kind = \"idx\"\ntrain_images = \"a\"\ntest_images = \"b\"\nlimit_train = 5\n";
+        let source = parse(table);
+        source.check().unwrap();
+        assert_eq!(toml::to_string(&source).unwrap(), table);
+    }
+
+    #[test]
+    fn unknown_keys_and_kinds_are_refused() {
+        assert!(toml::from_str::<DataSource>("kind = \"digits\"\nlimit = 3").is_err());
+        assert!(toml::from_str::<DataSource>("kind = \"svhn\"").is_err());
+        assert!(toml::from_str::<DataSource>("kind = \"digits\"\nlimit_train = -3").is_err());
+        assert!(toml::from_str::<DataSource>("limit_train = 3").is_err());
+    }
+
+    #[test]
+    fn keys_of_another_kind_are_refused_by_name() {
+        let message = message("kind = \"mnist\"\ntest_labels = \"x\"");
+        assert!(message.starts_with("data.test_labels: "), "{message}");
+        assert!(message.contains("\"mnist\""), "{message}");
+    }
+
+    #[test]
+    fn idx_without_images_names_the_missing_key() {
+        assert!(message("kind = \"idx\"").starts_with("data.train_images: "));
+        let message = message("kind = \"idx\"\ntrain_images = \"x\"");
+        assert!(message.starts_with("data.test_images: "), "{message}");
+    }
+
+    #[test]
+    fn a_limit_of_zero_is_refused() {
+        assert!(message("kind = \"digits\"\nlimit_test = 0").starts_with("data.limit_test: "));
+    }
+}

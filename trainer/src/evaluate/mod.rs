@@ -1,0 +1,28 @@
+//! How good an embedding is: every metric, its baselines, and the one protocol they are measured by.
+
+mod accuracy;
+mod baselines;
+mod clustering;
+mod collapse;
+mod cosine;
+mod covariance;
+mod hamming;
+mod kmeans;
+mod knn;
+mod linear_probe;
+mod protocol;
+mod retrieval;
+
+pub use accuracy::accuracy;
+pub use baselines::{Itq, Pca, random_dims};
+pub use clustering::Contingency;
+pub use collapse::{ClusterCollapse, CodeCollapse, FeatureCollapse};
+pub use hamming::{Codes, HashPoint, hash_metrics};
+pub use kmeans::{KMeans, kmeans};
+pub use knn::Knn;
+pub use linear_probe::LinearProbe;
+pub use protocol::{
+    Baselines, CodeSplit, FeatureReport, PROTOCOL, Split, SubsetPoint, TruncationPoint, evaluate_baselines,
+    evaluate_codes, evaluate_features, evaluate_random_subsets,
+};
+pub use retrieval::mean_average_precision;

@@ -1,0 +1,242 @@
+//! The two places where a convnet spends its time beside the matrix product, each with its own backward pass:
+//! gathering the patches of a convolution, and batch norm with ReLU.
+//!
+//! Every backend can do both with tensor operations (the default methods, which are also the oracle of the tests). On a
+//! CPU that moves each value through memory some twenty times, so the CPU backends use plain loops instead
+//! ([`host`](super::host)).
+
+use burn::backend::Autodiff;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{Slice, Tensor, TensorPrimitive};
+
+use super::spec::Window;
+
+/// A backend that networks run on.
+pub trait Kernels: Backend {
+    /// The patches of a window over images `[n, height, width, channels]`:
+    /// `[n * out height * out width, kernel height * kernel width * channels]`, zeros beyond the edges.
+    fn gather(images: Tensor<Self, 4>, window: &Window) -> Tensor<Self, 2> {
+        tensor::gather(images, window)
+    }
+
+    /// The adjoint of [`Kernels::gather`]: adds patches up to images of `shape`.
+    fn scatter(patches: Tensor<Self, 2>, shape: [usize; 4], window: &Window) -> Tensor<Self, 4> {
+        tensor::scatter(patches, shape, window)
+    }
+
+    /// Batch norm on the batch's own moments, then ReLU, of `[rows, channels]`.
+    fn norm_relu(x: Tensor<Self, 2>, gamma: Tensor<Self, 1>, beta: Tensor<Self, 1>) -> NormRelu<Self> {
+        tensor::norm_relu(x, gamma, beta)
+    }
+
+    /// Gradients of [`Kernels::norm_relu`] for its three inputs, given the gradient of `y`.
+    fn norm_relu_backward(saved: NormReluInputs<Self>, gradient: Tensor<Self, 2>) -> NormReluInputs<Self> {
+        tensor::norm_relu_backward(saved, gradient)
+    }
+}
+
+/// A backend that networks are trained on.
+pub trait Trainable: AutodiffBackend<InnerBackend: Kernels> + Kernels {}
+impl<B: AutodiffBackend<InnerBackend: Kernels> + Kernels> Trainable for B {}
+
+/// Batch norm and ReLU, done.
+pub struct NormRelu<B: Backend> {
+    /// The result, `[rows, channels]`.
+    pub y: Tensor<B, 2>,
+    /// The batch's mean, `[channels]`, without gradient.
+    pub mean: Tensor<B, 1>,
+    /// The batch's biased variance, `[channels]`, without gradient.
+    pub variance: Tensor<B, 1>,
+}
+
+/// The inputs of [`Kernels::norm_relu`], or their gradients.
+#[derive(Clone, Debug)]
+pub struct NormReluInputs<B: Backend> {
+    /// `[rows, channels]`.
+    pub x: Tensor<B, 2>,
+    /// Scale, `[channels]`.
+    pub gamma: Tensor<B, 1>,
+    /// Shift, `[channels]`.
+    pub beta: Tensor<B, 1>,
+}
+
+/// Added to the variance.
+pub const EPSILON: f64 = 1e-5;
+
+/// With tensor operations, on any backend.
+pub mod tensor {
+    use super::*;
+
+    /// Which rows or columns of a padded image one tap of the window reads.
+    fn strided(start: usize, count: usize, stride: usize) -> Slice {
+        let end = start + stride * (count - 1) + 1;
+        Slice::new(start as isize, Some(end as isize), stride as isize)
+    }
+
+    /// The slice of each tap in a padded image.
+    fn taps(shape: [usize; 4], window: &Window) -> Vec<[Slice; 4]> {
+        let [rows, columns] = window.outputs([shape[1], shape[2]]);
+        let [height, width] = window.kernel;
+        (0..height * width)
+            .map(|tap| {
+                [
+                    Slice::full(),
+                    strided(tap / width, rows, window.stride),
+                    strided(tap % width, columns, window.stride),
+                    Slice::full(),
+                ]
+            })
+            .collect()
+    }
+
+    /// The images of `shape` inside padded ones.
+    fn inside(shape: [usize; 4], window: &Window) -> [std::ops::Range<usize>; 4] {
+        let [n, height, width, channels] = shape;
+        let before = window.padding[0];
+        [0..n, before..before + height, before..before + width, 0..channels]
+    }
+
+    fn padded<B: Backend>(shape: [usize; 4], window: &Window, device: &B::Device) -> Tensor<B, 4> {
+        let more: usize = window.padding.iter().sum();
+        Tensor::zeros([shape[0], shape[1] + more, shape[2] + more, shape[3]], device)
+    }
+
+    /// See [`Kernels::gather`].
+    pub fn gather<B: Backend>(images: Tensor<B, 4>, window: &Window) -> Tensor<B, 2> {
+        let shape = images.dims();
+        let images = match window.padding {
+            [0, 0] => images,
+            _ => padded(shape, window, &images.device()).slice_assign(inside(shape, window), images),
+        };
+        let slices: Vec<_> = taps(shape, window).into_iter().map(|slice| images.clone().slice(slice)).collect();
+        let stacked = Tensor::cat(slices, 3);
+        let [n, rows, columns, values] = stacked.dims();
+        stacked.reshape([n * rows * columns, values])
+    }
+
+    /// See [`Kernels::scatter`].
+    pub fn scatter<B: Backend>(patches: Tensor<B, 2>, shape: [usize; 4], window: &Window) -> Tensor<B, 4> {
+        let [n, _, _, channels] = shape;
+        let [rows, columns] = window.outputs([shape[1], shape[2]]);
+        let values = patches.dims()[1];
+        let patches = patches.reshape([n, rows, columns, values]);
+        let mut sum = padded(shape, window, &patches.device());
+        for (tap, slice) in taps(shape, window).into_iter().enumerate() {
+            let part = patches.clone().slice([0..n, 0..rows, 0..columns, tap * channels..(tap + 1) * channels]);
+            let before = sum.clone().slice(slice);
+            sum = sum.slice_assign(slice, before + part);
+        }
+        sum.slice(inside(shape, window))
+    }
+
+    fn moments<B: Backend>(x: &Tensor<B, 2>) -> (Tensor<B, 2>, Tensor<B, 2>) {
+        let mean = x.clone().mean_dim(0);
+        let variance = (x.clone() - mean.clone()).square().mean_dim(0);
+        (mean, variance)
+    }
+
+    /// See [`Kernels::norm_relu`].
+    pub fn norm_relu<B: Backend>(x: Tensor<B, 2>, gamma: Tensor<B, 1>, beta: Tensor<B, 1>) -> NormRelu<B> {
+        let channels = x.dims()[1];
+        let (mean, variance) = moments(&x);
+        let scale = gamma.unsqueeze() / (variance.clone() + EPSILON).sqrt();
+        let y = burn::tensor::activation::relu((x - mean.clone()) * scale + beta.unsqueeze());
+        NormRelu { y, mean: mean.detach().reshape([channels]), variance: variance.detach().reshape([channels]) }
+    }
+
+    /// See [`Kernels::norm_relu_backward`] (Ioffe and Szegedy 2015, section 3).
+    pub fn norm_relu_backward<B: Backend>(saved: NormReluInputs<B>, gradient: Tensor<B, 2>) -> NormReluInputs<B> {
+        let [rows, channels] = saved.x.dims();
+        let (mean, variance) = moments(&saved.x);
+        let inverse = (variance + EPSILON).sqrt().recip();
+        let unit = (saved.x - mean) * inverse.clone();
+        let gamma = saved.gamma.unsqueeze::<2>();
+        let active = (unit.clone() * gamma.clone() + saved.beta.unsqueeze()).greater_elem(0.0).float();
+        let slope = gradient * active;
+        let beta = slope.clone().sum_dim(0);
+        let weight = (slope.clone() * unit.clone()).sum_dim(0);
+        let n = rows as f64;
+        let x = (slope - beta.clone() / n - unit * (weight.clone() / n)) * (gamma * inverse);
+        NormReluInputs { x, gamma: weight.reshape([channels]), beta: beta.reshape([channels]) }
+    }
+}
+
+fn primitive<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> B::FloatTensorPrimitive {
+    tensor.into_primitive().tensor()
+}
+
+fn wrap<B: Backend, const D: usize>(primitive: B::FloatTensorPrimitive) -> Tensor<B, D> {
+    Tensor::from_primitive(TensorPrimitive::Float(primitive))
+}
+
+/// The backward pass of a gather.
+#[derive(Debug)]
+struct Gather;
+
+impl<B: Kernels> Backward<B, 1> for Gather {
+    type State = ([usize; 4], Window);
+
+    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let (shape, window) = ops.state;
+        let gradient = wrap::<B, 2>(gradients.consume::<B>(&ops.node));
+        if let [Some(images)] = ops.parents {
+            gradients.register::<B>(images.id, primitive(B::scatter(gradient, shape, &window)));
+        }
+    }
+}
+
+/// The backward pass of batch norm and ReLU.
+#[derive(Debug)]
+struct NormReluStep;
+
+impl<B: Kernels> Backward<B, 3> for NormReluStep {
+    type State = NormReluInputs<B>;
+
+    fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = wrap::<B, 2>(gradients.consume::<B>(&ops.node));
+        let slopes = B::norm_relu_backward(ops.state, gradient);
+        let [x, gamma, beta] = ops.parents;
+        if let Some(node) = x {
+            gradients.register::<B>(node.id, primitive(slopes.x));
+        }
+        if let Some(node) = gamma {
+            gradients.register::<B>(node.id, primitive(slopes.gamma));
+        }
+        if let Some(node) = beta {
+            gradients.register::<B>(node.id, primitive(slopes.beta));
+        }
+    }
+}
+
+impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
+    fn gather(images: Tensor<Self, 4>, window: &Window) -> Tensor<Self, 2> {
+        let shape = images.dims();
+        let images = primitive(images);
+        let patches = primitive(B::gather(wrap(images.primitive.clone()), window));
+        wrap(match Gather.prepare::<C>([images.node.clone()]).compute_bound().stateful() {
+            OpsKind::Tracked(step) => step.finish((shape, *window), patches),
+            OpsKind::UnTracked(step) => step.finish(patches),
+        })
+    }
+
+    fn norm_relu(x: Tensor<Self, 2>, gamma: Tensor<Self, 1>, beta: Tensor<Self, 1>) -> NormRelu<Self> {
+        let (x, gamma, beta) = (primitive(x), primitive(gamma), primitive(beta));
+        let inputs = NormReluInputs::<B> {
+            x: wrap(x.primitive.clone()),
+            gamma: wrap(gamma.primitive.clone()),
+            beta: wrap(beta.primitive.clone()),
+        };
+        let saved = inputs.clone();
+        let NormRelu { y, mean, variance } = B::norm_relu(inputs.x, inputs.gamma, inputs.beta);
+        let nodes = [x.node.clone(), gamma.node.clone(), beta.node.clone()];
+        let y = match NormReluStep.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(step) => step.finish(saved, primitive(y)),
+            OpsKind::UnTracked(step) => step.finish(primitive(y)),
+        };
+        NormRelu { y: wrap(y), mean: Tensor::from_inner(mean), variance: Tensor::from_inner(variance) }
+    }
+}

@@ -1,0 +1,17 @@
+//! Encoders that int8 can hold: dense layers, convolutions, depthwise convolutions and pooling, each learned layer
+//! followed by batch norm and ReLU, then a projector whose outputs the objectives order.
+//!
+//! * [`spec`]: what a recipe says, and the shapes that follow from it;
+//! * [`encoder`]: the network itself, generic over burn's backends;
+//! * [`batch_norm`]: its normalisation;
+//! * [`kernels`], [`host`]: what it spends its time in.
+
+pub mod batch_norm;
+pub mod encoder;
+pub mod host;
+pub mod kernels;
+pub mod spec;
+
+pub use encoder::{Encoder, Mode};
+pub use kernels::{Kernels, Trainable};
+pub use spec::{NetworkSpec, Plan};

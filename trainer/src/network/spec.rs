@@ -1,0 +1,314 @@
+//! What a recipe's `[network]` table says, and the plan of shapes that follows from it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// The `[network]` table: a backbone, then a projector to the embedding.
+///
+/// ```
+/// use eigenlet_trainer::network::NetworkSpec;
+///
+/// let spec: NetworkSpec = toml::from_str(r#"
+///     layers = [
+///         { kind = "conv2d", channels = 16, stride = 2 },
+///         { kind = "depthwise-conv2d" },
+///         { kind = "global-average-pool" },
+///     ]
+///     projector = 64
+///     dims = 32
+/// "#).unwrap();
+/// let plan = spec.plan([8, 8, 1], 0).unwrap();
+/// assert_eq!(plan.steps[0].output, [4, 4, 16]);
+/// assert_eq!(plan.outputs(), 32);
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkSpec {
+    /// The backbone, from the input on. Learned layers are followed by batch norm and ReLU.
+    #[serde(default)]
+    pub layers: Vec<LayerSpec>,
+    /// Width of the projector's hidden layer (with batch norm and ReLU); 0 leaves it out.
+    #[serde(default)]
+    pub projector: usize,
+    /// Dimensions of the embedding.
+    pub dims: usize,
+}
+
+/// One layer of the backbone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum LayerSpec {
+    /// Convolution with zero padding that keeps the size at stride 1.
+    Conv2d {
+        /// Output channels.
+        channels: usize,
+        /// Side of the square window.
+        #[serde(default = "three")]
+        kernel: usize,
+        /// Step in both directions.
+        #[serde(default = "one")]
+        stride: usize,
+    },
+    /// Depthwise convolution with zero padding that keeps the size at stride 1.
+    DepthwiseConv2d {
+        /// Side of the square window.
+        #[serde(default = "three")]
+        kernel: usize,
+        /// Step in both directions.
+        #[serde(default = "one")]
+        stride: usize,
+    },
+    /// Dense layer over all that comes in, read flat.
+    Dense {
+        /// Outputs.
+        units: usize,
+    },
+    /// Largest value of each window, no padding.
+    MaxPool {
+        /// Side of the square window, and step.
+        #[serde(default = "two")]
+        kernel: usize,
+    },
+    /// Mean of each window, no padding.
+    AveragePool {
+        /// Side of the square window, and step.
+        #[serde(default = "two")]
+        kernel: usize,
+    },
+    /// Mean over the whole image.
+    GlobalAveragePool,
+}
+
+fn one() -> usize {
+    1
+}
+fn two() -> usize {
+    2
+}
+fn three() -> usize {
+    3
+}
+
+/// The largest size of anything in a plan: what the blob can say.
+const LARGEST: usize = u16::MAX as usize;
+
+/// A network's steps with their shapes, height by width by channels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Shape of the input.
+    pub input: [usize; 3],
+    /// The steps in order; the last one is the linear map to the outputs.
+    pub steps: Vec<Step>,
+}
+
+/// One step of a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// What is computed.
+    pub operation: Operation,
+    /// Shape that comes in.
+    pub input: [usize; 3],
+    /// Shape that goes out.
+    pub output: [usize; 3],
+}
+
+/// What a step computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Convolution, batch norm, ReLU.
+    Conv2d(Window),
+    /// Depthwise convolution, batch norm, ReLU.
+    DepthwiseConv2d(Window),
+    /// Dense layer, batch norm, ReLU.
+    Dense,
+    /// Dense layer with bias and nothing behind it: the network's output.
+    Linear,
+    /// Largest value of each window.
+    MaxPool(Window),
+    /// Mean of each window.
+    AveragePool(Window),
+}
+
+/// A sliding window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Height and width.
+    pub kernel: [usize; 2],
+    /// Step in both directions.
+    pub stride: usize,
+    /// Zeros before (top and left) and after (bottom and right).
+    pub padding: [usize; 2],
+}
+
+impl Window {
+    /// Padded so that stride 1 keeps the size.
+    fn same(kernel: usize, stride: usize) -> Self {
+        Self { kernel: [kernel, kernel], stride, padding: [(kernel - 1) / 2, kernel / 2] }
+    }
+
+    /// No padding.
+    fn tiling(kernel: [usize; 2]) -> Self {
+        Self { kernel, stride: kernel[0], padding: [0, 0] }
+    }
+
+    /// Output height and width for an input that the window fits.
+    pub fn outputs(&self, size: [usize; 2]) -> [usize; 2] {
+        [0, 1].map(|axis| self.output(axis, size[axis]).expect("the plan has checked that the window fits"))
+    }
+
+    /// Output height or width for an input of `size` along axis `axis`; `None` where the window does not fit.
+    pub fn output(&self, axis: usize, size: usize) -> Option<usize> {
+        let padded = size + self.padding[0] + self.padding[1];
+        Some(padded.checked_sub(self.kernel[axis])? / self.stride + 1)
+    }
+}
+
+impl Step {
+    /// Shape of the step's weight matrix, inputs by outputs; `None` where nothing is learned.
+    pub fn weight_shape(&self) -> Option<[usize; 2]> {
+        let [_, _, channels_in] = self.input;
+        let [_, _, channels_out] = self.output;
+        match self.operation {
+            Operation::Conv2d(w) => Some([w.kernel[0] * w.kernel[1] * channels_in, channels_out]),
+            Operation::DepthwiseConv2d(w) => Some([w.kernel[0] * w.kernel[1], channels_out]),
+            Operation::Dense | Operation::Linear => Some([self.input.iter().product(), channels_out]),
+            Operation::MaxPool(_) | Operation::AveragePool(_) => None,
+        }
+    }
+
+    /// How many inputs one output reads through weights.
+    pub fn fan_in(&self) -> usize {
+        self.weight_shape().map_or(0, |[inputs, _]| inputs)
+    }
+}
+
+impl Plan {
+    /// Number of outputs.
+    pub fn outputs(&self) -> usize {
+        self.steps.last().map_or(0, |step| step.output[2])
+    }
+
+    /// Width of what the last, linear step reads.
+    pub fn features(&self) -> usize {
+        self.steps.last().map_or(0, |step| step.input.iter().product())
+    }
+
+    /// Number of values that one input sample has.
+    pub fn input_len(&self) -> usize {
+        self.input.iter().product()
+    }
+}
+
+impl NetworkSpec {
+    /// The plan for inputs of a shape. `extra` outputs are learned beside `dims` (an objective's constant function).
+    ///
+    /// # Errors
+    /// A size of zero or beyond 65,535, or a window that does not fit, naming the layer.
+    pub fn plan(&self, input: [usize; 3], extra: usize) -> Result<Plan> {
+        let size = |place: &str, value: usize| match value {
+            1..=LARGEST => Ok(value),
+            _ => Err(Error::input(place, "impossible size", format!("1 to {LARGEST}"), value)),
+        };
+        let mut steps = Vec::new();
+        let mut shape = input;
+        for (index, layer) in self.layers.iter().enumerate() {
+            let place = format!("network.layers[{index}]");
+            let window = |kernel: usize, stride: usize, padded: bool| {
+                let kernel = small(&format!("{place}.kernel"), kernel)?;
+                let stride = small(&format!("{place}.stride"), stride)?;
+                Ok::<_, Error>(match padded {
+                    true => Window::same(kernel, stride),
+                    false => Window::tiling([kernel, kernel]),
+                })
+            };
+            let operation = match *layer {
+                LayerSpec::Conv2d { kernel, stride, .. } => Operation::Conv2d(window(kernel, stride, true)?),
+                LayerSpec::DepthwiseConv2d { kernel, stride } => {
+                    Operation::DepthwiseConv2d(window(kernel, stride, true)?)
+                }
+                LayerSpec::Dense { .. } => Operation::Dense,
+                LayerSpec::MaxPool { kernel } => Operation::MaxPool(window(kernel, kernel, false)?),
+                LayerSpec::AveragePool { kernel } => Operation::AveragePool(window(kernel, kernel, false)?),
+                LayerSpec::GlobalAveragePool => {
+                    small(&place, shape[0].max(shape[1]))?;
+                    Operation::AveragePool(Window::tiling([shape[0], shape[1]]))
+                }
+            };
+            let channels = match *layer {
+                LayerSpec::Conv2d { channels, .. } => size(&format!("{place}.channels"), channels)?,
+                LayerSpec::Dense { units } => size(&format!("{place}.units"), units)?,
+                _ => shape[2],
+            };
+            let output = match operation {
+                Operation::Dense | Operation::Linear => [1, 1, channels],
+                Operation::Conv2d(w)
+                | Operation::DepthwiseConv2d(w)
+                | Operation::MaxPool(w)
+                | Operation::AveragePool(w) => match (w.output(0, shape[0]), w.output(1, shape[1])) {
+                    (Some(height), Some(width)) => [height, width, channels],
+                    _ => {
+                        return Err(Error::input(
+                            &place,
+                            "the window does not fit",
+                            format!("a kernel within the layer's input of {}x{}", shape[0], shape[1]),
+                            format!("{}x{}", w.kernel[0], w.kernel[1]),
+                        ));
+                    }
+                },
+            };
+            steps.push(Step { operation, input: shape, output });
+            shape = output;
+        }
+        if self.projector > 0 {
+            let output = [1, 1, size("network.projector", self.projector)?];
+            steps.push(Step { operation: Operation::Dense, input: shape, output });
+            shape = output;
+        }
+        let output = [1, 1, size("network.dims", self.dims)? + extra];
+        steps.push(Step { operation: Operation::Linear, input: shape, output });
+        Ok(Plan { input, steps })
+    }
+}
+
+/// A window's side or stride: what the blob can say.
+fn small(place: &str, value: usize) -> Result<usize> {
+    match value {
+        1..=255 => Ok(value),
+        _ => Err(Error::input(place, "impossible size", "1 to 255", value)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(layers: Vec<LayerSpec>) -> NetworkSpec {
+        NetworkSpec { layers, projector: 8, dims: 4 }
+    }
+
+    #[test]
+    fn shapes_follow_the_layers() {
+        let plan = spec(vec![
+            LayerSpec::Conv2d { channels: 6, kernel: 3, stride: 2 },
+            LayerSpec::MaxPool { kernel: 2 },
+            LayerSpec::DepthwiseConv2d { kernel: 5, stride: 1 },
+            LayerSpec::GlobalAveragePool,
+        ])
+        .plan([9, 8, 1], 1)
+        .unwrap();
+        let shapes: Vec<_> = plan.steps.iter().map(|step| step.output).collect();
+        assert_eq!(shapes, [[5, 4, 6], [2, 2, 6], [2, 2, 6], [1, 1, 6], [1, 1, 8], [1, 1, 5]]);
+        assert_eq!(plan.steps[0].weight_shape(), Some([9, 6]));
+        assert_eq!(plan.steps[2].weight_shape(), Some([25, 6]));
+    }
+
+    #[test]
+    fn impossible_shapes_name_their_layer() {
+        let too_large = spec(vec![LayerSpec::MaxPool { kernel: 9 }]).plan([8, 8, 1], 0).unwrap_err();
+        assert!(too_large.to_string().starts_with("network.layers[0]: the window does not fit"), "{too_large}");
+        let zero = spec(vec![LayerSpec::Dense { units: 0 }]).plan([8, 8, 1], 0).unwrap_err();
+        assert!(zero.to_string().starts_with("network.layers[0].units: impossible size"), "{zero}");
+        assert!(spec(vec![LayerSpec::Conv2d { channels: 1, kernel: 3, stride: 0 }]).plan([8, 8, 1], 0).is_err());
+    }
+}
