@@ -48,6 +48,7 @@ pub struct Blob<'a> {
 
 /// Why bytes are not a blob that this reader can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum BlobError {
     /// Fewer bytes than a header, or than the header announces.
@@ -214,4 +215,137 @@ pub fn header(description: u32, data_offset: u32, data: u32, crc: u32) -> [u8; H
         .chain(words.into_iter().flat_map(u32::to_le_bytes));
     head.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
     head
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::description::{Golden, Input, Raw};
+    use crate::writer::{AlignedBytes, BlobWriter};
+
+    fn description() -> Description<'static> {
+        Description {
+            input: Input {
+                shape: [1, 1, 4],
+                raw: Raw::U8,
+                scale: 0.5,
+            },
+            layers: heapless::Vec::new(),
+            embedding: None,
+            hash: None,
+            clusters: None,
+            golden: Golden::default(),
+            card: b"card",
+        }
+    }
+
+    fn blob() -> AlignedBytes {
+        let mut writer = BlobWriter::new();
+        writer.push_i8(&[1, 2, 3]);
+        writer.push_i32(&[4]);
+        writer.finish(&description())
+    }
+
+    /// `bytes` with one header field changed, and the checksum set right.
+    fn with_word(offset: usize, word: u32) -> AlignedBytes {
+        let mut bytes = blob().to_vec();
+        bytes[offset..offset + 4].copy_from_slice(&word.to_le_bytes());
+        let crc = crc32(&bytes[20..]);
+        bytes[16..20].copy_from_slice(&crc.to_le_bytes());
+        AlignedBytes::from(&bytes[..])
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let bytes = blob();
+        let blob = Blob::parse(&bytes).unwrap();
+        assert_eq!(blob.description, description());
+        assert_eq!(blob.data, [1, 2, 3, 0, 4, 0, 0, 0]);
+        assert_eq!(announced_length(&bytes[..HEADER]), Ok(bytes.len()));
+    }
+
+    /// The bytes of `FORMAT.md`: this test fails where a change would make old models unreadable.
+    #[test]
+    fn the_bytes_are_those_of_the_format() {
+        let bytes = blob();
+        let expected: [u8; 72] = [
+            b'E', b'I', b'G', b'E', b'N', b'L', b'E', b'T', 1, 0, 0, 0, 72, 0, 0, 0, 0x24, 0x15,
+            0x7c, 0x1a, 22, 0, 0, 0, 64, 0, 0, 0, 8, 0, 0, 0, // the header
+            1, 1, 4, 0, 0, 0, 0, 0x3f, // input: shape, raw form, scale 0.5
+            0, 0, 0, 0, // no layers, no heads
+            0, 0, 0, 0, 0, // no golden vectors
+            4, b'c', b'a', b'r', b'd', // the card
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // up to a multiple of 16
+            1, 2, 3, 0, 4, 0, 0, 0, // the data
+        ];
+        assert_eq!(bytes[..], expected);
+    }
+
+    #[test]
+    fn the_checksum_is_the_common_crc32() {
+        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+    }
+
+    #[test]
+    fn headers_that_do_not_fit_are_refused() {
+        let length = blob().len() as u32;
+        for (offset, word) in [
+            (8, 0),  // major version 0
+            (12, 0), // total length
+            (12, 31),
+            (20, 33), // the description would reach into the data
+            (20, u32::MAX),
+            (24, 60), // the data off its alignment
+            (24, 0),
+            (24, 80),
+            (24, u32::MAX),
+            (28, 7), // data shorter or longer than what is there
+            (28, 9),
+            (28, u32::MAX),
+        ] {
+            let bytes = with_word(offset, word);
+            let found = Blob::parse(&bytes).unwrap_err();
+            // A changed length moves what the checksum covers.
+            let expected = matches!(found, BlobError::Layout)
+                || offset == 12 && matches!(found, BlobError::Checksum { .. });
+            assert!(expected, "{offset}: {word}: {found:?}");
+        }
+        let bytes = with_word(12, length + 1);
+        let found = Blob::parse(&bytes).unwrap_err();
+        assert_eq!(
+            found,
+            BlobError::TooShort {
+                expected: bytes.len() + 1,
+                found: bytes.len()
+            }
+        );
+    }
+
+    #[test]
+    fn a_description_that_does_not_decode_is_refused() {
+        let description = blob()[20];
+        // Cut short by one byte: the card then is missing its last.
+        assert_eq!(
+            Blob::parse(&with_word(20, u32::from(description) - 1)).unwrap_err(),
+            BlobError::Description
+        );
+    }
+
+    #[test]
+    fn errors_say_what_was_expected_and_found() {
+        extern crate std;
+        use std::string::ToString;
+        let error = BlobError::TooNew {
+            found: 3,
+            supported: MAJOR,
+        }
+        .to_string();
+        assert!(error.contains("expected major version 1 or older, found 3"));
+        let error = BlobError::TooShort {
+            expected: 99,
+            found: 7,
+        }
+        .to_string();
+        assert!(error.contains("expected 99 bytes, found 7"));
+    }
 }

@@ -3,9 +3,10 @@
 //! * [`blob`]: the model file, `*.eigenlet`, as bytes that are used where they lie (`FORMAT.md` is the normative text);
 //! * [`description`]: what the blob says of the model: layers, heads, golden vectors, model card;
 //! * [`numerics`]: the integer arithmetic of `int8.v1` (`NUMERICS.md` is the normative text);
-//! * [`link`]: the messages between a host and a board.
+//! * [`link`]: the messages between a host and a board;
+//! * `writer` (feature `write`): writing blobs on a host.
 //!
-//! Everything here is `no_std`, allocates nothing and never panics on bytes from outside.
+//! Everything but `writer` is `no_std`, allocates nothing and never panics on bytes from outside.
 //!
 //! ```
 //! use eigenlet_shared::blob::{Blob, BlobError};
@@ -21,4 +22,7 @@ compile_error!("the blob is little-endian and used in place: big-endian targets 
 
 pub mod blob;
 pub mod description;
+pub mod link;
 pub mod numerics;
+#[cfg(any(test, feature = "write"))]
+pub mod writer;

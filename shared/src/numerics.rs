@@ -82,3 +82,137 @@ pub const fn quantize_u8(raw: u8) -> i8 {
 
 /// The int8 value of a real zero at the input, for raw `u8` values.
 pub const INPUT_ZERO_POINT_U8: i8 = -128;
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::vec::Vec;
+
+    use super::*;
+
+    /// `SaturatingRoundingDoublingHighMul` as gemmlowp publishes it: the doubled product's upper half, after a nudge away
+    /// from zero by a half, by a division that truncates.
+    fn gemmlowp_multiply(a: i32, b: i32) -> i32 {
+        if a == i32::MIN && b == i32::MIN {
+            return i32::MAX;
+        }
+        let product = i128::from(a) * i128::from(b);
+        let nudge = if product >= 0 { 1 << 30 } else { 1 - (1 << 30) };
+        i32::try_from((product + nudge) / (1 << 31)).unwrap()
+    }
+
+    /// `RoundingDivideByPOT`, from the exact quotient.
+    fn rounded_quotient(x: i32, shift: i32) -> i32 {
+        let (x, divisor) = (i128::from(x), 1i128 << shift);
+        let magnitude = (2 * x.abs() + divisor) / (2 * divisor);
+        i32::try_from(magnitude * x.signum()).unwrap()
+    }
+
+    /// The corners of 32 bits, everything near them and near powers of two, and pseudo-random numbers between.
+    fn numbers() -> Vec<i32> {
+        let mut numbers = Vec::new();
+        for bit in 0..32 {
+            for near in -2..=2 {
+                numbers.push((1i32 << bit).wrapping_add(near));
+                numbers.push((3i32 << bit).wrapping_add(near));
+                numbers.push((-3i32 << bit).wrapping_add(near));
+            }
+        }
+        let random = core::iter::successors(Some(1u64), |state| {
+            Some(
+                state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407),
+            )
+        });
+        numbers.extend(random.take(400).map(|state| (state >> 32) as i32));
+        numbers
+    }
+
+    #[test]
+    fn multiplication_is_gemmlowps_at_every_extreme() {
+        for a in numbers() {
+            for b in numbers() {
+                assert_eq!(
+                    doubling_high_multiply(a, b),
+                    gemmlowp_multiply(a, b),
+                    "{a} * {b}"
+                );
+            }
+        }
+        assert_eq!(doubling_high_multiply(i32::MIN, i32::MIN), i32::MAX);
+    }
+
+    #[test]
+    fn shifts_round_halves_away_from_zero() {
+        for x in numbers() {
+            for shift in 0..=31 {
+                assert_eq!(
+                    rounding_shift_right(x, shift),
+                    rounded_quotient(x, shift),
+                    "{x} >> {shift}"
+                );
+            }
+        }
+        assert_eq!(
+            [3, -3, 1, -1, 5].map(|x| rounding_shift_right(x, 1)),
+            [2, -2, 1, -1, 3]
+        );
+    }
+
+    #[test]
+    fn requantisation_is_within_one_step_of_the_exact_value() {
+        for acc in numbers() {
+            for multiplier in [0, 1 << 30, 1_518_500_250, i32::MAX] {
+                for shift in 0..=31 {
+                    let found = Channel {
+                        bias: 0,
+                        multiplier,
+                        shift,
+                    }
+                    .requantize(acc);
+                    let exact = f64::from(acc) * f64::from(multiplier)
+                        / f64::from(1u32 << 31)
+                        / f64::from(1u32 << shift);
+                    // Half a step of the second rounding, and half a step of the first seen through it.
+                    let bound = 0.5 + 0.5 / f64::from(1u32 << shift);
+                    assert!(
+                        (f64::from(found) - exact).abs() <= bound,
+                        "{acc} {multiplier} {shift}: {found}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn outputs_are_clamped_to_their_range() {
+        for acc in numbers() {
+            for (zero_point, minimum, maximum) in
+                [(-128, -128, 127), (5, 5, 127), (127, -7, 9), (0, 3, 3)]
+            {
+                let out = Output {
+                    zero_point,
+                    minimum,
+                    maximum,
+                };
+                let channel = Channel {
+                    bias: 0,
+                    multiplier: i32::MAX,
+                    shift: 3,
+                };
+                let exact = i64::from(channel.requantize(acc)) + i64::from(zero_point);
+                let expected = exact.clamp(minimum.into(), maximum.into());
+                assert_eq!(i64::from(channel.output(acc, out)), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn raw_bytes_lose_nothing() {
+        for raw in 0..=u8::MAX {
+            assert_eq!(i32::from(quantize_u8(raw)), i32::from(raw) - 128);
+        }
+        assert_eq!(quantize_u8(0), INPUT_ZERO_POINT_U8);
+    }
+}

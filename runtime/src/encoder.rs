@@ -1,0 +1,346 @@
+//! Running a model on a sample.
+
+use core::fmt;
+
+use eigenlet_shared::numerics::{Channel, Output, quantize_u8};
+
+use crate::code::Code;
+use crate::kernels::{self, dot};
+use crate::model::{Model, Rows};
+use crate::verify::{Head, VerifyError};
+
+/// The grid of every embedding.
+const EMBEDDING: Output = Output { zero_point: 0, minimum: -127, maximum: 127 };
+
+/// A number of leading dimensions of an embedding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Dims(u16);
+
+impl Dims {
+    /// The first `dims` dimensions, at least 1 and at most the model's.
+    pub const fn new(dims: u16) -> Self {
+        Self(dims)
+    }
+
+    /// How many.
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+/// The cluster of a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Assignment {
+    /// The nearest prototype.
+    pub id: u16,
+    /// Its squared distance in int8 steps.
+    pub distance: u32,
+    /// How much farther the second-nearest is; `u32::MAX` where there is none.
+    pub margin: u32,
+}
+
+/// Why a sample gives no output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum EncoderError {
+    /// The model needs more activations than there is room for.
+    Arena {
+        /// Bytes that the model needs.
+        expected: usize,
+        /// Bytes there.
+        found: usize,
+    },
+    /// The sample is not as long as the model's input.
+    Sample {
+        /// Bytes of the model's input.
+        expected: usize,
+        /// Bytes given.
+        found: usize,
+    },
+    /// The number of dimensions is 0 or more than the model has.
+    Dims {
+        /// Dimensions that the model has.
+        expected: u16,
+        /// Dimensions asked for.
+        found: usize,
+    },
+    /// The number of bits is 0, or the code is longer than all of the model's bits need.
+    Bits {
+        /// Bits that the model has.
+        expected: u16,
+        /// Bits asked for.
+        found: usize,
+    },
+    /// The model lacks the head for this.
+    NoHead(Head),
+}
+
+/// A model with the RAM that it runs in: `ARENA` bytes, at least [`Model::arena_bytes`].
+#[derive(Clone, Debug)]
+pub struct Encoder<'m, const ARENA: usize> {
+    model: &'m Model<'m>,
+    arena: [i8; ARENA],
+}
+
+impl<'m, const ARENA: usize> Encoder<'m, ARENA> {
+    /// An encoder of `model`.
+    ///
+    /// # Errors
+    /// [`EncoderError::Arena`].
+    pub fn new(model: &'m Model<'m>) -> Result<Self, EncoderError> {
+        let (expected, found) = (model.arena_bytes(), ARENA);
+        if found < expected {
+            return Err(EncoderError::Arena { expected, found });
+        }
+        Ok(Self { model, arena: [0; ARENA] })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &'m Model<'m> {
+        self.model
+    }
+
+    /// Computes the layers, once for any number of outputs.
+    ///
+    /// # Errors
+    /// [`EncoderError::Sample`].
+    pub fn run(&mut self, sample: &[u8]) -> Result<Features<'_>, EncoderError> {
+        self.model.run(&mut self.arena, sample)
+    }
+
+    /// The first `dims` dimensions of the sample's embedding, in -127..=127 steps of [`Model::scale`].
+    ///
+    /// # Errors
+    /// [`EncoderError::Sample`], [`EncoderError::Dims`], [`EncoderError::NoHead`].
+    pub fn embed(&mut self, sample: &[u8], dims: Dims) -> Result<&[i8], EncoderError> {
+        self.run(sample)?.into_embedding(dims)
+    }
+
+    /// The sample's hash code: its first `8 * BYTES` bits, or all where the last byte has unused ones; those are 0.
+    ///
+    /// # Errors
+    /// [`EncoderError::Sample`], [`EncoderError::Bits`], [`EncoderError::NoHead`].
+    pub fn hash<const BYTES: usize>(&mut self, sample: &[u8]) -> Result<Code<BYTES>, EncoderError> {
+        self.run(sample)?.hash()
+    }
+
+    /// The sample's cluster.
+    ///
+    /// # Errors
+    /// [`EncoderError::Sample`], [`EncoderError::NoHead`].
+    pub fn assign(&mut self, sample: &[u8]) -> Result<Assignment, EncoderError> {
+        self.run(sample)?.assign()
+    }
+
+    /// Runs every golden vector, and gives their number; see [`Model::verify`].
+    ///
+    /// # Errors
+    /// [`VerifyError`].
+    pub fn verify(&mut self) -> Result<u16, VerifyError> {
+        self.model.verify(&mut self.arena)
+    }
+}
+
+/// What the layers gave for a sample. Heads are computed from it, each when it is asked for.
+#[derive(Debug)]
+pub struct Features<'s> {
+    model: &'s Model<'s>,
+    values: &'s [i8],
+    /// The other end of the arena; embeddings go there.
+    spare: &'s mut [i8],
+}
+
+impl Model<'_> {
+    /// Computes the layers on a sample of raw sensor bytes, in an arena of at least [`Model::arena_bytes`].
+    ///
+    /// # Errors
+    /// [`EncoderError::Arena`], [`EncoderError::Sample`].
+    pub fn run<'s>(&'s self, arena: &'s mut [i8], sample: &[u8]) -> Result<Features<'s>, EncoderError> {
+        let (expected, found) = (self.input_len(), sample.len());
+        if found != expected {
+            return Err(EncoderError::Sample { expected, found });
+        }
+        let short = EncoderError::Arena { expected: self.arena_bytes(), found: arena.len() };
+        let input = arena.get_mut(..found).ok_or(short)?;
+        input.iter_mut().zip(sample).for_each(|(to, raw)| *to = quantize_u8(*raw));
+
+        // Whether a step's input lies at the arena's beginning; its output goes to the other end.
+        let mut at_start = true;
+        for step in self.steps().flatten() {
+            let (inputs, outputs) = (step.input.len(), step.output.len());
+            let (input, output) = ends(arena, at_start, inputs, outputs).ok_or(short)?;
+            kernels::run(&step, input, output);
+            at_start = !at_start;
+        }
+        let rows = self.dims().into();
+        let (values, spare) = ends(arena, at_start, self.features(), rows).ok_or(short)?;
+        Ok(Features { model: self, values, spare })
+    }
+}
+
+/// The `inputs` values at one end of the arena (its beginning, if `at_start`) and the `outputs` at the other.
+fn ends(arena: &mut [i8], at_start: bool, inputs: usize, outputs: usize) -> Option<(&mut [i8], &mut [i8])> {
+    let first = if at_start { inputs } else { outputs };
+    let (start, rest) = arena.split_at_mut_checked(first)?;
+    let last = if at_start { outputs } else { inputs };
+    let (_, end) = rest.split_at_mut_checked(rest.len().checked_sub(last)?)?;
+    Some(if at_start { (start, end) } else { (end, start) })
+}
+
+impl<'s> Features<'s> {
+    /// The last layer's output as it is, an int8 image in NHWC order.
+    pub fn values(&self) -> &[i8] {
+        self.values
+    }
+
+    /// The first `dims` dimensions of the embedding.
+    ///
+    /// # Errors
+    /// [`EncoderError::Dims`], [`EncoderError::NoHead`].
+    pub fn embed(&mut self, dims: Dims) -> Result<&[i8], EncoderError> {
+        embed(self.model, self.values, self.spare, dims)
+    }
+
+    /// As [`Features::embed`], for as long as the arena is borrowed.
+    ///
+    /// # Errors
+    /// [`EncoderError::Dims`], [`EncoderError::NoHead`].
+    pub fn into_embedding(self, dims: Dims) -> Result<&'s [i8], EncoderError> {
+        embed(self.model, self.values, self.spare, dims)
+    }
+
+    /// Fills `embedding` with as many dimensions as it is long.
+    ///
+    /// # Errors
+    /// [`EncoderError::Dims`], [`EncoderError::NoHead`].
+    pub fn embed_into(&self, embedding: &mut [i8]) -> Result<(), EncoderError> {
+        let rows = self.model.embedding().ok_or(EncoderError::NoHead(Head::Embedding))?;
+        let (expected, found) = (self.model.dims(), embedding.len());
+        if found == 0 || found > expected.into() {
+            return Err(EncoderError::Dims { expected, found });
+        }
+        project(self.values, rows, embedding);
+        Ok(())
+    }
+
+    /// The hash code's first `8 * BYTES` bits, or all where the last byte has unused ones; those are 0.
+    ///
+    /// # Errors
+    /// [`EncoderError::Bits`], [`EncoderError::NoHead`].
+    pub fn hash<const BYTES: usize>(&self) -> Result<Code<BYTES>, EncoderError> {
+        let mut code = Code([0; BYTES]);
+        let all = self.model.bits();
+        // A whole last byte means all of the model's bits, where they end in it.
+        let asked = u16::try_from(BYTES.saturating_mul(8)).unwrap_or(u16::MAX);
+        let bits = if BYTES == usize::from(all).div_ceil(8) { all } else { asked };
+        self.hash_into(bits, &mut code.0)?;
+        Ok(code)
+    }
+
+    /// Fills `code`, `bits.div_ceil(8)` bytes, with the hash code's first `bits` bits: bit `j` is bit `j % 8` of byte `j / 8`.
+    ///
+    /// # Errors
+    /// [`EncoderError::Bits`], also where `code` has another length; [`EncoderError::NoHead`].
+    pub fn hash_into(&self, bits: u16, code: &mut [u8]) -> Result<(), EncoderError> {
+        let rows = self.model.hash().ok_or(EncoderError::NoHead(Head::Hash))?;
+        let expected = self.model.bits();
+        if bits == 0 || bits > expected || code.len() != usize::from(bits).div_ceil(8) {
+            return Err(EncoderError::Bits { expected, found: bits.into() });
+        }
+        let bytes = code_bytes(self.values, rows, bits);
+        code.iter_mut().zip(bytes).for_each(|(to, byte)| *to = byte);
+        Ok(())
+    }
+
+    /// The cluster. Only as many dimensions are computed as the prototypes have.
+    ///
+    /// # Errors
+    /// [`EncoderError::NoHead`].
+    pub fn assign(&mut self) -> Result<Assignment, EncoderError> {
+        let none = EncoderError::NoHead(Head::Clusters);
+        let prototypes = self.model.prototypes().ok().flatten().ok_or(none)?;
+        let embedding = self.embed(Dims(prototypes.dims))?;
+        let candidates = prototypes.values.chunks_exact(embedding.len().max(1));
+        let (mut nearest, mut second) = (Assignment { id: 0, distance: u32::MAX, margin: 0 }, u32::MAX);
+        for (id, prototype) in (0u16..).zip(candidates) {
+            let distance = squared_distance(prototype, embedding);
+            if distance < nearest.distance {
+                second = nearest.distance;
+                nearest = Assignment { id, distance, margin: 0 };
+            } else {
+                second = second.min(distance);
+            }
+        }
+        let only = prototypes.values.len() == embedding.len();
+        nearest.margin = if only { u32::MAX } else { second.saturating_sub(nearest.distance) };
+        Ok(nearest)
+    }
+
+    /// All bytes of the hash code, for [`Model::verify`].
+    pub(crate) fn code(&self) -> impl Iterator<Item = u8> {
+        let rows = self.model.hash().unwrap_or(Rows { weights: &[], constants: &[] });
+        code_bytes(self.values, rows, self.model.bits())
+    }
+}
+
+fn embed<'s>(model: &Model, features: &[i8], spare: &'s mut [i8], dims: Dims) -> Result<&'s [i8], EncoderError> {
+    let rows = model.embedding().ok_or(EncoderError::NoHead(Head::Embedding))?;
+    let (expected, found) = (model.dims(), dims.0.into());
+    let embedding = spare.get_mut(..found).filter(|_| found > 0);
+    let embedding = embedding.ok_or(EncoderError::Dims { expected, found })?;
+    project(features, rows, embedding);
+    Ok(embedding)
+}
+
+/// As many rows of the embedding as `to` has room for.
+fn project(features: &[i8], rows: Rows<Channel>, to: &mut [i8]) {
+    let weights = rows.weights.chunks_exact(features.len().max(1));
+    for ((to, weights), channel) in to.iter_mut().zip(weights).zip(rows.constants) {
+        let sum = dot(weights, features).wrapping_add(channel.bias);
+        *to = channel.output(sum, EMBEDDING);
+    }
+}
+
+/// The code's first `bits` bits, eight a byte, the first one lowest.
+fn code_bytes<'a>(features: &'a [i8], rows: Rows<'a, i32>, bits: u16) -> impl Iterator<Item = u8> + 'a {
+    let weights = rows.weights.chunks_exact(features.len().max(1));
+    let mut rows = weights.zip(rows.constants).take(bits.into());
+    let byte = move |_| {
+        (0..8).zip(rows.by_ref()).fold(0u8, |byte, (bit, (weights, threshold))| {
+            let one = dot(weights, features) > *threshold;
+            byte | u8::from(one).wrapping_shl(bit)
+        })
+    };
+    (0..bits.div_ceil(8)).map(byte)
+}
+
+/// At most 255^2 * 65535, which 32 bits hold.
+fn squared_distance(a: &[i8], b: &[i8]) -> u32 {
+    let squares = a.iter().zip(b).map(|(a, b)| u32::from(a.abs_diff(*b)));
+    squares.fold(0, |sum, difference| sum.wrapping_add(difference.wrapping_mul(difference)))
+}
+
+impl fmt::Display for EncoderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Arena { expected, found } => {
+                write!(f, "the arena is too small: expected at least {expected} bytes, found {found}")
+            }
+            Self::Sample { expected, found } => {
+                write!(f, "the sample has the wrong length: expected {expected} bytes, found {found}")
+            }
+            Self::Dims { expected, found } => {
+                write!(f, "the embedding has no such prefix: expected 1 to {expected} dimensions, found {found}")
+            }
+            Self::Bits { expected, found } => {
+                write!(f, "the hash code has no such prefix: expected 1 to {expected} bits, found {found}")
+            }
+            Self::NoHead(head) => write!(f, "the model has no {head}"),
+        }
+    }
+}
+
+impl core::error::Error for EncoderError {}

@@ -1,0 +1,137 @@
+//! A model's layers, one at a time, with their shapes worked out and their tables found.
+
+use eigenlet_shared::description::{Layer, Window};
+use eigenlet_shared::numerics::{Channel, INPUT_ZERO_POINT_U8, Output};
+
+use crate::geometry::{Shape, product};
+use crate::model::{ModelError, Part, section};
+
+/// One layer, ready to run.
+pub(crate) struct Step<'a> {
+    pub input: Shape,
+    pub output: Shape,
+    /// The int8 value of a real zero in the input: what padding reads as.
+    pub zero_point: i8,
+    pub operation: Operation<'a>,
+}
+
+pub(crate) enum Operation<'a> {
+    Dense(Weighted<'a>),
+    Conv2d(Window, Weighted<'a>),
+    DepthwiseConv2d(Window, Weighted<'a>),
+    MaxPool2d(Window),
+    AveragePool2d(Window),
+}
+
+/// What a layer with weights reads from the data section.
+pub(crate) struct Weighted<'a> {
+    pub weights: &'a [i8],
+    pub channels: &'a [Channel],
+    pub output: Output,
+}
+
+impl Step<'_> {
+    /// Bytes of activations while the step runs.
+    pub fn arena_bytes(&self) -> Option<usize> {
+        self.input.len().checked_add(self.output.len())
+    }
+
+    /// Multiply-accumulates, padding's included.
+    pub fn macs(&self) -> u64 {
+        let outputs = self.output.len() as u64;
+        let pixels = (self.output.height as u64).wrapping_mul(self.output.width as u64);
+        match &self.operation {
+            Operation::Dense(table) => table.weights.len() as u64,
+            Operation::Conv2d(_, table) => pixels.wrapping_mul(table.weights.len() as u64),
+            Operation::DepthwiseConv2d(window, _) => {
+                let [height, width] = window.kernel;
+                outputs.wrapping_mul(u64::from(height)).wrapping_mul(u64::from(width))
+            }
+            Operation::MaxPool2d(_) | Operation::AveragePool2d(_) => 0,
+        }
+    }
+
+    pub fn weighted(&self) -> Option<&Weighted<'_>> {
+        match &self.operation {
+            Operation::Dense(table) | Operation::Conv2d(_, table) | Operation::DepthwiseConv2d(_, table) => Some(table),
+            Operation::MaxPool2d(_) | Operation::AveragePool2d(_) => None,
+        }
+    }
+}
+
+/// The steps of a model, in order. Cheap: no weight is looked at.
+pub(crate) struct Steps<'m, 'a> {
+    data: &'a [u8],
+    layers: core::iter::Enumerate<core::slice::Iter<'m, Layer>>,
+    shape: Shape,
+    zero_point: i8,
+}
+
+impl<'m, 'a> Steps<'m, 'a> {
+    pub fn new(input: Shape, layers: &'m [Layer], data: &'a [u8]) -> Self {
+        Self { data, layers: layers.iter().enumerate(), shape: input, zero_point: INPUT_ZERO_POINT_U8 }
+    }
+
+    fn step(&mut self, layer: &Layer, number: u8) -> Result<Step<'a>, ModelError> {
+        let part = Part::Layer(number);
+        let geometry = ModelError::Geometry { layer: number };
+        let input = self.shape;
+        let table = |weights: u32, count: Option<usize>, channels: u32, outputs: usize, output: Output| {
+            if output.minimum > output.maximum {
+                return Err(ModelError::Constants { part });
+            }
+            Ok(Weighted {
+                weights: section(self.data, weights, count.ok_or(geometry)?, part)?,
+                channels: section(self.data, channels, outputs, part)?,
+                output,
+            })
+        };
+        let (shape, operation) = match layer {
+            Layer::Dense(dense) => {
+                let outputs = usize::from(dense.outputs);
+                let count = product(&[outputs, input.len()]);
+                let table = table(dense.weights, count, dense.channels, outputs, dense.output)?;
+                (Shape::vector(outputs), Operation::Dense(table))
+            }
+            Layer::Conv2d(conv) => {
+                let outputs = usize::from(conv.outputs);
+                let [height, width] = conv.window.kernel;
+                let count = product(&[outputs, height.into(), width.into(), input.channels]);
+                let table = table(conv.weights, count, conv.channels, outputs, conv.output)?;
+                let shape = input.under(&conv.window, outputs);
+                (shape, Operation::Conv2d(conv.window, table))
+            }
+            Layer::DepthwiseConv2d(conv) => {
+                let outputs = input.channels;
+                let [height, width] = conv.window.kernel;
+                let count = product(&[height.into(), width.into(), outputs]);
+                let table = table(conv.weights, count, conv.channels, outputs, conv.output)?;
+                let shape = input.under(&conv.window, outputs);
+                (shape, Operation::DepthwiseConv2d(conv.window, table))
+            }
+            Layer::MaxPool2d(window) => {
+                let shape = input.under(window, input.channels);
+                (shape, Operation::MaxPool2d(*window))
+            }
+            Layer::AveragePool2d(window) => {
+                let shape = input.under(window, input.channels);
+                (shape, Operation::AveragePool2d(*window))
+            }
+        };
+        let step = Step { input, output: shape.ok_or(geometry)?, zero_point: self.zero_point, operation };
+        self.shape = step.output;
+        if let Some(table) = step.weighted() {
+            self.zero_point = table.output.zero_point;
+        }
+        Ok(step)
+    }
+}
+
+impl<'a> Iterator for Steps<'_, 'a> {
+    type Item = Result<Step<'a>, ModelError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (number, layer) = self.layers.next()?;
+        Some(self.step(layer, number as u8))
+    }
+}

@@ -1,0 +1,420 @@
+//! Random models, and an oracle that runs them by definition: real zeros as padding, zero points subtracted one by one,
+//! 64-bit sums, rounding from the published definitions. It shares no arithmetic with the runtime.
+#![allow(dead_code)] // each test file uses its part
+
+use eigenlet_shared::description::{
+    Clusters, Conv2d, Dense, DepthwiseConv2d, Description, Embedding, Golden, Hash, Input, Layer, Raw, Window,
+};
+use eigenlet_shared::numerics::{Channel, Output};
+use eigenlet_shared::writer::{AlignedBytes, BlobWriter};
+
+/// SplitMix64.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number in `0..bound`.
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        (0..count).map(|_| self.next() as u8).collect()
+    }
+
+    /// Weights, -128 among them.
+    fn weights(&mut self, count: usize) -> Vec<i8> {
+        (0..count).map(|_| self.next() as i8).collect()
+    }
+}
+
+/// What to make a layer of; its constants are random.
+#[derive(Clone, Copy, Debug)]
+pub enum Plan {
+    Dense(u16),
+    Conv2d(u16, Window),
+    DepthwiseConv2d(Window),
+    MaxPool2d(Window),
+    AveragePool2d(Window),
+}
+
+/// What to make a model of.
+#[derive(Clone, Debug)]
+pub struct ModelPlan {
+    pub input: [u16; 3],
+    pub layers: Vec<Plan>,
+    pub rows: u16,
+    pub bits: u16,
+    /// Count and dimensions.
+    pub prototypes: Option<(u16, u16)>,
+    pub golden: u16,
+    pub seed: u64,
+}
+
+struct Weighted {
+    weights: Vec<i8>,
+    /// Without the input's zero point.
+    bias: Vec<i64>,
+    multiplier: Vec<i32>,
+    shift: Vec<i32>,
+    output: Output,
+}
+
+/// A model as the oracle runs it, and as a blob.
+pub struct TestModel {
+    plan: ModelPlan,
+    layers: Vec<(Plan, Option<Weighted>)>,
+    embedding: Option<Weighted>,
+    hash: Vec<i8>,
+    thresholds: Vec<i32>,
+    prototypes: Vec<i8>,
+    pub eigenvalues: Vec<f32>,
+    pub blob: AlignedBytes,
+}
+
+/// What a sample must give.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outputs {
+    pub features: Vec<i8>,
+    pub embedding: Vec<i8>,
+    pub bits: Vec<bool>,
+    /// Squared distance to each prototype.
+    pub distances: Vec<i64>,
+}
+
+impl Outputs {
+    pub fn code(&self, bits: usize) -> Vec<u8> {
+        let mut code = vec![0; bits.div_ceil(8)];
+        for bit in 0..bits {
+            code[bit / 8] |= u8::from(self.bits[bit]) << (bit % 8);
+        }
+        code
+    }
+
+    /// The nearest prototype, found by sorting.
+    pub fn cluster(&self) -> u16 {
+        let mut order: Vec<usize> = (0..self.distances.len()).collect();
+        order.sort_by_key(|id| (self.distances[*id], *id));
+        order[0] as u16
+    }
+}
+
+impl TestModel {
+    pub fn new(plan: &ModelPlan) -> Self {
+        let mut random = Random(plan.seed);
+        let mut shape = plan.input.map(usize::from);
+        let mut layers = Vec::new();
+        for layer in &plan.layers {
+            let [_, _, c] = shape;
+            let grid = |random: &mut Random| {
+                let (a, b) = (random.next() as i8, random.next() as i8);
+                let zero_point = random.next() as i8;
+                match random.below(3) {
+                    0 => Output { zero_point, minimum: zero_point, maximum: 127 }, // ReLU
+                    1 => Output { zero_point, minimum: -128, maximum: 127 },
+                    _ => Output { zero_point, minimum: a.min(b), maximum: a.max(b) },
+                }
+            };
+            let weighted = match layer {
+                Plan::Dense(outputs) => {
+                    let grid = grid(&mut random);
+                    Some(Weighted::new(&mut random, *outputs as usize, shape.iter().product(), grid))
+                }
+                Plan::Conv2d(outputs, window) => {
+                    let [height, width] = window.kernel.map(usize::from);
+                    let grid = grid(&mut random);
+                    Some(Weighted::new(&mut random, *outputs as usize, height * width * c, grid))
+                }
+                Plan::DepthwiseConv2d(window) => {
+                    let [height, width] = window.kernel.map(usize::from);
+                    let grid = grid(&mut random);
+                    Some(Weighted::new(&mut random, c, height * width, grid))
+                }
+                _ => None,
+            };
+            shape = output_shape(shape, layer);
+            layers.push((*layer, weighted));
+        }
+        let features: usize = shape.iter().product();
+        let embedding = (plan.rows > 0).then(|| {
+            let grid = Output { zero_point: 0, minimum: -127, maximum: 127 };
+            Weighted::new(&mut random, plan.rows.into(), features, grid)
+        });
+        let hash = random.weights(features * usize::from(plan.bits));
+        let spread = 4000.0 * (features as f64).sqrt();
+        let thresholds = (0..plan.bits).map(|_| ((random.next() as i8) as f64 / 127.0 * spread) as i32).collect();
+        let prototypes = plan.prototypes.map_or(0, |(count, dims)| usize::from(count) * usize::from(dims));
+        let prototypes = random.weights(prototypes);
+        let mut model = Self {
+            plan: plan.clone(),
+            layers,
+            embedding,
+            hash,
+            thresholds,
+            prototypes,
+            eigenvalues: (0..plan.rows).map(|row| 1.0 / f32::from(row + 1)).collect(),
+            blob: AlignedBytes::from(&[][..]),
+        };
+        model.blob = model.write(&mut random);
+        model
+    }
+
+    pub fn input_len(&self) -> usize {
+        self.plan.input.iter().map(|side| usize::from(*side)).product()
+    }
+
+    /// Runs a sample by definition.
+    pub fn outputs(&self, sample: &[u8]) -> Outputs {
+        let mut shape = self.plan.input.map(usize::from);
+        let mut zero_point = -128i64;
+        let mut values: Vec<i64> = sample.iter().map(|raw| i64::from(*raw) - 128).collect();
+        for (layer, weighted) in &self.layers {
+            values = run_layer(layer, weighted.as_ref(), &values, shape, zero_point);
+            shape = output_shape(shape, layer);
+            zero_point = weighted.as_ref().map_or(zero_point, |table| table.output.zero_point.into());
+        }
+        let embedding: Vec<i64> = match &self.embedding {
+            Some(table) => dense(table, &values, zero_point),
+            None => Vec::new(),
+        };
+        let count = values.len();
+        let bits = self.thresholds.iter().enumerate().map(|(bit, threshold)| {
+            let sum: i64 = (0..count).map(|i| i64::from(self.hash[bit * count + i]) * values[i]).sum();
+            sum > i64::from(*threshold)
+        });
+        let dims = self.plan.prototypes.map_or(1, |(_, dims)| dims.into());
+        let distances = self
+            .prototypes
+            .chunks(dims)
+            .map(|prototype| prototype.iter().zip(&embedding).map(|(a, b)| (i64::from(*a) - b).pow(2)).sum());
+        Outputs {
+            bits: bits.collect(),
+            distances: distances.collect(),
+            features: values.iter().map(|value| i8::try_from(*value).unwrap()).collect(),
+            embedding: embedding.iter().map(|value| i8::try_from(*value).unwrap()).collect(),
+        }
+    }
+
+    fn write(&self, random: &mut Random) -> AlignedBytes {
+        let mut writer = BlobWriter::new();
+        let mut zero_point = -128;
+        let mut layers = heapless::Vec::new();
+        for (layer, weighted) in &self.layers {
+            let table = weighted.as_ref().map(|table| {
+                let tables = table.write(&mut writer, zero_point, matches!(layer, Plan::DepthwiseConv2d(_)));
+                zero_point = table.output.zero_point.into();
+                (tables, table.output)
+            });
+            let layer = match (*layer, table) {
+                (Plan::Dense(outputs), Some(((weights, channels), output))) => {
+                    Layer::Dense(Dense { outputs, weights, channels, output })
+                }
+                (Plan::Conv2d(outputs, window), Some(((weights, channels), output))) => {
+                    Layer::Conv2d(Conv2d { outputs, window, weights, channels, output })
+                }
+                (Plan::DepthwiseConv2d(window), Some(((weights, channels), output))) => {
+                    Layer::DepthwiseConv2d(DepthwiseConv2d { window, weights, channels, output })
+                }
+                (Plan::MaxPool2d(window), _) => Layer::MaxPool2d(window),
+                (Plan::AveragePool2d(window), _) => Layer::AveragePool2d(window),
+                _ => unreachable!(),
+            };
+            layers.push(layer).unwrap();
+        }
+        let embedding = self.embedding.as_ref().map(|table| {
+            let (weights, channels) = table.write(&mut writer, zero_point, false);
+            let eigenvalues = writer.push_f32(&self.eigenvalues);
+            Embedding { rows: self.plan.rows, weights, channels, scale: 0.02, eigenvalues }
+        });
+        let hash = (self.plan.bits > 0).then(|| Hash {
+            bits: self.plan.bits,
+            weights: writer.push_i8(&self.hash),
+            thresholds: writer.push_i32(&self.thresholds),
+        });
+        let clusters = self.plan.prototypes.map(|(count, dims)| Clusters::Prototypes {
+            count,
+            dims,
+            prototypes: writer.push_i8(&self.prototypes),
+        });
+        let samples = random.bytes(self.input_len() * usize::from(self.plan.golden));
+        let outputs: Vec<Outputs> = samples.chunks(self.input_len()).map(|sample| self.outputs(sample)).collect();
+        let embeddings: Vec<i8> = outputs.iter().flat_map(|outputs| outputs.embedding.clone()).collect();
+        let codes: Vec<u8> = outputs.iter().flat_map(|outputs| outputs.code(self.plan.bits.into())).collect();
+        let ids: Vec<u16> = match clusters {
+            Some(_) => outputs.iter().map(Outputs::cluster).collect(),
+            None => Vec::new(),
+        };
+        let golden = Golden {
+            count: self.plan.golden,
+            samples: writer.push_u8(&samples),
+            embeddings: writer.push_i8(&embeddings),
+            codes: writer.push_u8(&codes),
+            clusters: writer.push_u16(&ids),
+        };
+        let input = Input { shape: self.plan.input, raw: Raw::U8, scale: 1.0 / 255.0 };
+        writer.finish(&Description { input, layers, embedding, hash, clusters, golden, card: &[] })
+    }
+}
+
+impl Weighted {
+    /// Weights `[channels][taps]`, with constants that spread the outputs over the grid, and some extreme ones.
+    fn new(random: &mut Random, channels: usize, taps: usize, output: Output) -> Self {
+        let spread = (taps as f64).sqrt() * 74.0 * 128.0;
+        let shift = |random: &mut Random| match random.below(16) {
+            0 => 0,
+            1 => 31,
+            _ => (spread / 64.0).log2() as i32 - 1 + random.below(3) as i32,
+        };
+        let multiplier = |random: &mut Random| match random.below(16) {
+            0 => 0,
+            1 => 1 << 30,
+            2 => i32::MAX,
+            _ => (1 << 30) + random.below(1 << 30) as i32,
+        };
+        Self {
+            weights: random.weights(channels * taps),
+            bias: (0..channels).map(|_| (f64::from(random.next() as i8) / 127.0 * spread) as i64).collect(),
+            multiplier: (0..channels).map(|_| multiplier(random)).collect(),
+            shift: (0..channels).map(|_| shift(random)).collect(),
+            output,
+        }
+    }
+
+    fn taps(&self) -> usize {
+        self.weights.len() / self.bias.len()
+    }
+
+    fn finish(&self, channel: usize, sum: i64) -> i64 {
+        let value = requantize(sum, self.multiplier[channel], self.shift[channel]);
+        (value + i64::from(self.output.zero_point)).clamp(self.output.minimum.into(), self.output.maximum.into())
+    }
+
+    /// The offsets of weights and channels. Depthwise weights go `[taps][channels]` into the blob.
+    fn write(&self, writer: &mut BlobWriter, zero_point: i64, depthwise: bool) -> (u32, u32) {
+        let (channels, taps) = (self.bias.len(), self.taps());
+        let weights: Vec<i8> = if depthwise {
+            (0..taps * channels).map(|i| self.weights[i % channels * taps + i / channels]).collect()
+        } else {
+            self.weights.clone()
+        };
+        let constants: Vec<Channel> = (0..channels)
+            .map(|channel| {
+                let row = &self.weights[channel * taps..][..taps];
+                let sum: i64 = row.iter().map(|weight| i64::from(*weight)).sum();
+                let bias = i32::try_from(self.bias[channel] - zero_point * sum).unwrap();
+                Channel { bias, multiplier: self.multiplier[channel], shift: self.shift[channel] }
+            })
+            .collect();
+        (writer.push_i8(&weights), writer.push_channels(&constants))
+    }
+}
+
+fn run_layer(layer: &Plan, table: Option<&Weighted>, x: &[i64], shape: [usize; 3], zero_point: i64) -> Vec<i64> {
+    let [_, _, c] = shape;
+    match (layer, table) {
+        (Plan::Dense(_), Some(table)) => dense(table, x, zero_point),
+        (Plan::Conv2d(outputs, window), Some(table)) => slide(shape, window, (*outputs).into(), |output, inside| {
+            let mut sum = table.bias[output];
+            for channel in 0..c {
+                for (tap, pixel) in inside {
+                    let weight = table.weights[output * table.taps() + tap * c + channel];
+                    sum += i64::from(weight) * (x[pixel * c + channel] - zero_point);
+                }
+            }
+            table.finish(output, sum)
+        }),
+        (Plan::DepthwiseConv2d(window), Some(table)) => slide(shape, window, c, |channel, inside| {
+            let mut sum = table.bias[channel];
+            for (tap, pixel) in inside {
+                let weight = table.weights[channel * table.taps() + tap];
+                sum += i64::from(weight) * (x[pixel * c + channel] - zero_point);
+            }
+            table.finish(channel, sum)
+        }),
+        (Plan::MaxPool2d(window), _) => slide(shape, window, c, |channel, inside| {
+            inside.iter().map(|(_, pixel)| x[pixel * c + channel]).max().unwrap()
+        }),
+        (Plan::AveragePool2d(window), _) => slide(shape, window, c, |channel, inside| {
+            let sum: i64 = inside.iter().map(|(_, pixel)| x[pixel * c + channel]).sum();
+            (sum as f64 / inside.len() as f64).round() as i64 // halves away from zero
+        }),
+        _ => unreachable!(),
+    }
+}
+
+fn dense(table: &Weighted, x: &[i64], zero_point: i64) -> Vec<i64> {
+    let row = |output| {
+        let weights = &table.weights[output * x.len()..];
+        let sum: i64 = (0..x.len()).map(|i| i64::from(weights[i]) * (x[i] - zero_point)).sum();
+        table.finish(output, table.bias[output] + sum)
+    };
+    (0..table.bias.len()).map(row).collect()
+}
+
+/// Calls `value` for every channel of every output pixel with the taps that lie inside the image: number of the tap, and
+/// of the pixel.
+fn slide(
+    [h, w, _]: [usize; 3],
+    window: &Window,
+    channels: usize,
+    value: impl Fn(usize, &[(usize, usize)]) -> i64,
+) -> Vec<i64> {
+    let [kernel_h, kernel_w] = window.kernel.map(i64::from);
+    let [step_y, step_x] = window.stride.map(i64::from);
+    let [top, left, bottom, right] = window.padding.map(i64::from);
+    let (h, w) = (h as i64, w as i64);
+    let mut out = Vec::new();
+    let mut y = -top;
+    while y + kernel_h <= h + bottom {
+        let mut x = -left;
+        while x + kernel_w <= w + right {
+            let mut inside = Vec::new();
+            for (tap, (dy, dx)) in (0..kernel_h).flat_map(|dy| (0..kernel_w).map(move |dx| (dy, dx))).enumerate() {
+                if (0..h).contains(&(y + dy)) && (0..w).contains(&(x + dx)) {
+                    inside.push((tap, ((y + dy) * w + x + dx) as usize));
+                }
+            }
+            out.extend((0..channels).map(|channel| value(channel, &inside)));
+            x += step_x;
+        }
+        y += step_y;
+    }
+    out
+}
+
+pub fn output_shape([h, w, c]: [usize; 3], layer: &Plan) -> [usize; 3] {
+    let sides = |window: &Window| {
+        let [kernel_h, kernel_w] = window.kernel.map(usize::from);
+        let [step_y, step_x] = window.stride.map(usize::from);
+        let [top, left, bottom, right] = window.padding.map(usize::from);
+        [(h + top + bottom - kernel_h) / step_y + 1, (w + left + right - kernel_w) / step_x + 1]
+    };
+    match layer {
+        Plan::Dense(outputs) => [1, 1, (*outputs).into()],
+        Plan::Conv2d(outputs, window) => {
+            let [h, w] = sides(window);
+            [h, w, (*outputs).into()]
+        }
+        Plan::DepthwiseConv2d(window) | Plan::MaxPool2d(window) | Plan::AveragePool2d(window) => {
+            let [h, w] = sides(window);
+            [h, w, c]
+        }
+    }
+}
+
+/// Both roundings of TensorFlow Lite's reference, from exact quotients.
+fn requantize(sum: i64, multiplier: i32, shift: i32) -> i64 {
+    let sum = i128::from(i32::try_from(sum).unwrap());
+    // To the nearest, halves up: floor(p / 2^31 + 1/2).
+    let high = (2 * sum * i128::from(multiplier) + (1 << 31)).div_euclid(1 << 32);
+    // To the nearest, halves away from zero.
+    let divisor = 1i128 << shift;
+    let magnitude = (2 * high.abs() + divisor) / (2 * divisor);
+    (magnitude * high.signum()) as i64
+}

@@ -1,0 +1,259 @@
+//! Whatever the bytes are, parsing gives an error or a model that runs.
+
+mod common;
+
+use common::{ModelPlan, Plan, Random, TestModel};
+use eigenlet_runtime::{BlobError, Dims, Model, ModelError, Part};
+use eigenlet_shared::blob::{Blob, crc32};
+use eigenlet_shared::description::{Description, Layer, Window};
+use eigenlet_shared::writer::{AlignedBytes, BlobWriter};
+
+/// A small model with every kind of layer and head.
+fn model() -> TestModel {
+    let window = Window { kernel: [3, 2], stride: [1, 1], padding: [1, 1, 0, 0] };
+    let pool = Window { kernel: [2, 2], stride: [1, 2], padding: [0; 4] };
+    TestModel::new(&ModelPlan {
+        input: [6, 5, 1],
+        layers: vec![
+            Plan::Conv2d(3, window),
+            Plan::DepthwiseConv2d(window),
+            Plan::MaxPool2d(pool),
+            Plan::AveragePool2d(pool),
+            Plan::Dense(6),
+        ],
+        rows: 4,
+        bits: 12,
+        prototypes: Some((3, 4)),
+        golden: 2,
+        seed: 9,
+    })
+}
+
+fn sealed(mut bytes: Vec<u8>) -> AlignedBytes {
+    let crc = crc32(&bytes[20..]);
+    bytes[16..20].copy_from_slice(&crc.to_le_bytes());
+    AlignedBytes::from(&bytes[..])
+}
+
+/// Uses everything that a model offers, unless a hostile one would take minutes. Gives whether it ran.
+fn exercise(model: &Model) -> bool {
+    let _ = model.card().map_err(|error| error.to_string());
+    let _ = (model.eigenvalues().len(), model.scale(), model.weight_bytes(), model.golden().count());
+    let area = model.description().layers.iter().map(|layer| match layer {
+        Layer::Dense(_) => 1,
+        Layer::Conv2d(conv) => conv.window.kernel.map(u64::from).iter().product(),
+        Layer::DepthwiseConv2d(conv) => conv.window.kernel.map(u64::from).iter().product(),
+        Layer::MaxPool2d(window) | Layer::AveragePool2d(window) => window.kernel.map(u64::from).iter().product(),
+    });
+    let work = model.macs() + model.arena_bytes() as u64 * area.sum::<u64>();
+    if work > 1_000_000 {
+        return false;
+    }
+    let mut arena = vec![0; model.arena_bytes()];
+    let _ = model.verify(&mut arena).map_err(|error| error.to_string());
+    let sample = vec![200; model.input_len()];
+    let mut features = model.run(&mut arena, &sample).unwrap();
+    for dims in [0, 1, model.dims(), model.dims().saturating_add(1)] {
+        let _ = features.embed(Dims::new(dims)).map_err(|error| error.to_string());
+    }
+    let _ = features.hash::<1>();
+    let _ = features.hash_into(model.bits(), &mut vec![0; usize::from(model.bits()).div_ceil(8)]);
+    let _ = features.assign();
+    true
+}
+
+#[test]
+fn every_truncation_is_an_error() {
+    let test = model();
+    assert!(exercise(&Model::parse(&test.blob).unwrap()));
+    for length in 0..test.blob.len() {
+        let cut = AlignedBytes::from(&test.blob[..length]);
+        let error = Model::parse(&cut).unwrap_err();
+        assert!(matches!(error, ModelError::Blob(BlobError::TooShort { found, .. }) if found == length));
+    }
+}
+
+#[test]
+fn a_model_may_lie_in_a_longer_region() {
+    let test = model();
+    let mut region = test.blob.to_vec();
+    region.resize(4096, 0xff);
+    assert!(Model::parse(&AlignedBytes::from(&region[..])).is_ok());
+}
+
+#[test]
+fn every_flipped_bit_is_an_error() {
+    let test = model();
+    for bit in 0..test.blob.len() * 8 {
+        // The minor version may be any: it stands before the checksum on purpose.
+        if (80..96).contains(&bit) {
+            continue;
+        }
+        let mut bytes = test.blob.to_vec();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        let bytes = AlignedBytes::from(&bytes[..]);
+        assert!(matches!(Model::parse(&bytes), Err(ModelError::Blob(_))), "bit {bit}");
+    }
+}
+
+#[test]
+fn a_flipped_bit_under_a_right_checksum_is_an_error_or_a_model_that_runs() {
+    let test = model();
+    for bit in 0..test.blob.len() * 8 {
+        let mut bytes = test.blob.to_vec();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        if let Ok(model) = Model::parse(&sealed(bytes)) {
+            exercise(&model);
+        }
+    }
+}
+
+#[test]
+fn whatever_the_bytes_are_there_is_an_error_or_a_model_that_runs() {
+    let test = model();
+    let description = u32::from_le_bytes(test.blob[20..24].try_into().unwrap()) as usize;
+    let mut random = Random(2026);
+    let (mut refused, mut ran) = (0, 0);
+    for _ in 0..20_000 {
+        let mut bytes = test.blob.to_vec();
+        for _ in 0..1 + random.below(4) {
+            // Most damage goes where it is most dangerous: header and description.
+            let end = if random.below(4) == 0 { bytes.len() } else { 32 + description };
+            let at = random.below(end);
+            bytes[at] = match random.below(4) {
+                0 => 0,
+                1 => 0xff,
+                2 => bytes[at] ^ 1 << random.below(8),
+                _ => random.next() as u8,
+            };
+        }
+        match Model::parse(&sealed(bytes)) {
+            Ok(model) => ran += u32::from(exercise(&model)),
+            Err(error) => {
+                assert!(!error.to_string().is_empty());
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 5_000 && ran > 2_000, "both ways must be seen: {refused} refused, {ran} ran");
+}
+
+#[test]
+fn a_newer_major_version_is_refused_with_both_numbers() {
+    let mut bytes = model().blob.to_vec();
+    bytes[8] = 2;
+    let error = Model::parse(&sealed(bytes)).unwrap_err();
+    assert_eq!(error, ModelError::Blob(BlobError::TooNew { found: 2, supported: 1 }));
+    assert!(error.to_string().contains("expected major version 1 or older, found 2"));
+}
+
+#[test]
+fn a_newer_minor_version_with_more_in_its_description_is_read() {
+    let test = model();
+    let blob = Blob::parse(&test.blob).unwrap();
+    // What `BlobWriter` does, with a field more at the description's end.
+    let mut description = postcard::to_allocvec(&blob.description).unwrap();
+    description.extend([1, 2, 3]);
+    let start = (32 + description.len()).next_multiple_of(16);
+    let mut bytes = test.blob[..20].to_vec();
+    bytes[10] = 1;
+    let total = (start + blob.data.len()) as u32;
+    bytes[12..16].copy_from_slice(&total.to_le_bytes());
+    for number in [description.len(), start, blob.data.len()] {
+        bytes.extend((number as u32).to_le_bytes());
+    }
+    bytes.extend(&description);
+    bytes.resize(start, 0);
+    bytes.extend(blob.data);
+    let bytes = sealed(bytes);
+    let model = Model::parse(&bytes).unwrap();
+    assert_eq!(model.verify(&mut vec![0; model.arena_bytes()]), Ok(2));
+}
+
+#[test]
+fn something_else_is_refused() {
+    let mut bytes = AlignedBytes::from(&[0u8; 64][..]).to_vec();
+    bytes[..4].copy_from_slice(b"\x7fELF");
+    let bytes = AlignedBytes::from(&bytes[..]);
+    assert_eq!(Model::parse(&bytes).unwrap_err(), ModelError::Blob(BlobError::NotABlob));
+}
+
+#[test]
+fn a_model_off_its_boundary_is_refused() {
+    let test = model();
+    for offset in 1..16 {
+        let mut bytes = vec![0; offset];
+        bytes.extend_from_slice(&test.blob);
+        let bytes = AlignedBytes::from(&bytes[..]);
+        assert_eq!(Model::parse(&bytes[offset..]).unwrap_err(), ModelError::Blob(BlobError::Misaligned));
+    }
+}
+
+/// The model with a changed description, over the same data.
+fn with(test: &TestModel, change: impl FnOnce(&mut Description)) -> Result<(), ModelError> {
+    let blob = Blob::parse(&test.blob).unwrap();
+    let mut description = blob.description.clone();
+    change(&mut description);
+    let mut writer = BlobWriter::new();
+    writer.push_u8(blob.data);
+    Model::parse(&writer.finish(&description)).map(|_| ())
+}
+
+#[test]
+fn every_fault_of_a_description_is_named() {
+    let test = model();
+    assert_eq!(with(&test, |_| ()), Ok(()));
+
+    assert_eq!(with(&test, |d| d.input.shape[2] = 0), Err(ModelError::Input));
+    assert_eq!(with(&test, |d| d.input.shape = [u16::MAX; 3]), Err(ModelError::Input));
+    for scale in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+        assert_eq!(with(&test, |d| d.input.scale = scale), Err(ModelError::Input));
+        let constants = Err(ModelError::Constants { part: Part::Embedding });
+        assert_eq!(with(&test, |d| d.embedding.as_mut().unwrap().scale = scale), constants);
+    }
+
+    let windows: [fn(&mut Window); 6] = [
+        |window| window.kernel[0] = 0,
+        |window| window.kernel[1] = 100,
+        |window| window.stride[0] = 0,
+        |window| window.stride[1] = 0,
+        |window| window.padding[0] = window.kernel[0],
+        |window| window.padding[3] = window.kernel[1],
+    ];
+    for fault in windows {
+        let outcome = with(&test, |d| match &mut d.layers[2] {
+            Layer::MaxPool2d(window) => fault(window),
+            _ => unreachable!(),
+        });
+        assert_eq!(outcome, Err(ModelError::Geometry { layer: 2 }));
+    }
+
+    let conv = |change: fn(&mut eigenlet_shared::description::Conv2d)| {
+        with(&test, |d| match &mut d.layers[0] {
+            Layer::Conv2d(conv) => change(conv),
+            _ => unreachable!(),
+        })
+    };
+    let part = Part::Layer(0);
+    assert_eq!(conv(|conv| conv.outputs = 0), Err(ModelError::Geometry { layer: 0 }));
+    assert_eq!(conv(|conv| conv.weights = u32::MAX), Err(ModelError::OutOfBounds { part }));
+    assert_eq!(conv(|conv| conv.channels = u32::MAX), Err(ModelError::OutOfBounds { part }));
+    assert_eq!(conv(|conv| conv.channels += 2), Err(ModelError::Misaligned { part }));
+    assert_eq!(conv(|conv| conv.output.minimum = 127), Ok(()), "a constant output is a lawful one");
+    assert_eq!(conv(|conv| (conv.output.minimum, conv.output.maximum) = (1, 0)), Err(ModelError::Constants { part }));
+    // Weights where channels should be: no lawful multipliers.
+    assert_eq!(conv(|conv| conv.channels = conv.weights), Err(ModelError::Constants { part }));
+
+    let part = Part::Embedding;
+    assert_eq!(with(&test, |d| d.embedding.as_mut().unwrap().rows = 0), Err(ModelError::Head { part }));
+    let rising = with(&test, |d| d.embedding.as_mut().unwrap().eigenvalues = d.hash.unwrap().thresholds);
+    assert_eq!(rising, Err(ModelError::Constants { part }));
+    assert_eq!(with(&test, |d| d.hash.as_mut().unwrap().bits = 0), Err(ModelError::Head { part: Part::Hash }));
+    assert_eq!(
+        with(&test, |d| d.hash.as_mut().unwrap().thresholds += 1),
+        Err(ModelError::Misaligned { part: Part::Hash })
+    );
+    assert_eq!(with(&test, |d| d.embedding = None), Err(ModelError::Head { part: Part::Clusters }));
+    assert_eq!(with(&test, |d| d.golden.samples = u32::MAX - 1), Err(ModelError::OutOfBounds { part: Part::Golden }));
+    assert_eq!(with(&test, |d| d.golden.clusters -= 1), Err(ModelError::Misaligned { part: Part::Golden }));
+}

@@ -1,0 +1,192 @@
+//! Embeddings, codes and clusters are their definition, and every prefix of one is the beginning of the whole.
+
+mod common;
+
+use common::{ModelPlan, Plan, Random, TestModel};
+use eigenlet_runtime::{Assignment, Dims, Encoder, EncoderError, Head, Model, VerifyError};
+use eigenlet_shared::blob::crc32;
+use eigenlet_shared::writer::AlignedBytes;
+use proptest::prelude::*;
+
+fn plan(rows: u16, bits: u16, prototypes: Option<(u16, u16)>, seed: u64) -> ModelPlan {
+    let layers = vec![Plan::Dense(24), Plan::Dense(13)];
+    ModelPlan { input: [3, 5, 1], layers, rows, bits, prototypes, golden: 3, seed }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(100) })]
+
+    #[test]
+    fn a_truncated_embedding_is_the_beginning_of_the_whole(rows in 1u16..40, seed: u64) {
+        let test = TestModel::new(&plan(rows, 0, None, seed));
+        let model = Model::parse(&test.blob).unwrap();
+        let sample = Random(!seed).bytes(15);
+        let whole = test.outputs(&sample).embedding;
+        let mut arena = vec![0; model.arena_bytes()];
+        for dims in 1..=rows {
+            let mut features = model.run(&mut arena, &sample).unwrap();
+            prop_assert_eq!(features.embed(Dims::new(dims)).unwrap(), &whole[..dims.into()]);
+            let mut into = vec![0; dims.into()];
+            features.embed_into(&mut into).unwrap();
+            prop_assert_eq!(into, &whole[..dims.into()]);
+        }
+    }
+
+    #[test]
+    fn rows_past_the_last_one_asked_for_are_not_computed(rows in 2u16..40, seed: u64) {
+        let test = TestModel::new(&plan(rows, 0, None, seed));
+        let model = Model::parse(&test.blob).unwrap();
+        let sample = Random(!seed).bytes(15);
+        for dims in 1..rows {
+            // Values that no embedding has stand where the rows would go; so many of them are overwritten.
+            let mut arena = vec![-128; model.arena_bytes() + usize::from(rows)];
+            let count = model.run(&mut arena, &sample).unwrap().values().len();
+            let before = arena.clone();
+            model.run(&mut arena, &sample).unwrap().embed(Dims::new(dims)).unwrap();
+            // Two dense layers: the features lie at the arena's beginning, the embedding at its end.
+            let place = before.len() - usize::from(rows);
+            prop_assert!(place > count);
+            let changed = &arena[place..];
+            prop_assert!(changed[..dims.into()].iter().all(|value| *value != -128));
+            prop_assert_eq!(&changed[dims.into()..], &before[place + usize::from(dims)..]);
+        }
+    }
+
+    #[test]
+    fn a_bit_is_a_threshold_on_an_accumulator(bits in 1u16..80, seed: u64) {
+        let test = TestModel::new(&plan(3, bits, None, seed));
+        let model = Model::parse(&test.blob).unwrap();
+        let sample = Random(!seed).bytes(15);
+        let outputs = test.outputs(&sample);
+        let mut arena = vec![0; model.arena_bytes()];
+        let features = model.run(&mut arena, &sample).unwrap();
+        for asked in 1..=bits {
+            let mut code = vec![0xff; usize::from(asked).div_ceil(8)];
+            features.hash_into(asked, &mut code).unwrap();
+            prop_assert_eq!(code, outputs.code(asked.into()));
+        }
+        if bits >= 8 {
+            prop_assert_eq!(features.hash::<1>().unwrap().0.to_vec(), outputs.code(8));
+        }
+        match features.hash::<4>() {
+            Ok(code) => prop_assert_eq!(&code.0[..], outputs.code(usize::from(bits).min(32))),
+            Err(error) => {
+                prop_assert!(bits <= 24);
+                prop_assert_eq!(error, EncoderError::Bits { expected: bits, found: 32 });
+            }
+        }
+    }
+
+    #[test]
+    fn the_cluster_is_the_nearest_prototype(count in 1u16..20, dims in 1u16..12, seed: u64) {
+        let test = TestModel::new(&plan(12, 0, Some((count, dims)), seed));
+        let model = Model::parse(&test.blob).unwrap();
+        let sample = Random(!seed).bytes(15);
+        let outputs = test.outputs(&sample);
+        let mut sorted = outputs.distances.clone();
+        sorted.sort();
+        let distance = sorted[0] as u32;
+        let margin = sorted.get(1).map_or(u32::MAX, |second| *second as u32 - distance);
+        let expected = Assignment { id: outputs.cluster(), distance, margin };
+        let mut encoder = Encoder::<64>::new(&model).unwrap();
+        prop_assert_eq!(encoder.assign(&sample).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_oracles_golden_vectors_verify(rows in 0u16..10, bits in 0u16..20, clustered: bool, seed: u64) {
+        let prototypes = (clustered && rows > 0).then_some((5, rows));
+        let test = TestModel::new(&plan(rows, bits, prototypes, seed));
+        let model = Model::parse(&test.blob).unwrap();
+        prop_assert_eq!(model.verify(&mut vec![0; model.arena_bytes()]), Ok(3));
+        prop_assert_eq!(model.eigenvalues(), test.eigenvalues);
+        prop_assert_eq!((model.dims(), model.bits(), model.clusters()), (rows, bits, prototypes.map_or(0, |_| 5)));
+    }
+}
+
+#[test]
+fn equally_near_prototypes_give_the_lower_id_and_no_margin() {
+    // One embedding dimension, many prototypes: some are bound to be equal.
+    let test = TestModel::new(&plan(1, 0, Some((2000, 1)), 5));
+    let model = Model::parse(&test.blob).unwrap();
+    let mut encoder = Encoder::<64>::new(&model).unwrap();
+    let mut random = Random(1);
+    let mut ties = 0;
+    for _ in 0..20 {
+        let sample = random.bytes(15);
+        let outputs = test.outputs(&sample);
+        let least = outputs.distances.iter().min().unwrap();
+        let first = outputs.distances.iter().position(|distance| distance == least).unwrap();
+        let cluster = encoder.assign(&sample).unwrap();
+        assert_eq!(usize::from(cluster.id), first);
+        if outputs.distances.iter().filter(|distance| *distance == least).count() > 1 {
+            assert_eq!(cluster.margin, 0);
+            ties += 1;
+        }
+    }
+    assert!(ties > 10);
+}
+
+#[test]
+fn any_changed_golden_byte_is_found_and_named() {
+    let test = TestModel::new(&plan(5, 12, Some((4, 5)), 77));
+    let model = Model::parse(&test.blob).unwrap();
+    let golden = model.description().golden;
+    let data = test.blob.len() - (u32::from_le_bytes(test.blob[28..32].try_into().unwrap()) as usize);
+    let places = [
+        (golden.embeddings as usize + 5 + 2, Head::Embedding, 1, 2),
+        (golden.codes as usize + 2 * 2 + 1, Head::Hash, 2, 1),
+        (golden.clusters as usize, Head::Clusters, 0, 0),
+    ];
+    for (offset, expected_head, expected_sample, expected_position) in places {
+        let mut bytes = test.blob.to_vec();
+        bytes[data + offset] ^= 1;
+        let crc = crc32(&bytes[20..]);
+        bytes[16..20].copy_from_slice(&crc.to_le_bytes());
+        let bytes = AlignedBytes::from(&bytes[..]);
+        let model = Model::parse(&bytes).unwrap();
+        match model.verify(&mut vec![0; model.arena_bytes()]) {
+            Err(VerifyError::Mismatch { sample, head, position, expected, found }) => {
+                assert_eq!((head, sample, position), (expected_head, expected_sample, expected_position));
+                assert_eq!((expected ^ found).abs() & 0xff, 1);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn wrong_arguments_are_named() {
+    let test = TestModel::new(&plan(6, 20, Some((4, 5)), 3));
+    let model = Model::parse(&test.blob).unwrap();
+    let needed = model.arena_bytes();
+    assert_eq!(Encoder::<8>::new(&model).unwrap_err(), EncoderError::Arena { expected: needed, found: 8 });
+    let mut short = vec![0; needed - 1];
+    assert_eq!(
+        model.run(&mut short, &[0; 15]).unwrap_err(),
+        EncoderError::Arena { expected: needed, found: needed - 1 }
+    );
+    let mut encoder = Encoder::<64>::new(&model).unwrap();
+    let sample = [0; 15];
+    assert_eq!(encoder.run(&sample[1..]).unwrap_err(), EncoderError::Sample { expected: 15, found: 14 });
+    for dims in [0, 7, u16::MAX] {
+        let expected = EncoderError::Dims { expected: 6, found: dims.into() };
+        assert_eq!(encoder.embed(&sample, Dims::new(dims)).unwrap_err(), expected);
+        assert_eq!(encoder.run(&sample).unwrap().embed_into(&mut vec![0; dims.into()]).unwrap_err(), expected);
+    }
+    let bits = |found| EncoderError::Bits { expected: 20, found };
+    assert!(encoder.hash::<3>(&sample).is_ok(), "20 bits end in the third byte");
+    assert_eq!(encoder.hash::<4>(&sample).unwrap_err(), bits(32));
+    assert_eq!(encoder.hash::<0>(&sample).unwrap_err(), bits(0));
+    let features = encoder.run(&sample).unwrap();
+    assert_eq!(features.hash_into(21, &mut [0; 3]).unwrap_err(), bits(21));
+    assert_eq!(features.hash_into(8, &mut [0; 2]).unwrap_err(), bits(8));
+
+    let bare = TestModel::new(&ModelPlan { golden: 0, ..plan(0, 0, None, 3) });
+    let model = Model::parse(&bare.blob).unwrap();
+    let mut encoder = Encoder::<64>::new(&model).unwrap();
+    let none = EncoderError::NoHead;
+    assert_eq!(encoder.embed(&sample, Dims::new(1)).unwrap_err(), none(Head::Embedding));
+    assert_eq!(encoder.hash::<1>(&sample).unwrap_err(), none(Head::Hash));
+    assert_eq!(encoder.assign(&sample).unwrap_err(), none(Head::Clusters));
+    assert_eq!(encoder.verify().unwrap_err(), VerifyError::NoGolden);
+}

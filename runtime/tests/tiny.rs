@@ -1,0 +1,37 @@
+//! `tiny.eigenlet`, the model of the crate's example, and a witness that the format stays readable.
+
+mod common;
+
+use common::{ModelPlan, Plan, TestModel};
+use eigenlet_runtime::{Model, include_model};
+use eigenlet_shared::description::Window;
+
+static TINY: &[u8] = include_model!("tiny.eigenlet");
+
+fn tiny() -> TestModel {
+    TestModel::new(&ModelPlan {
+        input: [3, 3, 1],
+        layers: vec![Plan::Conv2d(4, Window { kernel: [2, 2], stride: [1, 1], padding: [0; 4] }), Plan::Dense(8)],
+        rows: 4,
+        bits: 8,
+        prototypes: Some((3, 4)),
+        golden: 16,
+        seed: 8,
+    })
+}
+
+/// `UPDATE=1 cargo test -p eigenlet-runtime --test tiny` writes it anew.
+#[test]
+fn todays_writer_writes_it() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tiny.eigenlet");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(path, &*tiny().blob).unwrap();
+    }
+    assert!(std::fs::read(path).unwrap() == *tiny().blob, "the writer's bytes have changed");
+}
+
+#[test]
+fn it_verifies() {
+    let model = Model::parse(TINY).unwrap();
+    assert_eq!(model.verify(&mut [0; 64]), Ok(16));
+}

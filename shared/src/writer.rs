@@ -1,0 +1,137 @@
+//! Writing a blob on a host: the data section grows piece by piece, then the description seals it.
+
+extern crate alloc;
+
+use alloc::vec::Vec;
+use core::ops::Deref;
+
+use bytemuck::{NoUninit, Pod, Zeroable};
+
+use crate::blob::{ALIGNMENT, HEADER, crc32, header};
+use crate::description::{Card, Description};
+use crate::numerics::Channel;
+
+/// Every piece of the data section begins on a multiple of this many bytes: enough for each table, and a chip loads int8
+/// weights a word at a time from there.
+const PIECE_ALIGNMENT: usize = 4;
+
+/// Collects the data section of a blob. Each `push` returns the offset that the description is to hold.
+#[derive(Clone, Debug, Default)]
+pub struct BlobWriter {
+    data: Vec<u8>,
+}
+
+impl BlobWriter {
+    /// An empty data section.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends weights, prototypes or golden embeddings.
+    pub fn push_i8(&mut self, values: &[i8]) -> u32 {
+        self.push(values)
+    }
+
+    /// Appends raw golden samples or golden codes.
+    pub fn push_u8(&mut self, values: &[u8]) -> u32 {
+        self.push(values)
+    }
+
+    /// Appends golden cluster ids.
+    pub fn push_u16(&mut self, values: &[u16]) -> u32 {
+        self.push(values)
+    }
+
+    /// Appends thresholds.
+    pub fn push_i32(&mut self, values: &[i32]) -> u32 {
+        self.push(values)
+    }
+
+    /// Appends eigenvalues.
+    pub fn push_f32(&mut self, values: &[f32]) -> u32 {
+        self.push(values)
+    }
+
+    /// Appends the constants of a layer's or an embedding's channels.
+    pub fn push_channels(&mut self, channels: &[Channel]) -> u32 {
+        self.push(channels)
+    }
+
+    fn push<T: NoUninit>(&mut self, values: &[T]) -> u32 {
+        self.data
+            .resize(self.data.len().next_multiple_of(PIECE_ALIGNMENT), 0);
+        let offset = length(self.data.len());
+        self.data.extend_from_slice(bytemuck::cast_slice(values));
+        offset
+    }
+
+    /// The whole blob. It is what the description says: nothing is checked here, `Model::parse` does that.
+    ///
+    /// # Panics
+    /// Where the blob would be longer than 4 GiB.
+    pub fn finish(&self, description: &Description) -> AlignedBytes {
+        let description =
+            postcard::to_allocvec(description).expect("memory is all that this needs");
+        let data_offset = (HEADER + description.len()).next_multiple_of(ALIGNMENT);
+        let sections = [
+            length(description.len()),
+            length(data_offset),
+            length(self.data.len()),
+        ];
+        length(data_offset + self.data.len());
+        let sealed = |crc| header(sections[0], sections[1], sections[2], crc);
+
+        let mut blob = Vec::from(sealed(0));
+        blob.extend_from_slice(&description);
+        blob.resize(data_offset, 0);
+        blob.extend_from_slice(&self.data);
+        let crc = crc32(&blob[20..]);
+        blob[..HEADER].copy_from_slice(&sealed(crc));
+        AlignedBytes::from(&blob[..])
+    }
+}
+
+/// A model card as a [`Description`] holds it.
+pub fn encode_card(card: &Card) -> Vec<u8> {
+    postcard::to_allocvec(card).expect("memory is all that this needs")
+}
+
+fn length(bytes: usize) -> u32 {
+    u32::try_from(bytes).expect("a blob is shorter than 4 GiB")
+}
+
+/// Bytes on a 16-byte boundary, as a blob has to lie: a file read on a host comes here first.
+///
+/// ```
+/// use eigenlet_shared::blob::Blob;
+/// use eigenlet_shared::writer::AlignedBytes;
+///
+/// let file = std::fs::read("Cargo.toml").unwrap();
+/// assert!(Blob::parse(&AlignedBytes::from(&file[..])).is_err());
+/// ```
+#[derive(Clone, Debug)]
+pub struct AlignedBytes {
+    blocks: Vec<Block>,
+    length: usize,
+}
+
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C, align(16))]
+struct Block([u8; ALIGNMENT]);
+
+impl From<&[u8]> for AlignedBytes {
+    fn from(bytes: &[u8]) -> Self {
+        let length = bytes.len();
+        let mut blocks = alloc::vec![Block::zeroed(); length.div_ceil(ALIGNMENT)];
+        bytemuck::cast_slice_mut::<Block, u8>(&mut blocks)[..length].copy_from_slice(bytes);
+        Self { blocks, length }
+    }
+}
+
+impl Deref for AlignedBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &bytemuck::cast_slice(&self.blocks)[..self.length]
+    }
+}
