@@ -52,32 +52,35 @@ impl Model<'_> {
         let mut count = 0u16;
         for golden in self.golden() {
             let mut features = self.run(arena, golden.sample)?;
-            let same = |head, expected: &mut dyn Iterator<Item = i32>, found: &mut dyn Iterator<Item = i32>| {
-                let mut pairs = (0u16..).zip(expected.zip(found));
-                match pairs.find(|(_, (expected, found))| expected != found) {
-                    None => Ok(()),
-                    Some((position, (expected, found))) => {
-                        Err(VerifyError::Mismatch { sample: count, head, position, expected, found })
-                    }
-                }
-            };
             if let Some(expected) = golden.embedding {
                 let found = features.embed(Dims::new(self.dims()))?;
-                let mut found = found.iter().copied().map(i32::from);
-                same(Head::Embedding, &mut expected.iter().copied().map(i32::from), &mut found)?;
+                let pairs = expected.iter().zip(found);
+                let mut pairs = pairs.map(|(expected, found)| ((*expected).into(), (*found).into()));
+                compare(count, Head::Embedding, &mut pairs)?;
             }
             if let Some(expected) = golden.code {
-                let mut found = features.code().map(i32::from);
-                same(Head::Hash, &mut expected.iter().copied().map(i32::from), &mut found)?;
+                let pairs = expected.iter().zip(features.code());
+                let mut pairs = pairs.map(|(expected, found)| ((*expected).into(), found.into()));
+                compare(count, Head::Hash, &mut pairs)?;
             }
             if let Some(expected) = golden.cluster {
-                let mut found = core::iter::once(features.assign()?.id.into());
-                same(Head::Clusters, &mut core::iter::once(expected.into()), &mut found)?;
+                let mut pair = core::iter::once((expected.into(), features.assign()?.id.into()));
+                compare(count, Head::Clusters, &mut pair)?;
             }
             count = count.wrapping_add(1);
         }
         if count == 0 { Err(VerifyError::NoGolden) } else { Ok(count) }
     }
+}
+
+/// The first of the pairs, expected and found, that differs.
+fn compare(sample: u16, head: Head, pairs: &mut dyn Iterator<Item = (i32, i32)>) -> Result<(), VerifyError> {
+    for (position, (expected, found)) in (0u16..).zip(pairs) {
+        if expected != found {
+            return Err(VerifyError::Mismatch { sample, head, position, expected, found });
+        }
+    }
+    Ok(())
 }
 
 impl From<EncoderError> for VerifyError {

@@ -11,7 +11,8 @@ use eigenlet_shared::description::Window;
 use crate::geometry::Shape;
 use crate::step::{Step, Weighted};
 
-/// `sum(weights * inputs)`.
+/// `sum(weights * inputs)`. One copy of the loop for all layers: small before fast, here.
+#[inline(never)]
 pub(crate) fn dot(weights: &[i8], inputs: &[i8]) -> i32 {
     let products = weights.iter().zip(inputs).map(|(w, x)| product(*w, *x));
     products.fold(0, i32::wrapping_add)
@@ -26,62 +27,61 @@ pub(super) fn dense(table: &Weighted, input: &[i8], output: &mut [i8]) {
 }
 
 pub(super) fn conv2d(step: &Step, window: &Window, table: &Weighted, input: &[i8], output: &mut [i8]) {
-    let taps = Taps { window, input, shape: step.input };
-    let channels = step.input.channels.max(1);
+    let channels = step.input.channels;
     let [height, width] = window.kernel.map(usize::from);
     let filter = height.wrapping_mul(width).wrapping_mul(channels);
-    for (pixel, at) in pixels(output, step.output) {
+    slide(step, window, input, output, &mut |pixel, taps| {
         let filters = table.weights.chunks_exact(filter.max(1));
         for ((to, filter), channel) in pixel.iter_mut().zip(filters).zip(table.channels) {
-            let weights = filter.chunks_exact(channels);
-            let sum = weights.zip(taps.at(at)).fold(channel.bias, |sum, (weights, tap)| {
-                sum.wrapping_add(match tap {
+            let mut sum = channel.bias;
+            for (weights, tap) in filter.chunks_exact(channels.max(1)).zip(taps) {
+                sum = sum.wrapping_add(match tap {
                     Some(inputs) => dot(weights, inputs),
                     None => padding(weights, step.zero_point),
-                })
-            });
+                });
+            }
             *to = channel.output(sum, table.output);
         }
-    }
+    });
 }
 
 pub(super) fn depthwise_conv2d(step: &Step, window: &Window, table: &Weighted, input: &[i8], output: &mut [i8]) {
-    let taps = Taps { window, input, shape: step.input };
-    let channels = step.input.channels.max(1);
-    for (pixel, at) in pixels(output, step.output) {
+    let channels = step.input.channels;
+    slide(step, window, input, output, &mut |pixel, taps| {
         for (index, (to, channel)) in pixel.iter_mut().zip(table.channels).enumerate() {
-            let weights = table.weights.iter().skip(index).step_by(channels);
-            let sum = weights.zip(taps.at(at)).fold(channel.bias, |sum, (weight, tap)| {
+            let mut sum = channel.bias;
+            for (weights, tap) in table.weights.chunks_exact(channels.max(1)).zip(taps) {
                 let input = tap.and_then(|inputs| inputs.get(index));
-                sum.wrapping_add(product(*weight, *input.unwrap_or(&step.zero_point)))
-            });
+                let weight = weights.get(index).unwrap_or(&0);
+                sum = sum.wrapping_add(product(*weight, *input.unwrap_or(&step.zero_point)));
+            }
             *to = channel.output(sum, table.output);
         }
-    }
+    });
 }
 
 pub(super) fn max_pool2d(step: &Step, window: &Window, input: &[i8], output: &mut [i8]) {
-    let taps = Taps { window, input, shape: step.input };
-    for (pixel, at) in pixels(output, step.output) {
+    slide(step, window, input, output, &mut |pixel, taps| {
         pixel.fill(i8::MIN);
-        for inputs in taps.at(at).flatten() {
+        for inputs in taps.flatten() {
             for (to, input) in pixel.iter_mut().zip(inputs) {
                 *to = (*to).max(*input);
             }
         }
-    }
+    });
 }
 
 pub(super) fn average_pool2d(step: &Step, window: &Window, input: &[i8], output: &mut [i8]) {
-    let taps = Taps { window, input, shape: step.input };
-    for (pixel, at) in pixels(output, step.output) {
+    slide(step, window, input, output, &mut |pixel, taps| {
         for (index, to) in pixel.iter_mut().enumerate() {
-            let inputs = taps.at(at).flatten().filter_map(|inputs| inputs.get(index));
-            let (sum, count) = inputs
-                .fold((0i32, 0u32), |(sum, count), input| (sum.wrapping_add((*input).into()), count.wrapping_add(1)));
+            let (mut sum, mut count) = (0i32, 0u32);
+            for input in taps.flatten().filter_map(|inputs| inputs.get(index)) {
+                sum = sum.wrapping_add((*input).into());
+                count = count.wrapping_add(1);
+            }
             *to = mean(sum, count);
         }
-    }
+    });
 }
 
 /// `sum / count`, halves away from zero.
@@ -100,36 +100,57 @@ fn padding(weights: &[i8], zero_point: i8) -> i32 {
     products.fold(0, i32::wrapping_add)
 }
 
-/// The pixels of an output, each with its row and column.
-fn pixels(output: &mut [i8], shape: Shape) -> impl Iterator<Item = (&mut [i8], (usize, usize))> {
-    let positions = (0..shape.height).flat_map(move |row| (0..shape.width).map(move |column| (row, column)));
-    output.chunks_exact_mut(shape.channels.max(1)).zip(positions)
+/// Calls `fill` for every pixel of the output with what the window sees there.
+fn slide(step: &Step, window: &Window, input: &[i8], output: &mut [i8], fill: &mut dyn FnMut(&mut [i8], Taps)) {
+    let [down, right] = window.stride.map(usize::from);
+    let (mut row, mut column) = (0usize, 0usize);
+    for pixel in output.chunks_exact_mut(step.output.channels.max(1)) {
+        let (top, left) = (row.wrapping_mul(down), column.wrapping_mul(right));
+        fill(pixel, Taps { window, input, shape: step.input, top, left, y: 0, x: 0 });
+        column = column.wrapping_add(1);
+        if column == step.output.width {
+            (row, column) = (row.wrapping_add(1), 0);
+        }
+    }
 }
 
-/// What a window sees of an input.
+/// The input's pixels under a window, in the order of a filter's taps; `None` on padding.
+#[derive(Clone, Copy)]
 struct Taps<'a> {
     window: &'a Window,
     input: &'a [i8],
     shape: Shape,
+    /// The window's corner in the padded input.
+    top: usize,
+    left: usize,
+    /// The next tap.
+    y: usize,
+    x: usize,
+}
+
+impl<'a> Iterator for Taps<'a> {
+    type Item = Option<&'a [i8]>;
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<Self::Item> {
+        let [height, width] = self.window.kernel.map(usize::from);
+        if self.y >= height {
+            return None;
+        }
+        let tap = self.pixel();
+        self.x = self.x.wrapping_add(1);
+        if self.x == width {
+            (self.y, self.x) = (self.y.wrapping_add(1), 0);
+        }
+        Some(tap)
+    }
 }
 
 impl<'a> Taps<'a> {
-    /// The input's pixels under the window at an output's row and column, in the order of a filter; `None` on padding.
-    fn at(&self, (row, column): (usize, usize)) -> impl Iterator<Item = Option<&'a [i8]>> {
-        let [height, width] = self.window.kernel.map(usize::from);
-        let [down, right] = self.window.stride.map(usize::from);
+    fn pixel(&self) -> Option<&'a [i8]> {
         let [top, left, _, _] = self.window.padding.map(usize::from);
-        let (row, column) = (row.wrapping_mul(down), column.wrapping_mul(right));
-        (0..height).flat_map(move |y| {
-            let y = row.wrapping_add(y).checked_sub(top);
-            (0..width).map(move |x| {
-                let x = column.wrapping_add(x).checked_sub(left);
-                self.pixel(y?, x?)
-            })
-        })
-    }
-
-    fn pixel(&self, row: usize, column: usize) -> Option<&'a [i8]> {
+        let row = self.top.wrapping_add(self.y).checked_sub(top)?;
+        let column = self.left.wrapping_add(self.x).checked_sub(left)?;
         if column >= self.shape.width {
             return None;
         }
