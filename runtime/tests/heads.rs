@@ -13,6 +13,18 @@ fn plan(rows: u16, bits: u16, prototypes: Option<(u16, u16)>, seed: u64) -> Mode
     ModelPlan { input: [3, 5, 1], layers, rows, bits, prototypes, golden: 3, seed }
 }
 
+/// Where the blob's data begins.
+fn data_offset(blob: &[u8]) -> usize {
+    u32::from_le_bytes(blob[24..28].try_into().unwrap()) as usize
+}
+
+/// The bytes under a right checksum.
+fn sealed(mut bytes: Vec<u8>) -> AlignedBytes {
+    let crc = crc32(&bytes[20..]);
+    bytes[16..20].copy_from_slice(&crc.to_le_bytes());
+    AlignedBytes::from(&bytes[..])
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(100) })]
 
@@ -127,11 +139,35 @@ fn equally_near_prototypes_give_the_lower_id_and_no_margin() {
 }
 
 #[test]
+fn a_sum_equal_to_its_threshold_gives_a_zero_bit() {
+    let test = TestModel::new(&plan(0, 2, None, 11));
+    let model = Model::parse(&test.blob).unwrap();
+    let sample = Random(12).bytes(15);
+    let mut arena = vec![0; model.arena_bytes()];
+    let features = model.run(&mut arena, &sample).unwrap().values().to_vec();
+
+    let hash = model.description().hash.unwrap();
+    let data = data_offset(&test.blob);
+    let mut bytes = test.blob.to_vec();
+    for (bit, less) in [(0, 0), (1, 1)] {
+        let weights = &bytes[data + hash.weights as usize + bit * features.len()..];
+        let products = weights.iter().zip(&features).map(|(w, x)| i32::from(*w as i8) * i32::from(*x));
+        let threshold = products.sum::<i32>() - less;
+        let at = data + hash.thresholds as usize + bit * 4;
+        bytes[at..at + 4].copy_from_slice(&threshold.to_le_bytes());
+    }
+    let bytes = sealed(bytes);
+    let model = Model::parse(&bytes).unwrap();
+    let code = model.run(&mut arena, &sample).unwrap().hash::<1>().unwrap();
+    assert_eq!(code.0, [0b10]);
+}
+
+#[test]
 fn any_changed_golden_byte_is_found_and_named() {
     let test = TestModel::new(&plan(5, 12, Some((4, 5)), 77));
     let model = Model::parse(&test.blob).unwrap();
     let golden = model.description().golden;
-    let data = test.blob.len() - (u32::from_le_bytes(test.blob[28..32].try_into().unwrap()) as usize);
+    let data = data_offset(&test.blob);
     let places = [
         (golden.embeddings as usize + 5 + 2, Head::Embedding, 1, 2),
         (golden.codes as usize + 2 * 2 + 1, Head::Hash, 2, 1),
@@ -140,9 +176,7 @@ fn any_changed_golden_byte_is_found_and_named() {
     for (offset, expected_head, expected_sample, expected_position) in places {
         let mut bytes = test.blob.to_vec();
         bytes[data + offset] ^= 1;
-        let crc = crc32(&bytes[20..]);
-        bytes[16..20].copy_from_slice(&crc.to_le_bytes());
-        let bytes = AlignedBytes::from(&bytes[..]);
+        let bytes = sealed(bytes);
         let model = Model::parse(&bytes).unwrap();
         match model.verify(&mut vec![0; model.arena_bytes()]) {
             Err(VerifyError::Mismatch { sample, head, position, expected, found }) => {
