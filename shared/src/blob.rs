@@ -89,14 +89,12 @@ impl fmt::Display for BlobError {
                 write!(f, "the model is cut short: expected {expected} bytes, found {found}")
             }
             Self::NotABlob => f.write_str("not an Eigenlet model: expected it to begin with EIGENLET"),
-            Self::TooNew { found, supported } => write!(
-                f,
-                "the model's format is too new: expected major version {supported} or older, found {found}"
-            ),
-            Self::Checksum { expected, found } => write!(
-                f,
-                "the model is damaged: expected checksum {expected:08x}, found {found:08x}"
-            ),
+            Self::TooNew { found, supported } => {
+                write!(f, "the model's format is too new: expected major version {supported} or older, found {found}")
+            }
+            Self::Checksum { expected, found } => {
+                write!(f, "the model is damaged: expected checksum {expected:08x}, found {found:08x}")
+            }
             Self::Layout => f.write_str("the model's header is inconsistent: its sections do not fit its length"),
             Self::Misaligned => f.write_str("the model does not lie on a 16-byte boundary"),
             Self::Description => {
@@ -119,10 +117,8 @@ struct Header {
 
 impl Header {
     fn parse(bytes: &[u8]) -> Result<Self, BlobError> {
-        let head: &[u8; HEADER] = bytes.first_chunk().ok_or(BlobError::TooShort {
-            expected: HEADER,
-            found: bytes.len(),
-        })?;
+        let head: &[u8; HEADER] =
+            bytes.first_chunk().ok_or(BlobError::TooShort { expected: HEADER, found: bytes.len() })?;
         let (magic, _) = head.split_first_chunk::<8>().ok_or(BlobError::NotABlob)?;
         if *magic != MAGIC {
             return Err(BlobError::NotABlob);
@@ -134,10 +130,7 @@ impl Header {
         let mut next = || words.next().unwrap_or(0);
         let major = next() as u16;
         if major > MAJOR {
-            return Err(BlobError::TooNew {
-                found: major,
-                supported: MAJOR,
-            });
+            return Err(BlobError::TooNew { found: major, supported: MAJOR });
         }
         if major == 0 {
             return Err(BlobError::Layout);
@@ -167,30 +160,23 @@ impl<'a> Blob<'a> {
     ///
     /// # Errors
     /// Any [`BlobError`].
+    // Kept out of its callers, so that it is compiled for size even where they are compiled for speed.
+    #[inline(never)]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, BlobError> {
         let header = Header::parse(bytes)?;
-        let blob = bytes.get(..header.total).ok_or(BlobError::TooShort {
-            expected: header.total,
-            found: bytes.len(),
-        })?;
+        let blob =
+            bytes.get(..header.total).ok_or(BlobError::TooShort { expected: header.total, found: bytes.len() })?;
         let checked = blob.get(20..).ok_or(BlobError::Layout)?;
         let crc = crc32(checked);
         if crc != header.crc {
-            return Err(BlobError::Checksum {
-                expected: header.crc,
-                found: crc,
-            });
+            return Err(BlobError::Checksum { expected: header.crc, found: crc });
         }
-        let (before, data) = blob
-            .split_at_checked(header.data_offset)
-            .ok_or(BlobError::Layout)?;
+        let (before, data) = blob.split_at_checked(header.data_offset).ok_or(BlobError::Layout)?;
         if data.len() != header.data_length || header.data_offset % ALIGNMENT != 0 {
             return Err(BlobError::Layout);
         }
-        let description = before
-            .get(HEADER..)
-            .and_then(|rest| rest.get(..header.description))
-            .ok_or(BlobError::Layout)?;
+        let description =
+            before.get(HEADER..).and_then(|rest| rest.get(..header.description)).ok_or(BlobError::Layout)?;
         if data.as_ptr().align_offset(ALIGNMENT) != 0 {
             return Err(BlobError::Misaligned);
         }
@@ -202,17 +188,9 @@ impl<'a> Blob<'a> {
 /// The 32 header bytes of a blob; `description` and `data` are lengths in bytes, `crc` is over bytes 20.. of the whole.
 pub fn header(description: u32, data_offset: u32, data: u32, crc: u32) -> [u8; HEADER] {
     let mut head = [0; HEADER];
-    let words = [
-        MAJOR as u32 | (MINOR as u32) << 16,
-        data_offset.wrapping_add(data),
-        crc,
-        description,
-        data_offset,
-        data,
-    ];
-    let bytes = MAGIC
-        .into_iter()
-        .chain(words.into_iter().flat_map(u32::to_le_bytes));
+    let words =
+        [MAJOR as u32 | (MINOR as u32) << 16, data_offset.wrapping_add(data), crc, description, data_offset, data];
+    let bytes = MAGIC.into_iter().chain(words.into_iter().flat_map(u32::to_le_bytes));
     head.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
     head
 }
@@ -225,11 +203,7 @@ mod tests {
 
     fn description() -> Description<'static> {
         Description {
-            input: Input {
-                shape: [1, 1, 4],
-                raw: Raw::U8,
-                scale: 0.5,
-            },
+            input: Input { shape: [1, 1, 4], raw: Raw::U8, scale: 0.5 },
             layers: heapless::Vec::new(),
             embedding: None,
             hash: None,
@@ -269,8 +243,8 @@ mod tests {
     fn the_bytes_are_those_of_the_format() {
         let bytes = blob();
         let expected: [u8; 72] = [
-            b'E', b'I', b'G', b'E', b'N', b'L', b'E', b'T', 1, 0, 0, 0, 72, 0, 0, 0, 0x24, 0x15,
-            0x7c, 0x1a, 22, 0, 0, 0, 64, 0, 0, 0, 8, 0, 0, 0, // the header
+            b'E', b'I', b'G', b'E', b'N', b'L', b'E', b'T', 1, 0, 0, 0, 72, 0, 0, 0, 0x24, 0x15, 0x7c, 0x1a, 22, 0, 0,
+            0, 64, 0, 0, 0, 8, 0, 0, 0, // the header
             1, 1, 4, 0, 0, 0, 0, 0x3f, // input: shape, raw form, scale 0.5
             0, 0, 0, 0, // no layers, no heads
             0, 0, 0, 0, 0, // no golden vectors
@@ -306,46 +280,29 @@ mod tests {
             let bytes = with_word(offset, word);
             let found = Blob::parse(&bytes).unwrap_err();
             // A changed length moves what the checksum covers.
-            let expected = matches!(found, BlobError::Layout)
-                || offset == 12 && matches!(found, BlobError::Checksum { .. });
+            let expected =
+                matches!(found, BlobError::Layout) || offset == 12 && matches!(found, BlobError::Checksum { .. });
             assert!(expected, "{offset}: {word}: {found:?}");
         }
         let bytes = with_word(12, length + 1);
         let found = Blob::parse(&bytes).unwrap_err();
-        assert_eq!(
-            found,
-            BlobError::TooShort {
-                expected: bytes.len() + 1,
-                found: bytes.len()
-            }
-        );
+        assert_eq!(found, BlobError::TooShort { expected: bytes.len() + 1, found: bytes.len() });
     }
 
     #[test]
     fn a_description_that_does_not_decode_is_refused() {
         let description = blob()[20];
         // Cut short by one byte: the card then is missing its last.
-        assert_eq!(
-            Blob::parse(&with_word(20, u32::from(description) - 1)).unwrap_err(),
-            BlobError::Description
-        );
+        assert_eq!(Blob::parse(&with_word(20, u32::from(description) - 1)).unwrap_err(), BlobError::Description);
     }
 
     #[test]
     fn errors_say_what_was_expected_and_found() {
         extern crate std;
         use std::string::ToString;
-        let error = BlobError::TooNew {
-            found: 3,
-            supported: MAJOR,
-        }
-        .to_string();
+        let error = BlobError::TooNew { found: 3, supported: MAJOR }.to_string();
         assert!(error.contains("expected major version 1 or older, found 3"));
-        let error = BlobError::TooShort {
-            expected: 99,
-            found: 7,
-        }
-        .to_string();
+        let error = BlobError::TooShort { expected: 99, found: 7 }.to_string();
         assert!(error.contains("expected 99 bytes, found 7"));
     }
 }

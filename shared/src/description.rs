@@ -13,13 +13,16 @@ pub const MAX_LAYERS: usize = 24;
 /// The most entries in each of the model card's quality lists.
 pub const MAX_QUALITY: usize = 12;
 
+/// The layers of a model, in order.
+pub type Layers = Vec<Layer, MAX_LAYERS>;
+
 /// The whole description. The card comes last and stays encoded, so that a chip need not hold it in RAM.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Description<'a> {
     /// What goes in.
     pub input: Input,
     /// The layers in order; the last one's output is what the heads read.
-    pub layers: Vec<Layer, MAX_LAYERS>,
+    pub layers: Layers,
     /// An embedding whose rows are ordered, most important first.
     pub embedding: Option<Embedding>,
     /// Hash bits, most informative first.

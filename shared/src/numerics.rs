@@ -25,11 +25,7 @@ pub struct Channel {
 pub const fn doubling_high_multiply(a: i32, b: i32) -> i32 {
     let product = a as i64 * b as i64;
     let rounded = (product + (1 << 30)) >> 31;
-    if rounded > i32::MAX as i64 {
-        i32::MAX
-    } else {
-        rounded as i32
-    }
+    if rounded > i32::MAX as i64 { i32::MAX } else { rounded as i32 }
 }
 
 /// `round(x / 2^shift)`, halves away from zero; `shift` in `0 ..= 31` (taken modulo 32).
@@ -119,11 +115,7 @@ mod tests {
             }
         }
         let random = core::iter::successors(Some(1u64), |state| {
-            Some(
-                state
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1_442_695_040_888_963_407),
-            )
+            Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407))
         });
         numbers.extend(random.take(400).map(|state| (state >> 32) as i32));
         numbers
@@ -133,11 +125,7 @@ mod tests {
     fn multiplication_is_gemmlowps_at_every_extreme() {
         for a in numbers() {
             for b in numbers() {
-                assert_eq!(
-                    doubling_high_multiply(a, b),
-                    gemmlowp_multiply(a, b),
-                    "{a} * {b}"
-                );
+                assert_eq!(doubling_high_multiply(a, b), gemmlowp_multiply(a, b), "{a} * {b}");
             }
         }
         assert_eq!(doubling_high_multiply(i32::MIN, i32::MIN), i32::MAX);
@@ -147,17 +135,10 @@ mod tests {
     fn shifts_round_halves_away_from_zero() {
         for x in numbers() {
             for shift in 0..=31 {
-                assert_eq!(
-                    rounding_shift_right(x, shift),
-                    rounded_quotient(x, shift),
-                    "{x} >> {shift}"
-                );
+                assert_eq!(rounding_shift_right(x, shift), rounded_quotient(x, shift), "{x} >> {shift}");
             }
         }
-        assert_eq!(
-            [3, -3, 1, -1, 5].map(|x| rounding_shift_right(x, 1)),
-            [2, -2, 1, -1, 3]
-        );
+        assert_eq!([3, -3, 1, -1, 5].map(|x| rounding_shift_right(x, 1)), [2, -2, 1, -1, 3]);
     }
 
     #[test]
@@ -165,21 +146,12 @@ mod tests {
         for acc in numbers() {
             for multiplier in [0, 1 << 30, 1_518_500_250, i32::MAX] {
                 for shift in 0..=31 {
-                    let found = Channel {
-                        bias: 0,
-                        multiplier,
-                        shift,
-                    }
-                    .requantize(acc);
-                    let exact = f64::from(acc) * f64::from(multiplier)
-                        / f64::from(1u32 << 31)
-                        / f64::from(1u32 << shift);
+                    let found = Channel { bias: 0, multiplier, shift }.requantize(acc);
+                    let exact =
+                        f64::from(acc) * f64::from(multiplier) / f64::from(1u32 << 31) / f64::from(1u32 << shift);
                     // Half a step of the second rounding, and half a step of the first seen through it.
                     let bound = 0.5 + 0.5 / f64::from(1u32 << shift);
-                    assert!(
-                        (f64::from(found) - exact).abs() <= bound,
-                        "{acc} {multiplier} {shift}: {found}"
-                    );
+                    assert!((f64::from(found) - exact).abs() <= bound, "{acc} {multiplier} {shift}: {found}");
                 }
             }
         }
@@ -188,19 +160,9 @@ mod tests {
     #[test]
     fn outputs_are_clamped_to_their_range() {
         for acc in numbers() {
-            for (zero_point, minimum, maximum) in
-                [(-128, -128, 127), (5, 5, 127), (127, -7, 9), (0, 3, 3)]
-            {
-                let out = Output {
-                    zero_point,
-                    minimum,
-                    maximum,
-                };
-                let channel = Channel {
-                    bias: 0,
-                    multiplier: i32::MAX,
-                    shift: 3,
-                };
+            for (zero_point, minimum, maximum) in [(-128, -128, 127), (5, 5, 127), (127, -7, 9), (0, 3, 3)] {
+                let out = Output { zero_point, minimum, maximum };
+                let channel = Channel { bias: 0, multiplier: i32::MAX, shift: 3 };
                 let exact = i64::from(channel.requantize(acc)) + i64::from(zero_point);
                 let expected = exact.clamp(minimum.into(), maximum.into());
                 assert_eq!(i64::from(channel.output(acc, out)), expected);

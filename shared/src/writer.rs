@@ -58,8 +58,7 @@ impl BlobWriter {
     }
 
     fn push<T: NoUninit>(&mut self, values: &[T]) -> u32 {
-        self.data
-            .resize(self.data.len().next_multiple_of(PIECE_ALIGNMENT), 0);
+        self.data.resize(self.data.len().next_multiple_of(PIECE_ALIGNMENT), 0);
         let offset = length(self.data.len());
         self.data.extend_from_slice(bytemuck::cast_slice(values));
         offset
@@ -70,14 +69,9 @@ impl BlobWriter {
     /// # Panics
     /// Where the blob would be longer than 4 GiB.
     pub fn finish(&self, description: &Description) -> AlignedBytes {
-        let description =
-            postcard::to_allocvec(description).expect("memory is all that this needs");
+        let description = postcard::to_allocvec(description).expect("memory is all that this needs");
         let data_offset = (HEADER + description.len()).next_multiple_of(ALIGNMENT);
-        let sections = [
-            length(description.len()),
-            length(data_offset),
-            length(self.data.len()),
-        ];
+        let sections = [length(description.len()), length(data_offset), length(self.data.len())];
         length(data_offset + self.data.len());
         let sealed = |crc| header(sections[0], sections[1], sections[2], crc);
 

@@ -1,10 +1,16 @@
 pub mod augment;
 pub mod backend;
+pub mod cli;
 pub mod data;
 pub mod error;
 pub mod evaluate;
 pub mod files;
+pub mod inference;
 pub mod network;
 pub mod objective;
 pub mod order;
+pub mod quantize;
+pub mod recipe;
+pub mod report;
+pub mod run;
 pub mod train;

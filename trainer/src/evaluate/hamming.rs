@@ -36,7 +36,7 @@ impl Codes {
         if bits == 0 {
             return Err(Error::input(place, "wrong number of bits", "at least 1", bits));
         }
-        if bytes.len() % bits.div_ceil(8) != 0 {
+        if !bytes.len().is_multiple_of(bits.div_ceil(8)) {
             let expected = format!("a multiple of {} for codes of {bits} bits", bits.div_ceil(8));
             return Err(Error::input(place, "wrong number of bytes", expected, bytes.len()));
         }

@@ -1,6 +1,6 @@
 //! The one protocol that every figure is measured by, whatever made the features.
 
-use ndarray::{ArrayView2, Axis, s};
+use ndarray::{ArrayView2, Axis, concatenate, s};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -18,22 +18,26 @@ pub const PROTOCOL: &str = "gallery-queries.v1: \
     kNN: cosine, k = 10, votes exp(similarity / 0.1), all test samples. \
     Linear probe: logistic regression on standardised features, C = 1, at most 100 steps of L-BFGS; fitted to at most \
     20,000 training samples (class-stratified, fixed seed) where features have more than 256 dimensions. \
-    Clusters: k-means without labels on the test split, as many clusters as classes, 10 restarts, fixed seed; ACC by \
+    Clusters: k-means without labels on both splits together (at most 10,000 samples, class-stratified, fixed seed), as many \
+    clusters as classes, 10 restarts, fixed seed; ACC by \
     Hungarian matching, NMI with the arithmetic mean, ARI. \
     Retrieval and codes: at most 1,000 test queries (class-stratified, fixed seed); mAP over the whole gallery, by \
     cosine after truncation with ties in gallery order, by Hamming distance with ties together; precision at 500 (the \
     whole gallery if smaller) with ties in gallery order; precision within Hamming radius 2, an empty ball counting 0. \
-    Random subsets of dimensions: mean and standard deviation of 10 draws, kNN on the retrieval queries.";
+    Random subsets of dimensions: mean and standard deviation of 10 draws, for kNN and retrieval on at most 400 test \
+    queries (class-stratified, fixed seed).";
 
 /// Every random choice of the protocol starts here, so that figures of different runs are comparable.
 const SEED: u64 = 20_130_501;
 
 const QUERIES: usize = 1000;
 const RESTARTS: usize = 10;
+const CLUSTERED: usize = 10_000;
 const PROBE_STEPS: u64 = 100;
 const PROBE_WIDE: usize = 256;
 const PROBE_SAMPLES_WIDE: usize = 20_000;
 const SUBSET_DRAWS: u64 = 10;
+const SUBSET_QUERIES: usize = 400;
 
 /// Features of one split of a data set, and its labels where there are any.
 #[derive(Clone, Copy, Debug)]
@@ -154,13 +158,12 @@ pub fn evaluate_features<'a>(
         hash: Vec::new(),
         collapse: FeatureCollapse::of(&test.features),
     };
-    if let Some(labels) = test.labels {
-        let found = cluster(test.features.slice(s![.., ..cluster_dims.clamp(1, width)]), labels);
+    if let Some(found) = cluster(train, test, cluster_dims.clamp(1, width)) {
         report.cluster_acc = Some(found.accuracy());
         report.nmi = Some(found.nmi());
         report.ari = Some(found.ari());
     }
-    let Some(task) = Task::new(train, test) else { return Ok(report) };
+    let Some(task) = Task::new(train, test, QUERIES) else { return Ok(report) };
     let full = task.truncated(width);
     report.knn_acc = Some(full.knn_acc);
     report.map = Some(full.map);
@@ -238,7 +241,7 @@ pub fn evaluate_baselines<'a>(
 /// As [`evaluate_features`].
 pub fn evaluate_random_subsets<'a>(train: Split<'a>, test: Split<'a>, dims: &[usize]) -> Result<Vec<SubsetPoint>> {
     check(train, test)?;
-    let Some(task) = Task::new(train, test) else { return Ok(Vec::new()) };
+    let Some(task) = Task::new(train, test, SUBSET_QUERIES) else { return Ok(Vec::new()) };
     let width = test.features.ncols();
     let point = |dims: usize| {
         // There is but one way to draw all of them.
@@ -252,7 +255,7 @@ pub fn evaluate_random_subsets<'a>(train: Split<'a>, test: Split<'a>, dims: &[us
     Ok(dims.iter().filter(|&&dims| (1..=width).contains(&dims)).map(|&dims| point(dims)).collect())
 }
 
-/// Two labelled splits and the queries chosen among the test samples.
+/// Two labelled splits and the retrieval queries chosen among the test samples.
 struct Task<'a> {
     train: ArrayView2<'a, f32>,
     train_labels: &'a [u16],
@@ -262,9 +265,9 @@ struct Task<'a> {
 }
 
 impl<'a> Task<'a> {
-    fn new(train: Split<'a>, test: Split<'a>) -> Option<Self> {
+    fn new(train: Split<'a>, test: Split<'a>, queries: usize) -> Option<Self> {
         let (train_labels, test_labels) = (train.labels?, test.labels?);
-        let queries = stratified(test_labels, QUERIES);
+        let queries = stratified(test_labels, queries);
         Some(Self { train: train.features, train_labels, test: test.features, test_labels, queries })
     }
 
@@ -279,7 +282,7 @@ impl<'a> Task<'a> {
         }
     }
 
-    /// kNN accuracy and mAP of the retrieval queries with these dimensions only.
+    /// kNN accuracy and mAP of the queries with these dimensions only.
     fn subset(&self, dims: &[usize]) -> (f64, f64) {
         let train = self.train.select(Axis(1), dims);
         let queries = self.test.select(Axis(0), &self.queries).select(Axis(1), dims);
@@ -305,12 +308,18 @@ impl<'a> Task<'a> {
     }
 }
 
-/// k-means with as many clusters as there are classes; it does not see the labels.
-fn cluster(features: ArrayView2<f32>, labels: &[u16]) -> Contingency {
-    let mut classes = labels.to_vec();
+/// k-means with as many clusters as there are classes, on both splits together; it does not see the labels.
+fn cluster(train: Split<'_>, test: Split<'_>, dims: usize) -> Option<Contingency> {
+    let (train_labels, test_labels) = (train.labels?, test.labels?);
+    let features = concatenate![Axis(0), train.features.slice(s![.., ..dims]), test.features.slice(s![.., ..dims])];
+    let labels = [train_labels, test_labels].concat();
+    let samples = stratified(&labels, CLUSTERED);
+    let labels = pick(&labels, &samples);
+    let mut classes = labels.clone();
     classes.sort_unstable();
     classes.dedup();
-    Contingency::new(&kmeans(&features, classes.len(), RESTARTS, SEED).assignment, labels)
+    let found = kmeans(&features.select(Axis(0), &samples).view(), classes.len(), RESTARTS, SEED);
+    Some(Contingency::new(&found.assignment, &labels))
 }
 
 /// At most `count` samples, ascending, from every class as many as its share (largest remainders first, the lower
@@ -395,7 +404,7 @@ mod tests {
         let labels: Vec<u16> = (0..n).map(|i| 10 * (i % 4) as u16).collect();
         let features = Array2::from_shape_fn((n, 6), |(i, j)| {
             let noise: f32 = rng.random_range(-1.0..1.0);
-            if j < 2 && i % 4 >> j & 1 == 1 {
+            if j < 2 && (i % 4) >> j & 1 == 1 {
                 5.0 + noise
             } else if j < 2 {
                 -5.0 + noise

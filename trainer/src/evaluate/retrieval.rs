@@ -4,6 +4,10 @@ use ndarray::ArrayView2;
 
 use super::cosine::for_each_query;
 
+/// Bits of a sort key that one pass of the radix sort looks at.
+const DIGIT_BITS: usize = 11;
+const DIGIT_MASK: usize = (1 << DIGIT_BITS) - 1;
+
 /// Mean over the queries of the average precision of the gallery ranked by cosine similarity.
 ///
 /// The average precision of a query is the mean, over the relevant (equally labelled) items retrieved, of
@@ -27,20 +31,33 @@ pub fn mean_average_precision(
     let top = top.unwrap_or(gallery.nrows());
     let precisions = for_each_query(gallery, queries, |query, similarities| {
         let relevant = |item: usize| gallery_labels[item] == query_labels[query];
-        average_precision(&ranking(similarities, top), relevant)
+        average_precision(&ranking(similarities, relevant)[..top.min(similarities.len())])
     });
     precisions.iter().sum::<f64>() / precisions.len().max(1) as f64
 }
 
-/// The first `top` items by similarity, as sort keys whose low half is the item.
-fn ranking(similarities: &[f32], top: usize) -> Vec<u64> {
-    let key = |(item, &similarity): (usize, &f32)| u64::from(descending(similarity)) << 32 | item as u64;
+/// The gallery from the most similar item to the least, as sort keys whose low half is 1 for a relevant item. A radix
+/// sort, because it leaves equals in gallery order without having to carry their numbers.
+fn ranking(similarities: &[f32], relevant: impl Fn(usize) -> bool) -> Vec<u64> {
+    let key = |(item, &similarity)| u64::from(descending(similarity)) << 32 | u64::from(relevant(item));
     let mut keys: Vec<u64> = similarities.iter().enumerate().map(key).collect();
-    if top < keys.len() {
-        keys.select_nth_unstable(top);
-        keys.truncate(top);
+    let mut sorted = vec![0; keys.len()];
+    for shift in (32..64).step_by(DIGIT_BITS) {
+        let digit = |key: u64| (key >> shift) as usize & DIGIT_MASK;
+        let mut starts = [0; DIGIT_MASK + 2];
+        for &key in &keys {
+            starts[digit(key) + 1] += 1;
+        }
+        for value in 1..starts.len() {
+            starts[value] += starts[value - 1];
+        }
+        for &key in &keys {
+            let place = &mut starts[digit(key)];
+            sorted[*place] = key;
+            *place += 1;
+        }
+        std::mem::swap(&mut keys, &mut sorted);
     }
-    keys.sort_unstable();
     keys
 }
 
@@ -50,11 +67,11 @@ fn descending(similarity: f32) -> u32 {
     if bits >> 31 == 1 { bits } else { !(bits | 1 << 31) }
 }
 
-fn average_precision(ranking: &[u64], relevant: impl Fn(usize) -> bool) -> f64 {
+fn average_precision(ranking: &[u64]) -> f64 {
     let mut hits = 0.0;
     let mut sum = 0.0;
     for (place, key) in ranking.iter().enumerate() {
-        if relevant((key & u64::from(u32::MAX)) as usize) {
+        if key & 1 == 1 {
             hits += 1.0;
             sum += hits / (place + 1) as f64;
         }

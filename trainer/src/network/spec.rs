@@ -130,6 +130,20 @@ pub enum Operation {
     AveragePool(Window),
 }
 
+impl Operation {
+    /// The name, as recipes and reports write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Conv2d(_) => "conv2d",
+            Self::DepthwiseConv2d(_) => "depthwise-conv2d",
+            Self::Dense => "dense",
+            Self::Linear => "linear",
+            Self::MaxPool(_) => "max-pool",
+            Self::AveragePool(_) => "average-pool",
+        }
+    }
+}
+
 /// A sliding window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {

@@ -1,0 +1,94 @@
+//! Checks the model in the board's slot: is it there, is it whole, does every golden vector come out right, and what does
+//! it cost to run? Exit status 0 only if the answers are good.
+#![no_std]
+#![no_main]
+
+use core::hint::black_box;
+
+use cortex_m_rt::entry;
+use eigenlet_firmware::{
+    ARENA,
+    board::{self, Counter},
+    slot::{self, SlotError},
+};
+use eigenlet_runtime::{Dims, EncoderError, GoldenVector, Model};
+
+/// Numbers of leading dimensions, and of leading bits, that the self-test counts.
+const PREFIXES: [u16; 4] = [4, 8, 16, 32];
+/// Bytes of the longest of these codes.
+const CODE: usize = 4;
+
+#[entry]
+fn main() -> ! {
+    defmt::info!("eigenlet self-test on {}", board::NAME);
+    board::exit(passes())
+}
+
+fn passes() -> bool {
+    let region = slot::region().as_ptr_range();
+    let model = match slot::model() {
+        Ok(model) => model,
+        Err(SlotError::Absent) => {
+            defmt::error!("no model: the slot at {} is erased", region.start);
+            return false;
+        }
+        Err(SlotError::Damaged(error)) => {
+            defmt::error!("no usable model in the slot at {}: {}", region.start, defmt::Display2Format(&error));
+            return false;
+        }
+    };
+    let input = model.input();
+    defmt::info!("model in the slot at {}", region.start);
+    defmt::info!(
+        "input {}x{}x{}, {} dimensions, {} bits, {} clusters, {} multiply-accumulates, arena {} of {} bytes",
+        input.height,
+        input.width,
+        input.channels,
+        model.dims(),
+        model.bits(),
+        model.clusters(),
+        model.macs(),
+        model.arena_bytes(),
+        ARENA
+    );
+
+    let Some(arena) = cortex_m::singleton!(: [i8; ARENA] = [0; ARENA]) else {
+        return false;
+    };
+    match model.verify(arena) {
+        Ok(vectors) => defmt::info!("golden vectors: all {} right", vectors),
+        Err(error) => {
+            defmt::error!("golden vectors: {}", defmt::Display2Format(&error));
+            return false;
+        }
+    }
+    let Some(golden) = model.golden().next() else {
+        return false;
+    };
+    for count in PREFIXES {
+        if let Err(error) = report_cost(&model, arena, &golden, count) {
+            defmt::error!("{} dimensions or bits: {}", count, defmt::Display2Format(&error));
+            return false;
+        }
+    }
+    true
+}
+
+/// What the first `count` dimensions and bits of the sample cost, layers included.
+fn report_cost(model: &Model, arena: &mut [i8], golden: &GoldenVector, count: u16) -> Result<(), EncoderError> {
+    if count <= model.dims() {
+        let counter = Counter::start();
+        black_box(model.run(arena, black_box(golden.sample))?.embed(Dims::new(count))?);
+        let cost = counter.elapsed();
+        defmt::info!("k = {}: {} {} for the embedding", count, cost, board::UNIT);
+    }
+    if count <= model.bits() {
+        let mut code = [0; CODE];
+        let code = code.get_mut(..usize::from(count).div_ceil(8)).unwrap_or_default();
+        let counter = Counter::start();
+        model.run(arena, black_box(golden.sample))?.hash_into(count, black_box(&mut *code))?;
+        let cost = counter.elapsed();
+        defmt::info!("k = {}: {} {} for the code {=[u8]:02x}", count, cost, board::UNIT, code);
+    }
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! Answers a host over the serial line: `eigenlet_shared::link` has the messages.
+#![no_std]
+#![no_main]
+
+use cortex_m_rt::entry;
+use eigenlet_firmware::{
+    ARENA,
+    board::{self, Serial},
+    slot::{self, SlotError},
+};
+use eigenlet_runtime::{Dims, EncoderError, Model, VerifyError};
+use eigenlet_shared::link::{
+    self, Hello, MAX_CONTENT, MAX_FRAME, ModelInfo, NoModel, Receiver, Refusal, Request, Response, VERSION,
+};
+
+/// The longest embedding or code that an answer holds, with room for what stands around it.
+const OUTPUT: usize = MAX_CONTENT - 16;
+
+/// The memory that serving takes, apart from the stack.
+struct Buffers {
+    receiver: Receiver,
+    frame: [u8; MAX_FRAME],
+    output: [u8; OUTPUT],
+    arena: [i8; ARENA],
+}
+
+#[entry]
+fn main() -> ! {
+    let buffers = cortex_m::singleton!(: Buffers = Buffers {
+        receiver: Receiver::new(),
+        frame: [0; MAX_FRAME],
+        output: [0; OUTPUT],
+        arena: [0; ARENA],
+    });
+    let Some(buffers) = buffers else { board::exit(false) };
+    let slot = find_model();
+    let mut serial = Serial::open();
+    defmt::info!("eigenlet serves on {}", board::NAME);
+    loop {
+        let content = match buffers.receiver.push(serial.read()) {
+            None => continue,
+            Some(Ok(content)) => content,
+            Some(Err(error)) => {
+                defmt::warn!("dropped: {}", defmt::Display2Format(&error));
+                continue;
+            }
+        };
+        let (sequence, response) = match link::decode(content) {
+            Ok((sequence, request)) => {
+                let response = match &slot {
+                    Ok(model) => answer(request, model, &mut buffers.arena, &mut buffers.output),
+                    Err(_) if matches!(request, Request::Hello) => Ok(hello(slot.as_ref())),
+                    Err(reason) => Err(Refusal::NoModel(*reason)),
+                };
+                (sequence, response.unwrap_or_else(Response::Refused))
+            }
+            Err(_) => (content.first().copied().unwrap_or(0), Response::Refused(Refusal::NotUnderstood)),
+        };
+        match link::encode(sequence, &response, &mut buffers.frame) {
+            Ok(frame) => serial.write(frame),
+            Err(error) => defmt::error!("no answer: {}", defmt::Display2Format(&error)),
+        }
+    }
+}
+
+/// The model in the slot, if this firmware can serve it; the log says what it found.
+fn find_model() -> Result<Model<'static>, NoModel> {
+    let start = slot::region().as_ptr();
+    let model = match slot::model() {
+        Ok(model) => model,
+        Err(SlotError::Absent) => {
+            defmt::warn!("no model: the slot at {} is erased", start);
+            return Err(NoModel::Absent);
+        }
+        Err(SlotError::Damaged(error)) => {
+            defmt::error!("no usable model in the slot at {}: {}", start, defmt::Display2Format(&error));
+            return Err(NoModel::Damaged);
+        }
+    };
+    let (expected, found) = (model.arena_bytes() as u32, ARENA as u32);
+    if expected > found {
+        defmt::error!("the model needs {} bytes of activations, the firmware has {}", expected, found);
+        return Err(NoModel::Arena { expected, found });
+    }
+    Ok(model)
+}
+
+fn hello(slot: Result<&Model, &NoModel>) -> Response<'static> {
+    let model = slot.map_err(|reason| *reason).map(|model| ModelInfo {
+        sample: model.input_len() as u32,
+        dims: model.dims(),
+        bits: model.bits(),
+        clusters: model.clusters(),
+        golden: model.description().golden.count,
+    });
+    Response::Hello(Hello { version: VERSION, arena: ARENA as u32, model })
+}
+
+fn answer<'o>(
+    request: Request,
+    model: &Model,
+    arena: &mut [i8],
+    output: &'o mut [u8],
+) -> Result<Response<'o>, Refusal> {
+    match request {
+        Request::Hello => Ok(hello(Ok(model))),
+        Request::Verify => match model.verify(arena) {
+            Ok(samples) => Ok(Response::Verified { samples }),
+            Err(VerifyError::Mismatch { sample, .. }) => Err(Refusal::Golden { sample }),
+            Err(_) => Err(Refusal::NoHead),
+        },
+        Request::Embed { dims, sample } => {
+            let mut features = model.run(arena, sample).map_err(refusal)?;
+            let embedding = features.embed(Dims::new(dims)).map_err(refusal)?;
+            let output = part(output, embedding.len())?;
+            output.iter_mut().zip(embedding).for_each(|(to, value)| *to = *value as u8);
+            Ok(Response::Embedding(output))
+        }
+        Request::Hash { sample } => {
+            let code = part(output, usize::from(model.bits()).div_ceil(8))?;
+            let features = model.run(arena, sample).map_err(refusal)?;
+            features.hash_into(model.bits(), code).map_err(refusal)?;
+            Ok(Response::Code(code))
+        }
+        Request::Assign { sample } => {
+            let cluster = model.run(arena, sample).map_err(refusal)?.assign().map_err(refusal)?;
+            Ok(Response::Cluster { id: cluster.id, margin: cluster.margin })
+        }
+    }
+}
+
+fn part(output: &mut [u8], length: usize) -> Result<&mut [u8], Refusal> {
+    output.get_mut(..length).ok_or(Refusal::TooLong)
+}
+
+fn refusal(error: EncoderError) -> Refusal {
+    match error {
+        EncoderError::Sample { expected, found } => Refusal::Sample { expected: expected as u32, found: found as u32 },
+        EncoderError::Dims { expected, found } => Refusal::Dims { expected, found: found as u16 },
+        EncoderError::Arena { expected, found } => {
+            Refusal::NoModel(NoModel::Arena { expected: expected as u32, found: found as u32 })
+        }
+        EncoderError::NoHead(_) => Refusal::NoHead,
+        _ => Refusal::NotUnderstood,
+    }
+}

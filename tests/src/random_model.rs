@@ -1,0 +1,210 @@
+//! A model with every kind of layer and head, and random weights: what no training would give, and every kernel must run.
+
+use eigenlet_runtime::{Dims, Model};
+use eigenlet_shared::{
+    blob::crc32,
+    description::{
+        Clusters, Conv2d, Dense, DepthwiseConv2d, Description, Embedding, Golden, Hash, Input, Layer, Raw, Window,
+    },
+    numerics::{Channel, INPUT_ZERO_POINT_U8, Output},
+    writer::{AlignedBytes, BlobWriter},
+};
+
+/// Bytes of the model's input, 9 x 7 x 2.
+pub const SAMPLE: usize = 9 * 7 * 2;
+const DIMS: u16 = 33;
+const BITS: u16 = 45;
+const CLUSTERS: u16 = 7;
+const CLUSTER_DIMS: u16 = 12;
+const GOLDEN: u16 = 16;
+
+/// xorshift32: the same numbers everywhere, for ever.
+pub struct Random(u32);
+
+impl Random {
+    /// Numbers from a seed other than 0.
+    pub fn new(seed: u32) -> Self {
+        Self(seed)
+    }
+
+    /// The next 32 bits.
+    pub fn bits(&mut self) -> u32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 17;
+        self.0 ^= self.0 << 5;
+        self.0
+    }
+
+    /// `count` bytes.
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        (0..count).map(|_| (self.bits() >> 13) as u8).collect()
+    }
+
+    fn weights(&mut self, count: usize) -> Vec<i8> {
+        self.bytes(count).into_iter().map(|byte| (byte as i8).max(-127)).collect()
+    }
+
+    /// One channel for each of `sums`, the sums of its weights: the input's zero point folded in, and sums of `products`
+    /// products spread over most of the int8 range.
+    fn channels(&mut self, sums: &[i32], products: usize, zero_point: i8) -> Vec<Channel> {
+        let spread = 73.0 * 110.0 * (products as f64).sqrt();
+        let shift = (spread / 80.0).log2().floor() as i32;
+        let channel = |sum: &i32| Channel {
+            bias: self.bits() as i32 % spread as i32 - i32::from(zero_point) * sum,
+            multiplier: (1 << 30) + (self.bits() >> 2) as i32,
+            shift,
+        };
+        sums.iter().map(channel).collect()
+    }
+}
+
+/// The model that `seed` gives. Its golden vectors are what the host's runtime makes of random samples.
+///
+/// # Panics
+/// Where the runtime refuses the model.
+pub fn random_model(seed: u32) -> AlignedBytes {
+    let bare = build(seed, &[], Outputs::default());
+    let model = Model::parse(&bare).expect("a valid model");
+    let samples = Random::new(seed ^ 0x5bd1_e995).bytes(SAMPLE * usize::from(GOLDEN));
+    let mut arena = vec![0; model.arena_bytes()];
+    let mut outputs = Outputs::default();
+    for sample in samples.chunks_exact(SAMPLE) {
+        let mut features = model.run(&mut arena, sample).expect("a valid sample");
+        outputs.embeddings.extend(features.embed(Dims::new(DIMS)).expect("a head"));
+        let mut code = [0; BITS.div_ceil(8) as usize];
+        features.hash_into(BITS, &mut code).expect("a head");
+        outputs.codes.extend(code);
+        outputs.clusters.push(features.assign().expect("a head").id);
+    }
+    build(seed, &samples, outputs)
+}
+
+/// `blob` with the byte at `at` xored with `flip`, and the checksum made right again.
+pub fn forged(blob: &[u8], at: usize, flip: u8) -> Vec<u8> {
+    let mut blob = blob.to_vec();
+    blob[at] ^= flip;
+    let crc = crc32(&blob[20..]);
+    blob[16..20].copy_from_slice(&crc.to_le_bytes());
+    blob
+}
+
+fn sum<'a>(weights: impl IntoIterator<Item = &'a i8>) -> i32 {
+    weights.into_iter().map(|weight| i32::from(*weight)).sum()
+}
+
+#[derive(Default)]
+struct Outputs {
+    embeddings: Vec<i8>,
+    codes: Vec<u8>,
+    clusters: Vec<u16>,
+}
+
+fn build(seed: u32, samples: &[u8], outputs: Outputs) -> AlignedBytes {
+    let random = &mut Random::new(seed);
+    let writer = &mut BlobWriter::new();
+    let relu = Output { zero_point: -128, minimum: -128, maximum: 127 };
+    let linear = Output { zero_point: 3, minimum: -128, maximum: 127 };
+    let window = |kernel, stride, padding| Window { kernel, stride, padding };
+
+    // Weights and constants of `rows` outputs, each of so many products.
+    let mut rows = |rows: usize, products: usize, zero_point: i8| {
+        let weights = random.weights(rows * products);
+        let sums: Vec<i32> = weights.chunks_exact(products).map(sum).collect();
+        (writer.push_i8(&weights), writer.push_channels(&random.channels(&sums, products, zero_point)))
+    };
+    let conv = rows(6, 18, INPUT_ZERO_POINT_U8);
+    let pointwise = rows(8, 6, relu.zero_point);
+    let dense = rows(24, 48, relu.zero_point);
+    let embedding = rows(DIMS.into(), 24, relu.zero_point);
+    // Here the channels are the columns.
+    let weights = random.weights(9 * 6);
+    let sums: Vec<i32> = (0..6).map(|channel| weights.iter().skip(channel).step_by(6)).map(sum).collect();
+    let channels = random.channels(&sums, 9, linear.zero_point);
+    let depthwise = (writer.push_i8(&weights), writer.push_channels(&channels));
+    let layers = [
+        // 9 x 7 x 2 -> 9 x 7 x 6
+        Layer::Conv2d(Conv2d {
+            outputs: 6,
+            window: window([3, 3], [1, 1], [1, 1, 1, 1]),
+            weights: conv.0,
+            channels: conv.1,
+            output: linear,
+        }),
+        // -> 5 x 4 x 6
+        Layer::DepthwiseConv2d(DepthwiseConv2d {
+            window: window([3, 3], [2, 2], [1, 1, 1, 1]),
+            weights: depthwise.0,
+            channels: depthwise.1,
+            output: relu,
+        }),
+        // -> 4 x 4 x 6
+        Layer::MaxPool2d(window([2, 2], [1, 1], [0, 0, 0, 1])),
+        // -> 4 x 4 x 8
+        Layer::Conv2d(Conv2d {
+            outputs: 8,
+            window: window([1, 1], [1, 1], [0; 4]),
+            weights: pointwise.0,
+            channels: pointwise.1,
+            output: relu,
+        }),
+        // -> 3 x 2 x 8
+        Layer::AveragePool2d(window([2, 3], [2, 2], [1, 1, 1, 0])),
+        Layer::Dense(Dense { outputs: 24, weights: dense.0, channels: dense.1, output: relu }),
+    ];
+
+    let eigenvalues: Vec<f32> = (0..DIMS).map(|row| 1.0 / f32::from(row + 1)).collect();
+    let thresholds: Vec<i32> = (0..BITS).map(|_| random.bits() as i32 % 20_000).collect();
+    let description = Description {
+        input: Input { shape: [9, 7, 2], raw: Raw::U8, scale: 1.0 / 255.0 },
+        layers: layers.into_iter().collect(),
+        embedding: Some(Embedding {
+            rows: DIMS,
+            weights: embedding.0,
+            channels: embedding.1,
+            scale: 0.01,
+            eigenvalues: writer.push_f32(&eigenvalues),
+        }),
+        hash: Some(Hash {
+            bits: BITS,
+            weights: writer.push_i8(&random.weights(24 * usize::from(BITS))),
+            thresholds: writer.push_i32(&thresholds),
+        }),
+        clusters: Some(Clusters::Prototypes {
+            count: CLUSTERS,
+            dims: CLUSTER_DIMS,
+            prototypes: writer.push_i8(&random.weights(usize::from(CLUSTERS * CLUSTER_DIMS))),
+        }),
+        golden: Golden {
+            count: outputs.clusters.len() as u16,
+            samples: writer.push_u8(samples),
+            embeddings: writer.push_i8(&outputs.embeddings),
+            codes: writer.push_u8(&outputs.codes),
+            clusters: writer.push_u16(&outputs.clusters),
+        },
+        card: &[],
+    };
+    writer.finish(&description)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_random_model_is_valid_and_its_outputs_differ_between_samples() {
+        for seed in 1..20 {
+            let blob = random_model(seed);
+            let model = Model::parse(&blob).unwrap();
+            assert_eq!(model.verify(&mut vec![0; model.arena_bytes()]), Ok(GOLDEN));
+            let embeddings: Vec<_> = model.golden().map(|golden| golden.embedding.unwrap()).collect();
+            let alive = (0..usize::from(DIMS)).filter(|dim| {
+                let mut values: Vec<i8> = embeddings.iter().map(|embedding| embedding[*dim]).collect();
+                values.sort_unstable();
+                values.dedup();
+                values.len() > 4
+            });
+            let alive = alive.count();
+            assert!(alive * 3 > usize::from(DIMS) * 2, "seed {seed}: {alive} of {DIMS} dimensions vary");
+        }
+    }
+}

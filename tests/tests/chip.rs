@@ -1,0 +1,179 @@
+//! Host equals chip: the same model, the same samples, the same bytes, on the machine that trained it and on a Cortex-M4F.
+
+use std::{env, fs};
+
+use eigenlet_runtime::{Dims, Model};
+use eigenlet_shared::{
+    link::{Hello, ModelInfo, NoModel, Refusal, Request, Response, VERSION},
+    writer::AlignedBytes,
+};
+use eigenlet_tests::{
+    chip::{Board, self_test},
+    random_model::{Random, SAMPLE, forged, random_model},
+};
+use eigenlet_trainer::data::digits;
+
+/// The model of the shipped digits, as the trainer exported it.
+fn digits_model() -> AlignedBytes {
+    let path =
+        env::var_os("EIGENLET_TEST_BLOB").expect("EIGENLET_TEST_BLOB names a model of the digits: use tests/run chip");
+    AlignedBytes::from(&fs::read(path).expect("EIGENLET_TEST_BLOB is readable")[..])
+}
+
+/// Asks the board for everything that the model gives for `sample`, and compares it with the host's, byte for byte.
+fn assert_same(board: &mut Board, model: &Model, sample: &[u8]) {
+    let mut arena = vec![0; model.arena_bytes()];
+    let mut features = model.run(&mut arena, sample).unwrap();
+    let every = [1, 2, 3, 4, 7, 8, 16, 32, model.dims()];
+    for dims in every.into_iter().filter(|dims| *dims <= model.dims()) {
+        let expected: Vec<u8> = features.embed(Dims::new(dims)).unwrap().iter().map(|value| *value as u8).collect();
+        board.ask(&Request::Embed { dims, sample }, |found| assert_eq!(found, Response::Embedding(&expected)));
+    }
+    if model.bits() > 0 {
+        let mut expected = vec![0; usize::from(model.bits()).div_ceil(8)];
+        features.hash_into(model.bits(), &mut expected).unwrap();
+        board.ask(&Request::Hash { sample }, |found| assert_eq!(found, Response::Code(&expected)));
+    }
+    if model.clusters() > 0 {
+        let cluster = features.assign().unwrap();
+        let expected = Response::Cluster { id: cluster.id, margin: cluster.margin };
+        board.ask(&Request::Assign { sample }, |found| assert_eq!(found, expected));
+    }
+}
+
+#[test]
+#[ignore = "needs QEMU and an embedded target: run tests/run chip"]
+fn every_golden_vector_of_the_digits_comes_out_the_same() {
+    let blob = digits_model();
+    let model = Model::parse(&blob).unwrap();
+    assert!(model.golden().count() >= 16);
+    let mut board = Board::serving(Some(&blob));
+    for golden in model.golden() {
+        let sample = golden.sample;
+        let embedding: Vec<u8> = golden.embedding.unwrap().iter().map(|value| *value as u8).collect();
+        let code = golden.code.unwrap();
+        let dims = model.dims();
+        board.ask(&Request::Embed { dims, sample }, |found| assert_eq!(found, Response::Embedding(&embedding)));
+        board.ask(&Request::Hash { sample }, |found| assert_eq!(found, Response::Code(code)));
+        assert_same(&mut board, &model, sample);
+    }
+    let samples = model.golden().count() as u16;
+    board.ask(&Request::Verify, |found| assert_eq!(found, Response::Verified { samples }));
+}
+
+#[test]
+#[ignore = "needs QEMU and an embedded target: run tests/run chip"]
+fn two_hundred_and_fifty_six_fresh_test_images_come_out_the_same() {
+    let blob = digits_model();
+    let model = Model::parse(&blob).unwrap();
+    let (_, test) = digits::splits().unwrap();
+    let mut board = Board::serving(Some(&blob));
+    for image in 0..256 {
+        assert_same(&mut board, &model, test.samples.sample(image));
+    }
+}
+
+#[test]
+#[ignore = "needs QEMU and an embedded target: run tests/run chip"]
+fn every_kind_of_layer_and_head_comes_out_the_same() {
+    for seed in 1..=4 {
+        let blob = random_model(seed);
+        let model = Model::parse(&blob).unwrap();
+        let mut board = Board::serving(Some(&blob));
+        let mut random = Random::new(seed + 100);
+        for _ in 0..32 {
+            assert_same(&mut board, &model, &random.bytes(SAMPLE));
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs QEMU and an embedded target: run tests/run chip"]
+fn the_self_test_passes_and_counts_the_same_instructions_every_time() {
+    let blob = random_model(4);
+    let first = self_test(Some(&blob));
+    assert!(first.passed, "{}", first.log);
+    for k in [4, 8, 16, 32] {
+        assert!(first.log.contains(&format!("k = {k}: ")), "{}", first.log);
+    }
+    assert_eq!(first, self_test(Some(&blob)));
+}
+
+#[test]
+#[ignore = "needs QEMU and an embedded target: run tests/run chip"]
+fn the_self_test_says_what_is_wrong_with_the_slot() {
+    let blob = random_model(5);
+    let too_new = forged(&blob, 8, 0x02);
+    let truncated = &blob[..blob.len() - 40];
+    let mut flipped = blob.to_vec();
+    flipped[100] ^= 0x10;
+    let model = Model::parse(&blob).unwrap();
+    let embedding = model.golden().next().unwrap().embedding.unwrap().as_ptr();
+    let wrong_golden = forged(&blob, embedding as usize - blob.as_ptr() as usize, 0x01);
+    let cases: [(&str, Option<&[u8]>, &str); 6] = [
+        ("erased", None, "no model: the slot at 0x200000 is erased"),
+        ("erased flash", Some(&[0xff; 64]), "no model: the slot at 0x200000 is erased"),
+        ("too new", Some(&too_new), "expected major version 1 or older, found 3"),
+        ("truncated", Some(truncated), "the slot at 0x200000: the model cannot run: the model is damaged"),
+        ("flipped", Some(&flipped), "the slot at 0x200000: the model cannot run: the model is damaged"),
+        ("wrong golden", Some(&wrong_golden), "golden vector 0: embedding[0]: expected"),
+    ];
+    for (name, model, message) in cases {
+        let found = self_test(model);
+        assert!(!found.passed, "{name}: passed with the log\n{}", found.log);
+        assert!(found.log.contains(message), "{name}: expected '{message}' in the log, found\n{}", found.log);
+    }
+    let foreign = self_test(Some(b"\x7fELF, and not a model at all, but long enough"));
+    assert!(!foreign.passed && foreign.log.contains("not an Eigenlet model"), "{}", foreign.log);
+}
+
+#[test]
+#[ignore = "needs QEMU and an embedded target: run tests/run chip"]
+fn the_board_says_who_it_is_and_refuses_what_it_cannot_answer() {
+    let blob = random_model(6);
+    let mut board = Board::serving(Some(&blob));
+    let info = ModelInfo { sample: SAMPLE as u32, dims: 33, bits: 45, clusters: 7, golden: 16 };
+    board.ask(&Request::Hello, |found| {
+        assert!(
+            matches!(found, Response::Hello(Hello { version: VERSION, model: Ok(found), .. }) if found == info),
+            "{found:?}"
+        );
+    });
+    let sample = &[0; SAMPLE];
+    let (expected, found) = (SAMPLE as u32, SAMPLE as u32 - 1);
+    let refusals = [
+        (Request::Embed { dims: 0, sample }, Refusal::Dims { expected: 33, found: 0 }),
+        (Request::Embed { dims: 34, sample }, Refusal::Dims { expected: 33, found: 34 }),
+        (Request::Hash { sample: &sample[1..] }, Refusal::Sample { expected, found }),
+        (Request::Assign { sample: &[] }, Refusal::Sample { expected, found: 0 }),
+    ];
+    for (request, refusal) in refusals {
+        board.ask(&request, |found| assert_eq!(found, Response::Refused(refusal), "{request:?}"));
+    }
+
+    let mut empty = Board::serving(None);
+    empty.ask(&Request::Hello, |found| {
+        assert!(matches!(found, Response::Hello(Hello { model: Err(NoModel::Absent), .. })), "{found:?}");
+    });
+    let refusal = Response::Refused(Refusal::NoModel(NoModel::Absent));
+    empty.ask(&Request::Hash { sample }, |found| assert_eq!(found, refusal));
+}
+
+#[test]
+#[ignore = "needs QEMU and an embedded target: run tests/run chip"]
+fn the_board_is_in_step_again_after_junk() {
+    let blob = random_model(7);
+    let model = Model::parse(&blob).unwrap();
+    let mut board = Board::serving(Some(&blob));
+    let mut random = Random::new(8);
+    for length in 0..200 {
+        let junk = random.bytes(length * 3);
+        board.send(&junk);
+        board.send(&[0]);
+        if length % 20 == 0 {
+            assert_same(&mut board, &model, &random.bytes(SAMPLE));
+        } else {
+            board.ask(&Request::Hello, |found| assert!(matches!(found, Response::Hello(_)), "{found:?}"));
+        }
+    }
+}

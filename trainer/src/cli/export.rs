@@ -1,0 +1,78 @@
+//! `eigenlet export`.
+
+use std::path::PathBuf;
+
+use eigenlet_runtime::Model;
+
+use super::DataArgs;
+use super::progress::Bar;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::quantize::Heads;
+use crate::run::encoded::Quality;
+use crate::run::metrics::Metrics;
+use crate::run::{self, Options};
+
+#[derive(clap::Args)]
+pub struct Export {
+    /// The folder of a finished run
+    run: PathBuf,
+    /// Dimensions of the embedding [default: the recipe's]
+    #[arg(long, value_name = "K")]
+    dims: Option<usize>,
+    /// Bits of the hash code, 0 for none [default: the recipe's, at most the dimensions]
+    #[arg(long, value_name = "B")]
+    bits: Option<usize>,
+    /// Where the blob goes
+    #[arg(short, long, value_name = "FILE", default_value = "model.eigenlet")]
+    output: PathBuf,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+impl Export {
+    pub fn run(self) -> Result<()> {
+        let options = Options {
+            folder: &self.run,
+            name: "",
+            backend: self.data.backend,
+            data_dir: self.data.data_dir.as_deref(),
+            resume: true,
+        };
+        if self.dims == Some(0) {
+            return Err(Error::input("--dims", "impossible value", "at least 1", 0));
+        }
+        let blob = run::encode(&options, &mut Bar::new(0), |recipe, data, encoded| {
+            let usual = recipe.export.heads(encoded.dims());
+            let dims = self.dims.unwrap_or(usual.dims);
+            let heads = Heads {
+                dims,
+                bits: self.bits.unwrap_or(usual.bits.min(dims)),
+                clusters: usual.clusters,
+                cluster_dims: usual.cluster_dims.min(dims),
+            };
+            encoded.lower(recipe, data, heads, self.quality(heads))
+        })?;
+        files::write_bytes(&self.output, &blob)?;
+        let model = Model::parse(&blob).map_err(|error| Error::Check(error.to_string()))?;
+        println!(
+            "{}: {} dimensions, {} bits, {} bytes of flash, arena {} bytes",
+            self.output.display(),
+            model.dims(),
+            model.bits(),
+            blob.len(),
+            model.arena_bytes()
+        );
+        Ok(())
+    }
+
+    /// What was measured of the run and still holds with these heads: prefixes do not change when a model is cut.
+    fn quality(&self, heads: Heads) -> Quality {
+        let metrics = std::fs::read_to_string(self.run.join("metrics.json")).ok();
+        let metrics = metrics.and_then(|text| serde_json::from_str::<Metrics>(&text).ok());
+        let mut quality = metrics.map(|metrics| Quality::of(&metrics.int8)).unwrap_or_default();
+        quality.truncation.retain(|point| usize::from(point.dims) <= heads.dims);
+        quality.hash.retain(|point| usize::from(point.bits) <= heads.bits);
+        quality
+    }
+}

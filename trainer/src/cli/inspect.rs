@@ -1,0 +1,116 @@
+//! `eigenlet inspect`.
+
+use std::path::PathBuf;
+
+use eigenlet_runtime::Model;
+use eigenlet_shared::description::{Card, Layer};
+use serde_json::{Value, json};
+
+use super::model_file;
+use crate::error::{Error, Result};
+
+#[derive(clap::Args)]
+pub struct Inspect {
+    /// The model, *.eigenlet
+    model: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Inspect {
+    pub fn run(self) -> Result<()> {
+        let bytes = model_file::read(&self.model)?;
+        let model = model_file::parse(&self.model, &bytes)?;
+        let card = model
+            .card()
+            .map_err(|error| Error::input(self.model.display(), error, "a model card", "one that does not decode"))?;
+        match self.json {
+            true => println!("{:#}", object(&model, &card, bytes.len())),
+            false => print(&model, &card, bytes.len()),
+        }
+        Ok(())
+    }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn layer(layer: &Layer) -> (&'static str, String) {
+    let window = |window: &eigenlet_shared::description::Window| {
+        let ([height, width], [down, across]) = (window.kernel, window.stride);
+        format!("{height}x{width}, stride {down}x{across}, padding {:?}", window.padding)
+    };
+    match layer {
+        Layer::Dense(dense) => ("dense", format!("{} outputs", dense.outputs)),
+        Layer::Conv2d(conv) => ("conv2d", format!("{} outputs, {}", conv.outputs, window(&conv.window))),
+        Layer::DepthwiseConv2d(conv) => ("depthwise-conv2d", window(&conv.window)),
+        Layer::MaxPool2d(pool) => ("max-pool", window(pool)),
+        Layer::AveragePool2d(pool) => ("average-pool", window(pool)),
+    }
+}
+
+/// Prefixes at which costs are shown.
+fn prefixes(dims: u16) -> Vec<u16> {
+    let mut prefixes: Vec<u16> = (0..).map(|power| 4u16 << power).take_while(|&prefix| prefix < dims).collect();
+    prefixes.push(dims);
+    prefixes
+}
+
+fn object(model: &Model, card: &Card, bytes: usize) -> Value {
+    let layers: Vec<Value> = model
+        .description()
+        .layers
+        .iter()
+        .map(layer)
+        .map(|(kind, shape)| json!({"kind": kind, "shape": shape}))
+        .collect();
+    let macs: Vec<Value> =
+        prefixes(model.dims()).into_iter().map(|dims| json!({"dims": dims, "macs": model.macs_for(dims)})).collect();
+    json!({
+        "objective": card.objective,
+        "dataset": card.dataset,
+        "dataset_sha256": hexadecimal(&card.dataset_sha256),
+        "recipe_sha256": hexadecimal(&card.recipe_sha256),
+        "seed": card.seed,
+        "producer": card.producer,
+        "input": model.description().input.shape,
+        "layers": layers,
+        "dims": model.dims(),
+        "bits": model.bits(),
+        "clusters": model.clusters(),
+        "scale": model.scale(),
+        "eigenvalues": model.eigenvalues(),
+        "golden_vectors": model.description().golden.count,
+        "blob": {"bytes": bytes, "macs": model.macs(), "arena_bytes": model.arena_bytes()},
+        "macs_by_dims": macs,
+        "truncation": card.truncation.iter().map(|point| json!({"dims": point.dims, "knn_acc": point.knn_acc, "map": point.map})).collect::<Vec<_>>(),
+        "hash": card.hash.iter().map(|point| json!({"bits": point.bits, "map": point.map})).collect::<Vec<_>>(),
+    })
+}
+
+fn print(model: &Model, card: &Card, bytes: usize) {
+    let [height, width, channels] = model.description().input.shape;
+    println!("{} on {} (seed {}), by {}", card.objective, card.dataset, card.seed, card.producer);
+    println!("input       {height} x {width} x {channels} raw bytes");
+    for description in &model.description().layers {
+        let (kind, shape) = layer(description);
+        println!("layer       {kind}: {shape}");
+    }
+    println!("outputs     {} dimensions, {} bits, {} clusters", model.dims(), model.bits(), model.clusters());
+    println!("flash       {bytes} bytes for the model");
+    println!("RAM         {} bytes: const ARENA: usize = {};", model.arena_bytes(), model.arena_bytes());
+    for dims in prefixes(model.dims()) {
+        let quality = card.truncation.iter().find(|point| point.dims == dims);
+        let quality =
+            quality.map_or(String::new(), |point| format!("   kNN {:.4}  mAP {:.4}", point.knn_acc, point.map));
+        println!("{dims:>4} dims   {:>9} multiply-accumulates{quality}", model.macs_for(dims));
+    }
+    for point in &card.hash {
+        println!("{:>4} bits   mAP {:.4}", point.bits, point.map);
+    }
+    println!("golden      {} vectors", model.description().golden.count);
+    println!("data        sha256 {}", hexadecimal(&card.dataset_sha256));
+    println!("recipe      sha256 {}", hexadecimal(&card.recipe_sha256));
+}

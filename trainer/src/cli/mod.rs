@@ -1,0 +1,87 @@
+//! The command line: one file a command, thin.
+
+mod demo;
+mod eval;
+mod export;
+mod infer;
+mod inspect;
+mod model_file;
+mod npy;
+mod progress;
+mod search;
+mod summary;
+mod train;
+mod verify;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::backend::BackendName;
+
+/// Self-supervised encoders that fit a microcontroller.
+#[derive(Parser)]
+#[command(name = "eigenlet", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train, order, quantise and verify an encoder of handwritten digits, and write a report: the main job, on shipped data
+    Demo(demo::Demo),
+    /// Train a recipe, then order, quantise, measure and export it
+    Train(train::Train),
+    /// Measure a finished run again, float and int8
+    Eval(eval::Eval),
+    /// Export a finished run with other dimensions or bits
+    Export(export::Export),
+    /// What is in a model, and what it costs on a chip
+    Inspect(inspect::Inspect),
+    /// Run a model's golden vectors through the runtime
+    Verify(verify::Verify),
+    /// Int8 embeddings of samples
+    Embed(infer::Embed),
+    /// Hash codes of samples, packed
+    Hash(infer::Hash),
+    /// Clusters of samples
+    Assign(infer::Assign),
+    /// Nearest codes by Hamming distance
+    Search(search::Search),
+}
+
+/// Options of everything that touches training data.
+#[derive(Args)]
+struct DataArgs {
+    /// Where known data sets lie [default: the environment variable EIGENLET_DATA]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// What tensors are computed by
+    #[arg(long, value_enum, default_value = "flex")]
+    backend: BackendName,
+}
+
+/// Parses the command line, does what it says, and gives the exit status: 0 done, 1 a check failed, 2 bad usage or input.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Demo(command) => command.run(),
+        Command::Train(command) => command.run(),
+        Command::Eval(command) => command.run(),
+        Command::Export(command) => command.run(),
+        Command::Inspect(command) => command.run(),
+        Command::Verify(command) => command.run(),
+        Command::Embed(command) => command.run(),
+        Command::Hash(command) => command.run(),
+        Command::Assign(command) => command.run(),
+        Command::Search(command) => command.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("eigenlet: {}", error.to_string().replace('\n', " "));
+            ExitCode::from(error.exit_status())
+        }
+    }
+}

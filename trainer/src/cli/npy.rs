@@ -1,0 +1,56 @@
+//! Samples in, arrays out: `.npy` and IDX files.
+
+use std::path::Path;
+
+use ndarray::{ArrayD, ArrayView, Axis, Dimension};
+use ndarray_npy::{ReadNpyExt, WritableElement, WriteNpyExt};
+
+use crate::data::idx;
+use crate::error::{Error, Result};
+use crate::files;
+
+/// An array of bytes, `[n, …]`.
+///
+/// # Errors
+/// A file that cannot be read, is no `.npy` of unsigned bytes, or has no axis.
+pub fn read_bytes(path: &Path) -> Result<ArrayD<u8>> {
+    let file = std::fs::File::open(path).map_err(|error| Error::reading(path, error))?;
+    let array = ArrayD::<u8>::read_npy(std::io::BufReader::new(file))
+        .map_err(|error| Error::input(path.display(), "not an array of bytes", "a .npy file of type uint8", error))?;
+    match array.ndim() {
+        0 => Err(Error::input(path.display(), "not a list", "an array with at least one axis", "a single number")),
+        _ => Ok(array),
+    }
+}
+
+/// Raw samples, one a row, each `size` bytes: from a `.npy` of uint8 or an IDX file of images (gzipped or not).
+///
+/// # Errors
+/// A file that is neither, or samples of another size.
+pub fn read_samples(path: &Path, size: usize) -> Result<Vec<Vec<u8>>> {
+    let (found, rows): (usize, Vec<Vec<u8>>) = if path.extension().is_some_and(|extension| extension == "npy") {
+        let array = read_bytes(path)?;
+        let rows = array.axis_iter(Axis(0)).map(|row| row.iter().copied().collect());
+        (array.shape()[1..].iter().product(), rows.collect())
+    } else {
+        let samples = idx::images(path)?;
+        (samples.size(), (0..samples.len()).map(|index| samples.sample(index).to_vec()).collect())
+    };
+    match found == size {
+        true => Ok(rows),
+        false => Err(Error::input(
+            path.display(),
+            "samples of another size",
+            format!("{size} bytes a sample, as the model reads"),
+            found,
+        )),
+    }
+}
+
+/// Writes an array beside its place and renames it.
+///
+/// # Errors
+/// What the system says.
+pub fn write<T: WritableElement + Clone, D: Dimension>(path: &Path, array: ArrayView<T, D>) -> Result<()> {
+    files::write_beside(path, |file| array.write_npy(file).map_err(std::io::Error::other))
+}

@@ -1,0 +1,100 @@
+//! What a run amounts to, on one screen.
+
+use std::path::Path;
+
+use crate::evaluate::{FeatureReport, HashPoint};
+use crate::run::metrics::Metrics;
+
+/// Prints the table of a run.
+pub fn print(metrics: &Metrics, folder: &Path) {
+    let dims: Vec<usize> = metrics.int8.truncation.iter().map(|point| point.dims).collect();
+    let bits: Vec<usize> = metrics.int8.hash.iter().map(|point| point.bits).collect();
+    println!();
+    if metrics.int8.knn_acc.is_some() {
+        table(
+            "retrieval mAP by dimensions kept",
+            &dims,
+            &[
+                ("int8, as on the chip", &|dims| map_at(&metrics.int8, dims)),
+                ("float", &|dims| map_at(&metrics.float, dims)),
+                ("random dimensions", &|dims| {
+                    metrics.baselines.random_subsets.iter().find(|point| point.dims == dims).map(|point| point.map)
+                }),
+                ("untrained network", &|dims| {
+                    metrics.baselines.untrained.as_ref().and_then(|report| map_at(report, dims))
+                }),
+                ("PCA", &|dims| map_at(&metrics.baselines.pca, dims)),
+            ],
+        );
+        table(
+            "retrieval mAP by bits kept",
+            &bits,
+            &[
+                ("int8, as on the chip", &|bits| bits_at(&metrics.int8.hash, bits)),
+                ("float", &|bits| bits_at(&metrics.float.hash, bits)),
+                ("PCA and ITQ", &|bits| bits_at(&metrics.baselines.itq, bits)),
+                ("PCA signs", &|bits| bits_at(&metrics.baselines.pca.hash, bits)),
+            ],
+        );
+        println!("{:<24}{:>8}{:>8}{:>8}{:>8}{:>8}", "all dimensions", "kNN", "linear", "ACC", "NMI", "mAP");
+        whole("int8, as on the chip", &metrics.int8);
+        whole("float", &metrics.float);
+        if let Some(untrained) = &metrics.baselines.untrained {
+            whole("untrained network", untrained);
+        }
+        whole("PCA", &metrics.baselines.pca);
+        whole("raw input", &metrics.baselines.raw_input);
+        println!();
+    }
+    let agreement = &metrics.agreement;
+    println!(
+        "int8 against float: {:.1} % of bits equal, {:.1} % of clusters, cosine {:.4}",
+        100.0 * agreement.bits,
+        100.0 * agreement.clusters,
+        agreement.cosine
+    );
+    let cost = &metrics.blob;
+    println!(
+        "on the chip: {} bytes of flash, {} bytes of RAM (const ARENA), {} multiply-accumulates",
+        cost.bytes, cost.arena_bytes, cost.macs
+    );
+    println!(
+        "training: {} epochs in {:.0} s, {:.0} samples a second, {:.1} % of it waiting for views",
+        metrics.epochs,
+        metrics.wall_s,
+        metrics.samples_per_s,
+        100.0 * metrics.waiting
+    );
+    for warning in &metrics.warnings {
+        println!("warning: {warning}");
+    }
+    println!("{0}/model.eigenlet  {0}/metrics.json  {0}/report.html", folder.display());
+}
+
+fn map_at(report: &FeatureReport, dims: usize) -> Option<f64> {
+    report.truncation.iter().find(|point| point.dims == dims).map(|point| point.map)
+}
+
+fn bits_at(points: &[HashPoint], bits: usize) -> Option<f64> {
+    points.iter().find(|point| point.bits == bits).map(|point| point.map)
+}
+
+fn table(title: &str, columns: &[usize], rows: &[(&str, &dyn Fn(usize) -> Option<f64>)]) {
+    let heads: String = columns.iter().map(|column| format!("{column:>8}")).collect();
+    println!("{title:<34}{heads}");
+    for (name, value) in rows {
+        let cells: String = columns.iter().map(|&column| cell(value(column))).collect();
+        println!("  {name:<32}{cells}");
+    }
+    println!();
+}
+
+fn whole(name: &str, report: &FeatureReport) {
+    let cells: String =
+        [report.knn_acc, report.linear_acc, report.cluster_acc, report.nmi, report.map].into_iter().map(cell).collect();
+    println!("  {name:<22}{cells}");
+}
+
+fn cell(value: Option<f64>) -> String {
+    value.map_or(format!("{:>8}", "-"), |value| format!("{value:>8.3}"))
+}

@@ -1,0 +1,58 @@
+//! Running a blob on a host: the very crate that the chip runs, over many samples on all threads.
+
+use eigenlet_runtime::{EncoderError, Features, Model};
+use ndarray::Array2;
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::evaluate::Codes;
+
+/// Runs samples of raw bytes through a model and reads what is wanted of each.
+///
+/// # Errors
+/// A sample of the wrong length, or a head that the model does not have.
+pub fn run<T: Send>(
+    model: &Model,
+    samples: &[&[u8]],
+    read: impl Fn(&mut Features) -> std::result::Result<T, EncoderError> + Sync,
+) -> Result<Vec<T>> {
+    samples
+        .par_iter()
+        .map_init(|| vec![0i8; model.arena_bytes()], |arena, sample| read(&mut model.run(arena, sample)?))
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|error| Error::Check(error.to_string()))
+}
+
+/// The first `dims` dimensions of each sample's embedding, `[n, dims]`, in the blob's int8 steps.
+///
+/// # Errors
+/// As for [`run`].
+pub fn embeddings(model: &Model, samples: &[&[u8]], dims: usize) -> Result<Array2<i8>> {
+    let rows = run(model, samples, |features| {
+        let mut embedding = vec![0i8; dims];
+        features.embed_into(&mut embedding)?;
+        Ok(embedding)
+    })?;
+    Ok(Array2::from_shape_vec((samples.len(), dims), rows.concat()).expect("one row for each sample"))
+}
+
+/// Each sample's first `bits` bits.
+///
+/// # Errors
+/// As for [`run`].
+pub fn codes(model: &Model, samples: &[&[u8]], bits: usize) -> Result<Codes> {
+    let rows = run(model, samples, |features| {
+        let mut code = vec![0u8; bits.div_ceil(8)];
+        features.hash_into(bits as u16, &mut code)?;
+        Ok(code)
+    })?;
+    Codes::from_bytes("the model's codes", bits, rows.concat())
+}
+
+/// Each sample's cluster and its margin: how much nearer, in squared int8 steps, its prototype is than the next.
+///
+/// # Errors
+/// As for [`run`].
+pub fn assignments(model: &Model, samples: &[&[u8]]) -> Result<Vec<(u16, u32)>> {
+    run(model, samples, |features| features.assign().map(|found| (found.id, found.margin)))
+}

@@ -1,0 +1,17 @@
+//! From a trained network to a blob: batch norm is folded, ranges are calibrated on training data, everything becomes
+//! `int8.v1`.
+//!
+//! * [`float_model`]: the network as plain arrays, batch norm and ordering folded in;
+//! * [`calibrate`]: which part of the real line each int8 grid covers;
+//! * [`lower`]: int8 weights, requantisation constants, heads, golden vectors: the blob;
+//! * [`fidelity`]: how far the blob is from the float network, layer by layer and output by output.
+
+pub mod calibrate;
+pub mod fidelity;
+pub mod float_model;
+pub mod lower;
+
+pub use calibrate::Calibration;
+pub use fidelity::{Agreement, LayerError, layer_errors, mean_cosine};
+pub use float_model::FloatModel;
+pub use lower::{Heads, Provenance, lower};

@@ -1,0 +1,274 @@
+//! A recipe: everything that determines a run, in one TOML file.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::augment::Views;
+use crate::data::DataSource;
+use crate::error::{Error, Result};
+use crate::network::NetworkSpec;
+use crate::objective::ObjectiveSpec;
+use crate::quantize::Heads;
+use crate::train::TrainSpec;
+
+/// The recipes that the binary carries: name, text.
+pub const SHIPPED: &[(&str, &str)] = &[
+    ("digits-neural-eigenmap", include_str!("../recipes/digits-neural-eigenmap.toml")),
+    ("mnist-neural-eigenmap", include_str!("../recipes/mnist-neural-eigenmap.toml")),
+];
+
+/// A whole recipe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Where all randomness begins.
+    #[serde(default)]
+    pub seed: u64,
+    /// What is learned from.
+    pub data: DataSource,
+    /// The two views of a sample.
+    #[serde(default)]
+    pub augment: Views,
+    /// The encoder.
+    pub network: NetworkSpec,
+    /// What it is trained for.
+    pub objective: ObjectiveSpec,
+    /// How.
+    pub train: TrainSpec,
+    /// How its outputs are ordered.
+    #[serde(default)]
+    pub order: OrderSpec,
+    /// What the blob holds.
+    #[serde(default)]
+    pub export: ExportSpec,
+    /// What is measured.
+    #[serde(default)]
+    pub evaluate: EvaluateSpec,
+}
+
+/// A recipe's `[order]` table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OrderSpec {
+    /// Passes over the training data, each with new views, that the moments are measured on.
+    pub passes: usize,
+}
+
+impl Default for OrderSpec {
+    fn default() -> Self {
+        Self { passes: 4 }
+    }
+}
+
+/// A recipe's `[export]` table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExportSpec {
+    /// Dimensions of the embedding; all of the network's where it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dims: Option<usize>,
+    /// Bits of the hash code; one for each dimension where it is left out, none at 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bits: Option<usize>,
+    /// Number of clusters; none at 0.
+    pub clusters: usize,
+    /// Leading dimensions that clusters are told apart by.
+    pub cluster_dims: usize,
+    /// Training samples that the int8 grids are calibrated on, at most.
+    pub calibration: usize,
+}
+
+impl Default for ExportSpec {
+    fn default() -> Self {
+        Self { dims: None, bits: None, clusters: 10, cluster_dims: 10, calibration: 1024 }
+    }
+}
+
+impl ExportSpec {
+    /// The heads for a model of `available` ordered dimensions. Left-out sizes and the clusters' dimensions follow what is
+    /// there; a size that the recipe names must be there.
+    pub fn heads(&self, available: usize) -> Heads {
+        let dims = self.dims.unwrap_or(available);
+        Heads {
+            dims,
+            bits: self.bits.unwrap_or(dims),
+            clusters: self.clusters,
+            cluster_dims: self.cluster_dims.min(dims),
+        }
+    }
+}
+
+/// A recipe's `[evaluate]` table. Sizes beyond the model's are left out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvaluateSpec {
+    /// Numbers of dimensions to measure truncated embeddings at.
+    pub dims: Vec<usize>,
+    /// Numbers of bits to measure truncated codes at.
+    pub bits: Vec<usize>,
+}
+
+impl Default for EvaluateSpec {
+    fn default() -> Self {
+        Self { dims: vec![2, 4, 8, 16, 32, 64, 128], bits: vec![8, 16, 32, 64, 128] }
+    }
+}
+
+impl Recipe {
+    /// Reads a recipe: a file, or the name of a shipped one. `settings` are `key=value` with dotted keys, as from the
+    /// command line; a value is TOML, or else a string.
+    ///
+    /// # Errors
+    /// A file that cannot be read, text that is no recipe, an unknown key, a value out of its range.
+    pub fn load(name: &str, settings: &[String]) -> Result<Self> {
+        let shipped = SHIPPED.iter().find(|(known, _)| *known == name.trim_end_matches(".toml"));
+        let text = match (Path::new(name).exists(), shipped) {
+            (false, Some((_, text))) => (*text).to_string(),
+            (false, None) => {
+                let names: Vec<&str> = SHIPPED.iter().map(|(known, _)| *known).collect();
+                let expected = format!("a file, or one of the shipped recipes: {}", names.join(", "));
+                return Err(Error::input(name, "no such recipe", expected, "neither"));
+            }
+            (true, _) => std::fs::read_to_string(name).map_err(|error| Error::reading(name, error))?,
+        };
+        Self::parse(name, &text, settings)
+    }
+
+    /// Reads a recipe from text; `place` names it in errors.
+    ///
+    /// # Errors
+    /// As for [`Recipe::load`], but for the file.
+    pub fn parse(place: &str, text: &str, settings: &[String]) -> Result<Self> {
+        let mut table: toml::Table = toml::from_str(text).map_err(|error| broken(place, text, &error))?;
+        for setting in settings {
+            apply(&mut table, setting)?;
+        }
+        let text = if settings.is_empty() { text.to_string() } else { table.to_string() };
+        let recipe: Self = toml::from_str(&text).map_err(|error| match settings.is_empty() {
+            true => broken(place, &text, &error),
+            false => broken(&format!("{place} with --set"), &text, &error),
+        })?;
+        recipe.check()?;
+        Ok(recipe)
+    }
+
+    /// Checks every range that can be known without the data.
+    ///
+    /// # Errors
+    /// Names the key, what was expected and what was found.
+    pub fn check(&self) -> Result<()> {
+        self.data.check()?;
+        self.augment.check()?;
+        self.objective.check()?;
+        self.train.check()?;
+        if self.order.passes == 0 {
+            return Err(Error::input("order.passes", "impossible value", "at least 1", 0));
+        }
+        if self.export.calibration == 0 {
+            return Err(Error::input("export.calibration", "impossible value", "at least 1", 0));
+        }
+        if self.export.clusters > 0 && self.export.cluster_dims == 0 {
+            return Err(Error::input("export.cluster_dims", "impossible value", "at least 1", 0));
+        }
+        if self.export.dims == Some(0) {
+            return Err(Error::input("export.dims", "impossible value", "at least 1", 0));
+        }
+        Ok(())
+    }
+
+    /// The recipe as TOML, with every default written out.
+    pub fn resolved(&self) -> String {
+        toml::to_string(self).expect("a recipe is a TOML table")
+    }
+
+    /// SHA-256 of the resolved recipe.
+    pub fn sha256(&self) -> [u8; 32] {
+        Sha256::digest(self.resolved()).into()
+    }
+}
+
+/// Applies one `key=value`.
+fn apply(table: &mut toml::Table, setting: &str) -> Result<()> {
+    let wrong = |found: &str| Error::input("--set", "not a setting", "key=value, the key dotted", found);
+    let (key, value) = setting.split_once('=').ok_or_else(|| wrong(setting))?;
+    let value = toml::from_str::<toml::Table>(&format!("value = {value}"))
+        .ok()
+        .and_then(|mut parsed| parsed.remove("value"))
+        .unwrap_or_else(|| toml::Value::String(value.to_string()));
+    let mut parts: Vec<&str> = key.split('.').map(str::trim).collect();
+    let last = parts.pop().filter(|part| !part.is_empty()).ok_or_else(|| wrong(setting))?;
+    let mut place = table;
+    for part in parts {
+        let entry = place.entry(part).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        place = entry
+            .as_table_mut()
+            .ok_or_else(|| Error::input("--set", format!("`{part}` in `{key}` is no table"), "a table's key", part))?;
+    }
+    place.insert(last.to_string(), value);
+    Ok(())
+}
+
+/// toml's error as ours: `unknown field …, expected …` is split at its seam, and the place gets a line number.
+fn broken(place: &str, text: &str, error: &toml::de::Error) -> Error {
+    let span = error.span();
+    let line = span.as_ref().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
+    let place = match line {
+        Some(line) => format!("{place}:{line}"),
+        None => place.to_string(),
+    };
+    let found = span
+        .and_then(|span| text.get(span))
+        .map(|found| found.lines().next().unwrap_or("").trim().to_string())
+        .filter(|found| !found.is_empty());
+    let message = error.message().replace('\n', " ");
+    match message.split_once(", expected ") {
+        Some((what, expected)) => {
+            let expected = match expected {
+                "usize" | "u64" | "u16" | "u8" => "a whole number, 0 or more",
+                other => other,
+            };
+            let found = found.unwrap_or_else(|| what.split('`').nth(1).unwrap_or("another").to_string());
+            Error::input(place, what, expected, found)
+        }
+        None => Error::input(place, message, "a recipe", found.unwrap_or_else(|| "none".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digits(settings: &[&str]) -> Result<Recipe> {
+        let settings: Vec<String> = settings.iter().map(|setting| (*setting).to_string()).collect();
+        Recipe::load("digits-neural-eigenmap", &settings)
+    }
+
+    #[test]
+    fn every_shipped_recipe_is_valid_and_survives_being_resolved() {
+        for (name, text) in SHIPPED {
+            let recipe = Recipe::parse(name, text, &[]).unwrap();
+            assert_eq!(Recipe::parse(name, &recipe.resolved(), &[]).unwrap(), recipe, "{name}");
+        }
+    }
+
+    #[test]
+    fn settings_reach_every_table() {
+        let recipe = digits(&["train.epochs=3", "seed = 7", "data.kind=mnist", "objective.penalty=fixed"]).unwrap();
+        assert_eq!((recipe.train.epochs, recipe.seed), (3, 7));
+        assert_eq!(recipe.data.kind, crate::data::DataKind::Mnist);
+    }
+
+    #[test]
+    fn wrong_recipes_name_the_key_and_what_was_expected() {
+        let message = |settings: &[&str]| digits(settings).unwrap_err().to_string();
+        assert!(message(&["train.epoch=3"]).contains("unknown field `epoch`"), "{}", message(&["train.epoch=3"]));
+        assert!(message(&["train.epochs=-3"]).contains("expected a whole number, 0 or more"));
+        assert!(message(&["train.epochs=0"]).starts_with("train.epochs: impossible value"));
+        assert!(message(&["train.batch"]).contains("not a setting"));
+        let line = Recipe::parse("my.toml", "seed = 1\nsede = 2\n", &[]).unwrap_err().to_string();
+        assert!(line.starts_with("my.toml:2: unknown field `sede`"), "{line}");
+        assert!(Recipe::load("no-such-recipe", &[]).unwrap_err().to_string().contains("digits-neural-eigenmap"));
+    }
+}

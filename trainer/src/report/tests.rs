@@ -1,0 +1,250 @@
+use std::collections::BTreeMap;
+
+use ndarray::Array2;
+
+use super::*;
+use crate::evaluate::{Baselines, FeatureCollapse, FeatureReport, HashPoint, SubsetPoint, TruncationPoint};
+use crate::quantize::{Agreement, LayerError};
+use crate::run::metrics::{BlobCost, OrderingReport, SCHEMA};
+
+/// What stands in the page without labels, and what only with them.
+const ALWAYS: [&str; 13] = [
+    "<h1>",
+    "class=\"tiles\"",
+    "Truncation",
+    "Nearest neighbours",
+    "Codes",
+    "First eigenfunctions",
+    "Clusters",
+    "Float against int8",
+    "Baselines",
+    "Loss",
+    "Spectrum",
+    "Cost on a chip",
+    "Protocol",
+];
+const WITH_LABELS: [&str; 6] =
+    ["Retrieval mAP by", "kNN accuracy by", "Hash mAP by", "random dimensions", "red frame", "label 1"];
+
+/// Eight training and four test samples of 2x2 pixels, in four dimensions and two classes.
+struct Run {
+    train: Samples,
+    test: Samples,
+    train_labels: Vec<u16>,
+    test_labels: Vec<u16>,
+    clusters: Vec<u16>,
+    train_float: Array2<f32>,
+    test_float: Array2<f32>,
+    metrics: Metrics,
+    epochs: Vec<Epoch>,
+}
+
+impl Run {
+    fn new(labelled: bool) -> Self {
+        let samples = |n: usize| Samples { shape: [2, 2, 1], raw: (0..4 * n).map(|value| value as u8).collect() };
+        let float = |n: usize| Array2::from_shape_fn((n, 4), |(i, j)| ((i * 7 + j * 3) % 5) as f32 - 2.0);
+        let epoch = |epoch: usize| Epoch {
+            epoch,
+            loss: 1.0 / epoch as f64,
+            terms: BTreeMap::from([("penalty".into(), 0.25)]),
+            rate: 1e-3,
+            wall_s: 1.0,
+            waiting: 0.0,
+        };
+        Self {
+            train: samples(8),
+            test: samples(4),
+            train_labels: vec![0, 1, 0, 1, 0, 1, 0, 1],
+            test_labels: vec![0, 1, 1, 0],
+            clusters: vec![1, 0, 1, 0, 1, 0, 1, 1],
+            train_float: float(8),
+            test_float: float(4),
+            metrics: metrics(labelled),
+            epochs: (1..=5).map(epoch).collect(),
+        }
+    }
+
+    fn html(&self, title: &str, recipe: &str, labelled: bool) -> Result<String> {
+        let int8 = [&self.train_float, &self.test_float].map(|float| float.mapv(|value| value as i8 * 30));
+        let gallery = |samples, labels, embeddings, float, clusters| Gallery {
+            samples,
+            labels: if labelled { Some(labels) } else { None },
+            embeddings,
+            float,
+            clusters,
+        };
+        html(&ReportInput {
+            title,
+            metrics: &self.metrics,
+            epochs: &self.epochs,
+            recipe,
+            train: gallery(&self.train, &self.train_labels, int8[0].view(), self.train_float.view(), &self.clusters),
+            test: gallery(&self.test, &self.test_labels, int8[1].view(), self.test_float.view(), &[]),
+            raw_max: 255,
+        })
+    }
+}
+
+fn metrics(labelled: bool) -> Metrics {
+    let truncation = [1, 2, 4].map(|dims| TruncationPoint { dims, knn_acc: 0.5, map: 0.1 * dims as f64 });
+    let hash = [2, 4].map(|bits| HashPoint { bits, map: 0.1 * bits as f64, precision_at_500: 0.3, precision_r2: 0.2 });
+    let report = FeatureReport {
+        dims: 4,
+        knn_acc: labelled.then_some(0.75),
+        linear_acc: labelled.then_some(0.7),
+        cluster_acc: labelled.then_some(0.6),
+        nmi: labelled.then_some(0.5),
+        ari: labelled.then_some(0.4),
+        map: labelled.then_some(0.4),
+        truncation: if labelled { truncation.to_vec() } else { vec![] },
+        hash: if labelled { hash.to_vec() } else { vec![] },
+        collapse: FeatureCollapse { dims: 4, effective_rank: 3.2, dead_dims: vec![] },
+    };
+    let subset = SubsetPoint { dims: 2, knn_acc: 0.4, knn_acc_std: 0.1, map: 0.2, map_std: 0.05 };
+    Metrics {
+        schema: SCHEMA.into(),
+        objective: "neural-eigenmap".into(),
+        dataset: "digits".into(),
+        dataset_sha256: "00ff".into(),
+        seed: 7,
+        backend: "flex".into(),
+        epochs: 5,
+        wall_s: 12.0,
+        samples_per_s: 1000.0,
+        waiting: 0.02,
+        protocol: "As it was measured.".into(),
+        float: report.clone(),
+        int8: report.clone(),
+        baselines: Baselines {
+            raw_input: report.clone(),
+            pca: report.clone(),
+            itq: report.hash.clone(),
+            random_subsets: if labelled { vec![subset] } else { vec![] },
+            untrained: Some(report),
+        },
+        agreement: Agreement { bits: 0.991, clusters: 0.98, cosine: 0.9991 },
+        layers: vec![LayerError { layer: 0, kind: "conv2d".into(), relative_rms: 0.01, sqnr_db: 40.0 }],
+        ordering: OrderingReport { eigenvalues: vec![0.9, 0.8, 0.5, 0.2], dropped: 0, constant: Some(3) },
+        blob: BlobCost { bytes: 27_955, macs: 123_456, arena_bytes: 2560 },
+        warnings: vec![],
+    }
+}
+
+#[test]
+fn every_section_appears() {
+    let page = Run::new(true).html("digits", "seed = 1", true).unwrap();
+    for part in ALWAYS.iter().chain(&WITH_LABELS) {
+        assert!(page.contains(part), "no {part:?}");
+    }
+    assert!(!page.contains("Left out") && !page.contains("nothing to draw"));
+    let page = page.replace('\u{a0}', " ");
+    assert!(page.contains("kNN 0.75 at 4 dimensions; mAP 0.40 at 4 dimensions (PCA 0.40); 27.3 KiB flash, 2.5 KiB RAM; 99.1 % of bits as in float"));
+}
+
+#[test]
+fn what_needs_labels_is_left_out_without_them() {
+    let page = Run::new(false).html("digits", "seed = 1", false).unwrap();
+    for part in ALWAYS {
+        assert!(page.contains(part), "no {part:?}");
+    }
+    for part in WITH_LABELS {
+        assert!(!page.contains(part), "{part:?} without labels");
+    }
+    assert_eq!(page.matches("Left out: ").count(), 2);
+    balanced(&page);
+}
+
+#[test]
+fn classes_that_training_never_saw_are_not_called_wrong() {
+    let mut run = Run::new(true);
+    run.test_labels = vec![2, 3, 3, 2];
+    assert!(!run.html("omniglot", "", true).unwrap().contains("red frame"));
+}
+
+#[test]
+fn text_from_outside_is_escaped() {
+    let mut run = Run::new(true);
+    let hostile = "<script>alert(\"&\")</script>";
+    run.metrics.dataset = hostile.into();
+    run.metrics.objective = hostile.into();
+    run.metrics.backend = hostile.into();
+    run.metrics.protocol = hostile.into();
+    run.metrics.warnings = vec![hostile.into()];
+    run.metrics.layers[0].kind = hostile.into();
+    run.epochs[4].terms = BTreeMap::from([(hostile.into(), 1.0)]);
+    let page = run.html(hostile, hostile, true).unwrap();
+    assert!(!page.contains("<script"));
+    assert!(page.matches("&lt;script&gt;alert(&quot;&amp;&quot;)&lt;/script&gt;").count() >= 9);
+    balanced(&page);
+}
+
+#[test]
+fn the_page_needs_nothing_from_outside() {
+    let page = Run::new(true).html("digits", "seed = 1", true).unwrap();
+    let name_space = "xmlns=\"http://www.w3.org/2000/svg\"";
+    let rest = page.replace(name_space, "");
+    for outside in ["http:", "https:", "url(", "@import", "<script", "<link", "src=\"/"] {
+        assert!(!rest.contains(outside), "{outside}");
+    }
+}
+
+#[test]
+fn tags_are_balanced() {
+    balanced(&Run::new(true).html("digits", "seed = 1", true).unwrap());
+}
+
+#[test]
+#[should_panic(expected = "</p> closes <b>")]
+fn the_check_of_tags_can_fail() {
+    balanced("<p><b></p></b>");
+}
+
+#[test]
+fn the_same_run_gives_the_same_bytes() {
+    let page = || Run::new(true).html("digits", "seed = 1", true).unwrap();
+    assert_eq!(page(), page());
+}
+
+#[test]
+fn counts_that_differ_are_refused() {
+    let mut run = Run::new(true);
+    run.train_labels.pop();
+    let error = run.html("digits", "", true).unwrap_err().to_string();
+    assert_eq!(error, "the training split: wrong number of labels: expected 8, one for each sample, found 7");
+    let mut run = Run::new(true);
+    run.clusters.push(0);
+    assert!(run.html("digits", "", true).unwrap_err().to_string().contains("cluster numbers"));
+}
+
+#[test]
+fn colours_that_the_style_replaces_are_those_of_the_charts() {
+    let page = Run::new(true).html("digits", "", true).unwrap();
+    for colour in ["stroke=\"#D9DDE3\"", "fill=\"#57606A\""] {
+        let (style, body) = page.split_once("</style>").unwrap();
+        assert!(style.contains(colour) && body.contains(colour), "{colour}");
+    }
+}
+
+/// Every tag that is opened is closed in its turn, every attribute's quotes too; void elements and `<x/>` aside.
+fn balanced(page: &str) {
+    const VOID: [&str; 3] = ["meta", "img", "!DOCTYPE"];
+    let mut open: Vec<&str> = Vec::new();
+    let (before, after) = page
+        .split_once("<style>")
+        .map_or((page, ""), |(before, style)| (before, style.split_once("</style>").expect("the style ends").1));
+    for part in [before, after] {
+        for tag in part.split('<').skip(1) {
+            let (tag, text) = tag.split_once('>').unwrap_or_else(|| panic!("<{tag} never ends"));
+            assert!(!text.contains('>'), "a bare > after <{tag}>");
+            assert_eq!(tag.matches('"').count() % 2, 0, "quotes in <{tag}>");
+            let name = tag.split([' ', '\n', '/']).find(|name| !name.is_empty()).expect("a tag has a name");
+            if tag.starts_with('/') {
+                let last = open.pop().unwrap_or_default();
+                assert_eq!(last, name, "</{name}> closes <{last}>");
+            } else if !tag.ends_with('/') && !VOID.contains(&name) {
+                open.push(name);
+            }
+        }
+    }
+    assert!(open.is_empty(), "never closed: {open:?}");
+}
