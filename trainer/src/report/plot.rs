@@ -209,8 +209,6 @@ impl Chart {
             }
         }
         root.present()?;
-        drop(chart);
-        drop(root);
         Ok(())
     }
 

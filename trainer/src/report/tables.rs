@@ -21,7 +21,7 @@ const FIGURES: [Figure; 6] = [
 
 /// Figures of both side by side, their agreement, and the error of each layer.
 pub fn quantisation(metrics: &Metrics) -> Markup {
-    let rank = |report: &FeatureReport| format!("{:.1}", report.collapse.effective_rank);
+    let ranks = [&metrics.float, &metrics.int8].map(|report| report.collapse.effective_rank);
     let agreement = &metrics.agreement;
     html! {
         div.pair {
@@ -39,8 +39,8 @@ pub fn quantisation(metrics: &Metrics) -> Markup {
                             }
                         }
                         tr {
-                            th { "effective rank" } td { (rank(&metrics.float)) } td { (rank(&metrics.int8)) }
-                            td { (format!("{:+.1}", metrics.int8.collapse.effective_rank - metrics.float.collapse.effective_rank)) }
+                            th { "effective rank" } @for rank in ranks { td { (format!("{rank:.1}")) } }
+                            td { (change(ranks[1] - ranks[0], 1)) }
                         }
                     }
                 }
