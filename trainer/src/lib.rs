@@ -1,3 +1,37 @@
+//! Learns encoders without labels, orders their outputs, lowers them to int8, and writes the models that
+//! `eigenlet-runtime` runs on a microcontroller.
+//!
+//! ```
+//! use eigenlet_trainer::backend::BackendName;
+//! use eigenlet_trainer::error::Result;
+//! use eigenlet_trainer::recipe::Recipe;
+//! use eigenlet_trainer::run::{self, Options, Silent};
+//!
+//! # fn main() -> Result<()> {
+//! # let folder = tempfile::tempdir().unwrap();
+//! // The shipped recipe, cut short.
+//! let recipe = Recipe::load("digits-neural-eigenmap", &["train.epochs=2".into(), "train.warmup=0".into()])?;
+//! let options = Options {
+//!     folder: &folder.path().join("run"),
+//!     name: "digits",
+//!     backend: BackendName::Flex,
+//!     data_dir: None,
+//!     resume: false,
+//! };
+//! let evaluated = run::train(&recipe, &options, &mut Silent)?;
+//! assert!(evaluated.metrics.float.knn_acc.unwrap() > 0.5);
+//! assert!(evaluated.metrics.blob.arena_bytes <= 4096);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! One way through, in one direction: [`data`] → [`augment`] → [`network`] → [`objective`] → [`train`] → [`order`] →
+//! [`quantize`] → the blob. [`run`] goes that way for a [`recipe`]; [`evaluate`] measures what comes out, [`report`] draws
+//! it, [`cli`] is the command line. Everything right of the blob is `eigenlet-runtime`'s: [`inference`] calls it, and nothing
+//! here computes a quantised model's answer in another way.
+//!
+//! Only [`backend`] names burn's backends; the rest is generic over [`network::Trainable`].
+
 pub mod augment;
 pub mod backend;
 pub mod cli;

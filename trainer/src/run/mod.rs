@@ -41,6 +41,21 @@ pub trait Progress {
     fn note(&mut self, text: &str);
 }
 
+/// Progress that nobody watches.
+pub struct Silent;
+
+impl Progress for Silent {
+    fn stage(&mut self, _: &str) {}
+
+    fn batch(&mut self, _: usize, _: usize, _: usize) -> Result<()> {
+        Ok(())
+    }
+
+    fn epoch(&mut self, _: &Epoch, _: usize) {}
+
+    fn note(&mut self, _: &str) {}
+}
+
 /// Where and how a recipe is run.
 pub struct Options<'a> {
     /// The run's folder.
