@@ -1,4 +1,5 @@
 //! What the tests of this package share.
 
 pub mod chip;
+pub mod cli;
 pub mod random_model;

@@ -72,6 +72,8 @@ pub struct ExportSpec {
     /// Bits of the hash code; one for each dimension where it is left out, none at 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bits: Option<usize>,
+    /// Leading dimensions that hash bits are made of, turned by ITQ; at 0 each bit is the sign of one dimension.
+    pub hash_dims: usize,
     /// Number of clusters; none at 0.
     pub clusters: usize,
     /// Leading dimensions that clusters are told apart by.
@@ -82,7 +84,7 @@ pub struct ExportSpec {
 
 impl Default for ExportSpec {
     fn default() -> Self {
-        Self { dims: None, bits: None, clusters: 10, cluster_dims: 10, calibration: 1024 }
+        Self { dims: None, bits: None, hash_dims: 10, clusters: 10, cluster_dims: 10, calibration: 1024 }
     }
 }
 
@@ -94,6 +96,7 @@ impl ExportSpec {
         Heads {
             dims,
             bits: self.bits.unwrap_or(dims),
+            hash_dims: self.hash_dims.min(dims),
             clusters: self.clusters,
             cluster_dims: self.cluster_dims.min(dims),
         }
@@ -171,6 +174,11 @@ impl Recipe {
         }
         if self.export.clusters > 0 && self.export.cluster_dims == 0 {
             return Err(Error::input("export.cluster_dims", "impossible value", "at least 1", 0));
+        }
+        for (key, size) in [("export.bits", self.export.bits), ("export.clusters", Some(self.export.clusters))] {
+            if size.is_some_and(|size| size > usize::from(u16::MAX)) {
+                return Err(Error::input(key, "impossible value", "0 to 65535", size.unwrap_or(0)));
+            }
         }
         if self.export.dims == Some(0) {
             return Err(Error::input("export.dims", "impossible value", "at least 1", 0));

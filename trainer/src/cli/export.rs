@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::quantize::Heads;
 use crate::run::encoded::Quality;
+use crate::run::folder::RunFolder;
 use crate::run::metrics::Metrics;
 use crate::run::{self, Options};
 
@@ -20,7 +21,7 @@ pub struct Export {
     /// Dimensions of the embedding [default: the recipe's]
     #[arg(long, value_name = "K")]
     dims: Option<usize>,
-    /// Bits of the hash code, 0 for none [default: the recipe's, at most the dimensions]
+    /// Bits of the hash code, 0 for none [default: the recipe's]
     #[arg(long, value_name = "B")]
     bits: Option<usize>,
     /// Where the blob goes
@@ -39,15 +40,14 @@ impl Export {
             data_dir: self.data.data_dir.as_deref(),
             resume: true,
         };
-        if self.dims == Some(0) {
-            return Err(Error::input("--dims", "impossible value", "at least 1", 0));
-        }
+        self.check()?;
         let blob = run::encode(&options, &mut Bar::new(0), |recipe, data, encoded| {
             let usual = recipe.export.heads(encoded.dims());
             let dims = self.dims.unwrap_or(usual.dims);
             let heads = Heads {
                 dims,
-                bits: self.bits.unwrap_or(usual.bits.min(dims)),
+                bits: self.bits.unwrap_or(usual.bits),
+                hash_dims: usual.hash_dims.min(dims),
                 clusters: usual.clusters,
                 cluster_dims: usual.cluster_dims.min(dims),
             };
@@ -64,6 +64,21 @@ impl Export {
             model.arena_bytes()
         );
         Ok(())
+    }
+
+    /// Refuses, before any work, what no model of this run can have.
+    fn check(&self) -> Result<()> {
+        let most = RunFolder::finished(&self.run)?.recipe.network.dims;
+        let dims = self.dims.unwrap_or(most);
+        if !(1..=most).contains(&dims) {
+            return Err(Error::input("--dims", "the model has not as many", format!("1 to {most}"), dims));
+        }
+        match self.bits {
+            Some(bits) if bits > dims => {
+                Err(Error::input("--bits", "more bits than dimensions", format!("at most {dims}"), bits))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What was measured of the run and still holds with these heads: prefixes do not change when a model is cut.

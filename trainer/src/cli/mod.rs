@@ -16,6 +16,7 @@ mod verify;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
 use crate::backend::BackendName;
@@ -65,7 +66,11 @@ struct DataArgs {
 
 /// Parses the command line, does what it says, and gives the exit status: 0 done, 1 a check failed, 2 bad usage or input.
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) => return usage(&error),
+    };
+    let result = match command {
         Command::Demo(command) => command.run(),
         Command::Train(command) => command.run(),
         Command::Eval(command) => command.run(),
@@ -84,4 +89,17 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.exit_status())
         }
     }
+}
+
+/// Help and version as clap prints them; wrong usage on one line, as any other wrong input.
+fn usage(error: &clap::Error) -> ExitCode {
+    use ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    if matches!(error.kind(), DisplayHelp | DisplayHelpOnMissingArgumentOrSubcommand | DisplayVersion) {
+        error.exit();
+    }
+    let text = error.to_string();
+    let words = |paragraph: &str| paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+    let paragraphs: Vec<String> = text.trim_start_matches("error:").trim().split("\n\n").map(words).collect();
+    eprintln!("eigenlet: {}", paragraphs.join("; "));
+    ExitCode::from(2)
 }

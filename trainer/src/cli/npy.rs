@@ -23,27 +23,28 @@ pub fn read_bytes(path: &Path) -> Result<ArrayD<u8>> {
     }
 }
 
-/// Raw samples, one a row, each `size` bytes: from a `.npy` of uint8 or an IDX file of images (gzipped or not).
+/// Raw samples, one a row, each `shape` (height, width, channels) read flat: from a `.npy` of uint8 or an IDX file of
+/// images (gzipped or not). In a `.npy` the samples may be flat, and a single channel may be left out.
 ///
 /// # Errors
-/// A file that is neither, or samples of another size.
-pub fn read_samples(path: &Path, size: usize) -> Result<Vec<Vec<u8>>> {
-    let (found, rows): (usize, Vec<Vec<u8>>) = if path.extension().is_some_and(|extension| extension == "npy") {
+/// A file that is neither, or samples of another shape.
+pub fn read_samples(path: &Path, shape: [usize; 3]) -> Result<Vec<Vec<u8>>> {
+    let (found, rows): (Vec<usize>, Vec<Vec<u8>>) = if path.extension().is_some_and(|extension| extension == "npy") {
         let array = read_bytes(path)?;
         let rows = array.axis_iter(Axis(0)).map(|row| row.iter().copied().collect());
-        (array.shape()[1..].iter().product(), rows.collect())
+        (array.shape()[1..].to_vec(), rows.collect())
     } else {
         let samples = idx::images(path)?;
-        (samples.size(), (0..samples.len()).map(|index| samples.sample(index).to_vec()).collect())
+        (samples.shape.to_vec(), (0..samples.len()).map(|index| samples.sample(index).to_vec()).collect())
     };
-    match found == size {
+    let [height, width, channels] = shape;
+    let fits = found == [height * width * channels] || found == shape || channels == 1 && found == [height, width];
+    match fits {
         true => Ok(rows),
-        false => Err(Error::input(
-            path.display(),
-            "samples of another size",
-            format!("{size} bytes a sample, as the model reads"),
-            found,
-        )),
+        false => {
+            let expected = format!("samples of {height}x{width}x{channels}, as the model reads");
+            Err(Error::input(path.display(), "samples of another shape", expected, format!("{found:?}")))
+        }
     }
 }
 

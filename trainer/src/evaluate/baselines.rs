@@ -86,6 +86,11 @@ impl Itq {
         Self { rotation }
     }
 
+    /// The rotation, `[bits, bits]`.
+    pub fn rotation(&self) -> ArrayView2<'_, f32> {
+        self.rotation.view()
+    }
+
     /// Rotated coordinates `[n, bits]`; their signs are the code.
     pub fn rotate(&self, coordinates: &ArrayView2<f32>) -> Array2<f32> {
         coordinates.dot(&self.rotation)

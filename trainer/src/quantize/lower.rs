@@ -7,7 +7,7 @@ use eigenlet_shared::description::{
 };
 use eigenlet_shared::numerics::{ACCUMULATOR_BOUND, Channel, INPUT_ZERO_POINT_U8, Output};
 use eigenlet_shared::writer::{AlignedBytes, BlobWriter, encode_card};
-use ndarray::{Array2, ArrayView1};
+use ndarray::{Array2, ArrayView1, ArrayView2};
 use rayon::prelude::*;
 
 use super::{Calibration, FloatModel};
@@ -21,8 +21,10 @@ use crate::network::spec::{Operation, Window};
 pub struct Heads {
     /// Dimensions of the embedding; at most the model's.
     pub dims: usize,
-    /// Bits of the hash code, from the first dimensions on; at most `dims`; 0 leaves the head out.
+    /// Bits of the hash code; 0 leaves the head out.
     pub bits: usize,
+    /// Leading dimensions that bits are made of; 0 makes each bit of one dimension (then `bits` is at most `dims`).
+    pub hash_dims: usize,
     /// Number of clusters; 0 leaves the head out.
     pub clusters: usize,
     /// Leading dimensions that prototypes are compared in.
@@ -55,7 +57,8 @@ const HEAD_SAMPLES: usize = 4096;
 /// k-means restarts for prototypes.
 const RESTARTS: usize = 10;
 
-/// The whole blob. `samples` are training samples, for thresholds, prototypes and golden vectors.
+/// The whole blob. `samples` are training samples, for thresholds, prototypes and golden vectors; `projection` is the
+/// hash's, `[dims, bits]` ([`binarize`](super::binarize)).
 ///
 /// # Errors
 /// Heads that the model cannot have, more layers than a blob holds, or accumulators that could overflow.
@@ -65,12 +68,12 @@ pub fn lower(
     samples: &Samples,
     raw_max: u8,
     heads: Heads,
+    projection: &ArrayView2<f32>,
     provenance: &Provenance,
 ) -> Result<AlignedBytes> {
     let mut builder = Builder::layers(model, calibration, raw_max, model.plan.steps.len() - 1)?;
     let available = model.eigenvalues.len();
     at_most("export.dims", "dimensions", heads.dims, available)?;
-    at_most("export.bits", "bits", heads.bits, heads.dims)?;
     if heads.clusters > 0 {
         at_most("export.cluster_dims", "dimensions", heads.cluster_dims, heads.dims)?;
         at_most("export.clusters", "clusters", heads.clusters, samples.len())?;
@@ -79,7 +82,7 @@ pub fn lower(
     builder.embedding(model, calibration, heads.dims)?;
     let some = spread(samples, HEAD_SAMPLES);
     if heads.bits > 0 {
-        builder.hash(heads.bits, &some)?;
+        builder.hash(model, projection, heads.hash_dims == 0, &some)?;
     }
     if heads.clusters > 0 {
         builder.clusters(heads.clusters, heads.cluster_dims, provenance.seed, &some)?;
@@ -195,8 +198,6 @@ struct Builder {
     description: Description<'static>,
     /// The grid of what the layers give.
     grid: Grid,
-    /// The embedding's quantised rows, which the hash head shares.
-    rows: Option<Rows>,
 }
 
 impl Builder {
@@ -248,7 +249,7 @@ impl Builder {
             golden: Golden::default(),
             card: &[],
         };
-        Ok(Self { writer, description, grid, rows: None })
+        Ok(Self { writer, description, grid })
     }
 
     fn embedding(&mut self, model: &FloatModel, calibration: &Calibration, dims: usize) -> Result<()> {
@@ -265,19 +266,30 @@ impl Builder {
             scale,
             eigenvalues: self.writer.push_f32(&eigenvalues),
         });
-        self.rows = Some(rows);
         Ok(())
     }
 
-    /// Bits are balanced on the given samples: each threshold is the median accumulator.
-    fn hash(&mut self, bits: usize, samples: &[&[u8]]) -> Result<()> {
+    /// Bits are balanced on the given samples: each threshold is the median accumulator. Bits that are the embedding's own
+    /// dimensions share its weights.
+    fn hash(
+        &mut self,
+        model: &FloatModel,
+        projection: &ArrayView2<f32>,
+        shared: bool,
+        samples: &[&[u8]],
+    ) -> Result<()> {
+        let embedding = self.description.embedding.expect("the embedding is made before the hash");
+        let dims = usize::from(embedding.rows);
+        let last = model.weights.last().expect("a plan ends with a linear step").weight.slice(ndarray::s![..dims, ..]);
+        let directions = projection.t().dot(&last);
+        // Thresholds are compared with accumulators, so neither bias nor requantisation matters.
+        let zeros = ndarray::Array1::zeros(directions.nrows());
+        let scale = widened(0.0, &directions, self.grid);
+        let rows = quantise(&directions, &zeros, true, self.grid, scale)?.weights;
+
         let features = self.run(samples, |features| Ok(features.values().to_vec()))?;
-        let rows = self.rows.as_ref().expect("the embedding is made before the hash");
-        let inputs = rows.weights.len() / rows.channels.len();
         let thresholds: Vec<i32> = rows
-            .weights
-            .par_chunks(inputs)
-            .take(bits)
+            .par_chunks(directions.ncols())
             .map(|row| {
                 let mut sums: Vec<i32> = features
                     .iter()
@@ -287,9 +299,9 @@ impl Builder {
                 *sums.select_nth_unstable(middle).1
             })
             .collect();
-        let weights = self.description.embedding.map_or(0, |embedding| embedding.weights);
-        self.description.hash =
-            Some(Hash { bits: bits as u16, weights, thresholds: self.writer.push_i32(&thresholds) });
+        let weights = if shared { embedding.weights } else { self.writer.push_i8(&rows) };
+        let thresholds = self.writer.push_i32(&thresholds);
+        self.description.hash = Some(Hash { bits: directions.nrows() as u16, weights, thresholds });
         Ok(())
     }
 

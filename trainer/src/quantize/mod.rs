@@ -3,9 +3,11 @@
 //!
 //! * [`float_model`]: the network as plain arrays, batch norm and ordering folded in;
 //! * [`calibrate`]: which part of the real line each int8 grid covers;
+//! * [`binarize`]: which directions become hash bits;
 //! * [`lower`]: int8 weights, requantisation constants, heads, golden vectors: the blob;
 //! * [`fidelity`]: how far the blob is from the float network, layer by layer and output by output.
 
+pub mod binarize;
 pub mod calibrate;
 pub mod fidelity;
 pub mod float_model;

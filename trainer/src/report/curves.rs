@@ -110,7 +110,7 @@ fn scatter(test: &Gallery, [a, b]: [usize; 2]) -> Result<Markup> {
             if !others.is_empty() {
                 layers.push(dots("others".into(), Ink::RAW, &|sample| others.contains(&labels[sample])));
             }
-            (layers, "Good shows classes as groups or arms, though nobody named them.")
+            (layers, "Colours are labels, which training never saw. Good shows classes as groups or arms.")
         }
     };
     let some =

@@ -86,8 +86,7 @@ pub fn html(input: &ReportInput) -> Result<String> {
                     (section("codes", "Codes", "A code holds the sign of each output, one bit each, so that a search \
                         is but XOR and counting.", curves::codes(input.metrics)?))
                     (section("eigenfunctions", "First eigenfunctions", "Each test image is a dot at the values of two \
-                        outputs of the float network. Colours are labels, which training never saw.",
-                        curves::eigenfunctions(&input.test)?))
+                        outputs of the float network.", curves::eigenfunctions(&input.test)?))
                     (section("clusters", "Clusters", "k-means on the embedding, without labels: the training images \
                         nearest to the middle of each cluster.", neighbours::clusters(input)?))
                     (section("quantisation", "Float against int8", "The float network is what was trained; the int8 \

@@ -42,13 +42,14 @@ pub fn nearest(input: &ReportInput) -> Result<Markup> {
             all += 1;
             images.push(image(input, train, neighbour, differs)?);
         }
-        rows.push(html! { div.row { (image(input, test, query, false)?) span.arrow { "→" } @for shown in images { (shown) } } });
+        let query = image(input, test, query, false)?;
+        rows.push(html! { div.row { (query) span.arrow { "→" } @for shown in images { (shown) } } });
     }
     Ok(html! {
         div.rows { @for row in rows { (row) } }
         p.caption {
-            "On the left a test image, then its " (SHOWN.min(gallery.len())) " nearest training images by cosine of the first "
-            (dims) " int8 dimensions. The queries are spread evenly over the test split, not picked."
+            "On the left a test image, then its " (SHOWN.min(gallery.len())) " nearest training images by cosine of "
+            "the first " (dims) " int8 dimensions. The queries are spread evenly over the test split, not picked."
             @if labels.is_some() {
                 " Neighbours with another label stand in a " span.wrongly { "red frame" } ": " (wrong) " of " (all) "."
             }
@@ -87,7 +88,11 @@ pub fn clusters(input: &ReportInput) -> Result<Markup> {
         }
         shown.push(html! {
             div.row {
-                span.name { strong { (number) } span.note { (members.len()) " images" } span.note { (purity(train, members)) } }
+                span.name {
+                    strong { (number) }
+                    span.note { (members.len()) " images" }
+                    span.note { (purity(train, members)) }
+                }
                 @for shown in images { (shown) }
             }
         });

@@ -33,7 +33,7 @@ pub fn header(input: &ReportInput) -> Markup {
 pub fn warnings(warnings: &[String]) -> Markup {
     html! {
         @if warnings.is_empty() {
-            p.fine { "No signs of collapse: no dead dimension, no useless bit, no cluster that takes all." }
+            p.fine { "No warnings: the checks for collapse found nothing." }
         } @else {
             div.warnings role="note" {
                 h2 { (warnings.len()) @if warnings.len() == 1 { " warning" } @else { " warnings" } }
@@ -56,7 +56,7 @@ fn verdict(metrics: &Metrics) -> String {
     }
     if parts.is_empty() {
         let collapse = &metrics.int8.collapse;
-        parts.push(format!("effective rank {:.1} of {} dimensions", collapse.effective_rank, collapse.dims));
+        parts.push(format!("Effective rank {:.1} of {} dimensions", collapse.effective_rank, collapse.dims));
     }
     let blob = &metrics.blob;
     parts.push(format!("{} flash, {} RAM", bytes(blob.bytes), bytes(blob.arena_bytes)));

@@ -52,8 +52,10 @@ pub fn quantisation(metrics: &Metrics) -> Markup {
                         tr { th { "mean cosine" } td { (format!("{:.4}", agreement.cosine)) } }
                     }
                 }
-                figcaption { "Good changes kNN and mAP by no more than 0.005 and keeps 98 % of the bits. Clusters may change more: \
-                     k-means can settle elsewhere." }
+                figcaption {
+                    "Good changes kNN and mAP by no more than 0.005 and keeps 98 % of the bits. Clusters may change \
+                     more: k-means can settle elsewhere."
+                }
             }
             figure {
                 h3 { "Error layer by layer" }
@@ -120,8 +122,8 @@ pub fn baselines(metrics: &Metrics) -> Markup {
             }
         } }
         p.caption {
-            "All dimensions, but for the clusters, which see the leading ones. PCA has as many components as the longest \
-             truncation or code asks for."
+            "All dimensions, but for the clusters, which see the leading ones (of the raw input all). PCA has as many \
+             components as the longest truncation or code asks for."
             @if figures.is_empty() { " The data set has no labels, so there is nothing else to measure by." }
         }
     }

@@ -19,6 +19,7 @@ use crate::inference;
 use crate::network::kernels::Kernels;
 use crate::network::{Encoder, Mode, Trainable};
 use crate::order::{Moments, Ordering};
+use crate::quantize::binarize::projection;
 use crate::quantize::{Agreement, Calibration, FloatModel, Heads, Provenance, layer_errors, lower, mean_cosine};
 use crate::recipe::Recipe;
 use crate::train::Epoch;
@@ -28,6 +29,8 @@ use crate::train::source::{ImageViews, Source};
 const BATCH: usize = 512;
 /// Views for measuring moments come from epochs that no training reaches.
 const ORDERING_EPOCH: u64 = 1 << 32;
+/// Training samples at most that the hash's directions are found on.
+const PROJECTED: usize = 4096;
 /// Batches that settle an untrained network's batch norm.
 const SETTLING: usize = 50;
 
@@ -179,7 +182,23 @@ impl Encoded {
             truncation: quality.truncation,
             hash: quality.hash,
         };
-        lower(&self.model, &self.calibration, &data.train.samples, data.raw_max, heads, &provenance)
+        let projection = self.projection(recipe, heads)?;
+        let samples = &data.train.samples;
+        lower(&self.model, &self.calibration, samples, data.raw_max, heads, &projection.view(), &provenance)
+    }
+
+    /// The hash's directions in the ordered features, `[dims, bits]`.
+    fn projection(&self, recipe: &Recipe, heads: Heads) -> Result<Array2<f32>> {
+        let Heads { dims, bits, hash_dims, .. } = heads;
+        let available = if hash_dims == 0 { dims.min(self.dims()) } else { usize::from(u16::MAX) };
+        if bits > available {
+            let expected = format!("at most {available} with export.hash_dims = {hash_dims}");
+            return Err(Error::input("export.bits", "not so many bits", expected, bits));
+        }
+        let samples = self.train.nrows().min(PROJECTED);
+        let spread: Vec<usize> = (0..samples).map(|index| index * self.train.nrows() / samples).collect();
+        let features = self.train.slice(s![.., ..dims.min(self.dims())]).select(Axis(0), &spread);
+        Ok(projection(&features.view(), bits, hash_dims, recipe.seed))
     }
 
     /// Quantises, runs both networks over the data, and measures everything.
@@ -222,9 +241,10 @@ impl Encoded {
         if bits > 0 {
             let code = |samples: &Samples| inference::codes(&model, &rows(samples), bits);
             let (train_codes, test_codes) = (code(&data.train.samples)?, code(&data.test.samples)?);
-            let middle = medians(&train.float.slice(s![.., ..bits]));
+            let projection = self.projection(recipe, heads)?;
+            let middle = medians(&train.float.dot(&projection).view());
             let balanced =
-                |outputs: &SplitOutputs| Codes::from_signs(&(&outputs.float.slice(s![.., ..bits]) - &middle).view());
+                |outputs: &SplitOutputs| Codes::from_signs(&(outputs.float.dot(&projection) - &middle).view());
             let (train_float, test_float) = (balanced(&train), balanced(&test));
             float.hash = measure_codes(&train_float, &test_float)?;
             int8.hash = measure_codes(&train_codes, &test_codes)?;

@@ -1,0 +1,981 @@
+//! The command line, end to end: the real program, on small and on foreign data, with good and with bad input.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use eigenlet_runtime::{Dims, Model};
+use eigenlet_shared::writer::AlignedBytes;
+use eigenlet_tests::cli::{command, copy_folder, done, ended, files_in, idx, npy, npy_file, refused};
+use eigenlet_tests::random_model::{Random, forged};
+use eigenlet_trainer::data::digits;
+use ndarray::{Array, Array2, ArrayD};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const RECIPE: &str = "digits-neural-eigenmap";
+const DIMS: usize = 16;
+const EPOCHS: usize = 3;
+
+/// The shipped recipe made small enough for a test: its network, views and data cut down.
+const SMALL: [&str; 22] = [
+    "--set",
+    "network.layers=[{kind='conv2d',channels=8,stride=2},{kind='depthwise-conv2d'}]",
+    "--set",
+    "network.projector=24",
+    "--set",
+    "network.dims=16",
+    "--set",
+    "train.epochs=3",
+    "--set",
+    "train.warmup=1",
+    "--set",
+    "train.batch=100",
+    "--set",
+    "data.limit_train=600",
+    "--set",
+    "data.limit_test=150",
+    "--set",
+    "order.passes=1",
+    "--set",
+    "evaluate.dims=[4,8,16]",
+    "--set",
+    "evaluate.bits=[8,16]",
+];
+
+/// The small recipe, more epochs than one can miss, and less to measure behind them.
+const LONG: [&str; 8] = [
+    "--set",
+    "train.epochs=24",
+    "--set",
+    "data.limit_train=1200",
+    "--set",
+    "data.limit_test=50",
+    "--set",
+    "evaluate.dims=[8]",
+];
+const LONG_EPOCHS: usize = 24;
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("tests lie in folders with plain names")
+}
+
+/// Arguments that train the small recipe into `out`, with what a test adds.
+fn train<'a>(out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+    [&["train", RECIPE][..], &SMALL, more, &["--out", text(out)]].concat()
+}
+
+/// A finished run of the small recipe, which no test changes.
+fn finished() -> &'static Path {
+    static RUN: LazyLock<PathBuf> = LazyLock::new(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli-finished-run");
+        let _ = fs::remove_dir_all(&folder);
+        done(&train(&folder, &[]));
+        folder
+    });
+    &RUN
+}
+
+/// A folder of the test's own with a copy of the finished run in `run`.
+fn copy_of_finished() -> (TempDir, PathBuf) {
+    let folder = TempDir::new().unwrap();
+    let run = folder.path().join("run");
+    copy_folder(finished(), &run);
+    (folder, run)
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn model_bytes(run: &Path) -> Vec<u8> {
+    fs::read(run.join("model.eigenlet")).unwrap()
+}
+
+/// Lines of `metrics.jsonl`, without the times, which no two runs share.
+fn epochs(run: &Path) -> Vec<Value> {
+    let log = fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default();
+    let parse = |line: &str| -> Value {
+        let mut epoch: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        for time in ["wall_s", "waiting"] {
+            epoch.as_object_mut().unwrap().remove(time).unwrap_or_else(|| panic!("{time} in {line}"));
+        }
+        epoch
+    };
+    log.lines().map(parse).collect()
+}
+
+fn assert_epochs_are_counted_once(run: &Path, expected: usize) {
+    let numbers: Vec<u64> = epochs(run).iter().map(|epoch| epoch["epoch"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (1..=expected as u64).collect::<Vec<_>>());
+}
+
+/// Test images of the digits and their number.
+fn samples() -> (Vec<u8>, usize) {
+    let (_, test) = digits::splits().unwrap();
+    (test.samples.raw.clone(), test.samples.len())
+}
+
+// --- A run and what is made of it
+
+#[test]
+fn a_run_folder_holds_what_the_contract_says() {
+    let run = finished();
+    let mut names: Vec<String> =
+        fs::read_dir(run).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    let expected = ["checkpoint", "metrics.json", "metrics.jsonl", "model.eigenlet", "recipe.toml", "report.html"];
+    assert_eq!(names, expected);
+    assert_epochs_are_counted_once(run, EPOCHS);
+    assert!(fs::read_dir(run.join("checkpoint")).unwrap().count() > 0);
+    let recipe = fs::read_to_string(run.join("recipe.toml")).unwrap();
+    assert!(recipe.contains("epochs = 3") && recipe.contains("dims = 16"), "{recipe}");
+    let report = fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(report.contains("</html>") && report.contains("<svg"), "{} bytes", report.len());
+}
+
+#[test]
+fn metrics_json_has_the_keys_of_the_contract() {
+    let metrics = json(&finished().join("metrics.json"));
+    for key in ["schema", "objective", "dataset", "backend", "protocol"] {
+        assert!(metrics[key].as_str().is_some_and(|text| !text.is_empty()), "{key}: {}", metrics[key]);
+    }
+    assert_eq!((&metrics["objective"], &metrics["dataset"]), (&"neural-eigenmap".into(), &"digits".into()));
+    assert_eq!((metrics["seed"].as_u64(), metrics["epochs"].as_u64()), (Some(1), Some(EPOCHS as u64)));
+    for key in ["wall_s", "samples_per_s"] {
+        assert!(metrics[key].as_f64().unwrap() > 0.0, "{key}");
+    }
+    for key in ["bytes", "macs", "arena_bytes"] {
+        assert!(metrics["blob"][key].as_u64().unwrap() > 0, "blob.{key}");
+    }
+    assert_eq!(metrics["blob"]["bytes"].as_u64(), Some(model_bytes(finished()).len() as u64));
+    let fraction = |value: &Value, key: &str| {
+        assert!(value[key].as_f64().is_some_and(|number| (0.0..=1.0).contains(&number)), "{key}: {}", value[key]);
+    };
+    for key in ["bits", "clusters", "cosine"] {
+        fraction(&metrics["agreement"], key);
+    }
+    for side in ["float", "int8"] {
+        let side = &metrics[side];
+        for key in ["knn_acc", "linear_acc", "cluster_acc", "nmi", "map"] {
+            fraction(side, key);
+        }
+        assert!(side["ari"].as_f64().is_some_and(|ari| (-1.0..=1.0).contains(&ari)));
+        let points = |list: &str, size: &str| -> Vec<u64> {
+            side[list].as_array().unwrap().iter().map(|point| point[size].as_u64().unwrap()).collect()
+        };
+        assert_eq!(points("truncation", "dims"), [4, 8, 16]);
+        assert_eq!(points("hash", "bits"), [8, 16]);
+        for point in side["truncation"].as_array().unwrap() {
+            fraction(point, "knn_acc");
+            fraction(point, "map");
+        }
+        for point in side["hash"].as_array().unwrap() {
+            fraction(point, "map");
+            fraction(point, "precision_at_500");
+            fraction(point, "precision_r2");
+        }
+    }
+}
+
+#[test]
+fn verify_says_ok_on_one_line() {
+    let said = done(&["verify", text(&finished().join("model.eigenlet"))]);
+    assert!(said.starts_with("verify ok: 16 golden vectors"), "{said}");
+    assert_eq!(said.lines().count(), 1);
+}
+
+#[test]
+fn inspect_json_is_the_model_in_one_object() {
+    let model = finished().join("model.eigenlet");
+    let object: Value = serde_json::from_str(&done(&["inspect", "--json", text(&model)])).unwrap();
+    let metrics = json(&finished().join("metrics.json"));
+    assert_eq!(object["blob"], metrics["blob"]);
+    assert_eq!(object["dims"].as_u64(), Some(DIMS as u64));
+    assert_eq!(object["input"], serde_json::json!([8, 8, 1]));
+    assert!(done(&["inspect", text(&model)]).contains(&format!("{} bytes", metrics["blob"]["bytes"])));
+}
+
+#[test]
+fn eval_json_prints_the_metrics_that_training_wrote_and_nothing_else() {
+    let (_folder, run) = copy_of_finished();
+    let without_times = |mut metrics: Value| {
+        for time in ["wall_s", "samples_per_s", "waiting"] {
+            metrics.as_object_mut().unwrap().remove(time).unwrap();
+        }
+        metrics
+    };
+    let printed: Value = serde_json::from_str(&done(&["eval", text(&run), "--json"])).unwrap();
+    assert_eq!(without_times(printed.clone()), without_times(json(&finished().join("metrics.json"))));
+    assert_eq!(printed, json(&run.join("metrics.json")));
+    assert_eq!(model_bytes(&run), model_bytes(finished()));
+}
+
+#[test]
+fn export_gives_the_runs_own_model_or_a_smaller_one_that_begins_the_same() {
+    let folder = TempDir::new().unwrap();
+    let [same, small] = ["same.eigenlet", "small.eigenlet"].map(|name| folder.path().join(name));
+    done(&["export", text(finished()), "-o", text(&same)]);
+    let whole = finished().join("model.eigenlet");
+    assert_eq!(fs::read(&same).unwrap(), fs::read(&whole).unwrap());
+
+    done(&["export", text(finished()), "--dims", "8", "--bits", "8", "-o", text(&small)]);
+    assert!(fs::metadata(&small).unwrap().len() < fs::metadata(&whole).unwrap().len());
+    done(&["verify", text(&small)]);
+    let (raw, count) = samples();
+    let input = folder.path().join("samples.npy");
+    npy_file(&input, &Array::from_shape_vec((count, 64), raw).unwrap());
+    let outputs = |model: &Path, what: &str| -> PathBuf {
+        let output = folder.path().join("output.npy");
+        done(&[what, text(model), text(&input), "-o", text(&output)]);
+        output
+    };
+    let embeddings: ArrayD<i8> = npy(&outputs(&small, "embed"));
+    let all: ArrayD<i8> = npy(&outputs(&whole, "embed"));
+    assert_eq!((embeddings.shape(), all.shape()), (&[count, 8][..], &[count, DIMS][..]));
+    assert_eq!(embeddings, all.slice(ndarray::s![.., ..8]).into_dyn());
+    let codes: ArrayD<u8> = npy(&outputs(&small, "hash"));
+    let all: ArrayD<u8> = npy(&outputs(&whole, "hash"));
+    assert_eq!(codes, all.slice(ndarray::s![.., ..1]).into_dyn());
+}
+
+#[test]
+fn embed_hash_and_assign_give_what_the_runtime_gives_for_npy_and_idx() {
+    let path = finished().join("model.eigenlet");
+    let blob = AlignedBytes::from(&fs::read(&path).unwrap()[..]);
+    let model = Model::parse(&blob).unwrap();
+    let (raw, count) = samples();
+    let mut arena = vec![0; model.arena_bytes()];
+    let (mut embeddings, mut codes, mut clusters) = (Vec::new(), Vec::new(), Vec::new());
+    for sample in raw.chunks(64) {
+        let mut features = model.run(&mut arena, sample).unwrap();
+        embeddings.extend(features.embed(Dims::new(DIMS as u16)).unwrap());
+        let mut code = [0; 2];
+        features.hash_into(16, &mut code).unwrap();
+        codes.extend(code);
+        clusters.push(i32::from(features.assign().unwrap().id));
+    }
+
+    let folder = TempDir::new().unwrap();
+    let inputs = ["flat.npy", "image.npy", "image.idx", "image.idx.gz"].map(|name| folder.path().join(name));
+    npy_file(&inputs[0], &Array::from_shape_vec((count, 64), raw.clone()).unwrap());
+    npy_file(&inputs[1], &Array::from_shape_vec((count, 8, 8), raw.clone()).unwrap());
+    fs::write(&inputs[2], idx(&[count, 8, 8], &raw)).unwrap();
+    fs::write(&inputs[3], gzip(&idx(&[count, 8, 8], &raw))).unwrap();
+    for input in &inputs {
+        let output = folder.path().join("output.npy");
+        let run = |what: &str| done(&[what, text(&path), text(input), "-o", text(&output)]);
+        run("embed");
+        assert_eq!(npy::<i8>(&output), ArrayD::from_shape_vec(vec![count, DIMS], embeddings.clone()).unwrap());
+        run("hash");
+        assert_eq!(npy::<u8>(&output), ArrayD::from_shape_vec(vec![count, 2], codes.clone()).unwrap());
+        run("assign");
+        assert_eq!(npy::<i32>(&output), ArrayD::from_shape_vec(vec![count], clusters.clone()).unwrap());
+    }
+}
+
+#[test]
+fn fewer_dimensions_and_bits_are_the_beginning_of_all() {
+    let model = finished().join("model.eigenlet");
+    let folder = TempDir::new().unwrap();
+    let [input, output] = ["samples.npy", "output.npy"].map(|name| folder.path().join(name));
+    let (raw, count) = samples();
+    npy_file(&input, &Array::from_shape_vec((count, 64), raw).unwrap());
+    let run = |what: &[&str]| done(&[what, &[text(&model), text(&input), "-o", text(&output)]].concat());
+    run(&["embed"]);
+    let embeddings: ArrayD<i8> = npy(&output);
+    run(&["hash"]);
+    let codes: ArrayD<u8> = npy(&output);
+    for size in [1, 5, 8, 11, 16] {
+        let number = size.to_string();
+        run(&["embed", "--dims", &number]);
+        assert_eq!(npy::<i8>(&output), embeddings.slice(ndarray::s![.., ..size]).into_dyn());
+        run(&["hash", "--bits", &number]);
+        let expected = Array2::from_shape_fn((count, usize::div_ceil(size, 8)), |(row, byte)| {
+            let kept = (size - 8 * byte).min(8);
+            codes[[row, byte]] & (0xff >> (8 - kept)) as u8
+        });
+        assert_eq!(npy::<u8>(&output), expected.into_dyn());
+    }
+}
+
+#[test]
+fn search_equals_a_naive_search() {
+    let folder = TempDir::new().unwrap();
+    let [gallery, query, output] = ["gallery.npy", "query.npy", "hits.npy"].map(|name| folder.path().join(name));
+    let mut random = Random::new(5);
+    for (codes, queries, width, k) in [(57, 9, 3, 10), (40, 5, 1, 40), (1, 1, 8, 1), (200, 20, 2, 7)] {
+        let mut list = |count: usize| Array2::from_shape_vec((count, width), random.bytes(count * width)).unwrap();
+        let (stored, asked) = (list(codes), list(queries));
+        npy_file(&gallery, &stored);
+        npy_file(&query, &asked);
+        let number = k.to_string();
+        done(&["search", "--gallery", text(&gallery), "--query", text(&query), "-k", &number, "-o", text(&output)]);
+        let mut expected = Vec::new();
+        for code in asked.rows() {
+            let distance =
+                |id: usize| -> i32 { stored.row(id).iter().zip(code).map(|(a, b)| (a ^ b).count_ones() as i32).sum() };
+            let mut all: Vec<(i32, i32)> = (0..codes).map(|id| (distance(id), id as i32)).collect();
+            all.sort_unstable();
+            expected.extend(all[..k].iter().flat_map(|(distance, id)| [*id, *distance]));
+        }
+        assert_eq!(npy::<i32>(&output), ArrayD::from_shape_vec(vec![queries, k, 2], expected).unwrap());
+    }
+}
+
+// --- Data that the recipe has never seen
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Images of 12x10 in four classes, a bright spot in one quarter or another, as IDX files in a folder: the paths of train
+/// images, train labels, test images and test labels. The training images are gzipped.
+fn foreign_files(folder: &Path) -> [PathBuf; 4] {
+    let mut random = Random::new(11);
+    let paths = ["train.gz", "train-labels", "test", "test-labels.gz"].map(|name| folder.join(name));
+    for (count, [images, labels]) in [(300, [&paths[0], &paths[1]]), (80, [&paths[2], &paths[3]])] {
+        let (mut raw, mut classes) = (Vec::new(), Vec::new());
+        for number in 0..count {
+            let class = number % 4;
+            let (top, left) = (class / 2 * 6 + random.bits() as usize % 3, class % 2 * 5 + random.bits() as usize % 2);
+            let noise = random.bytes(120);
+            raw.extend(noise.iter().enumerate().map(|(pixel, noise)| {
+                let inside = (top..top + 4).contains(&(pixel / 10)) && (left..left + 4).contains(&(pixel % 10));
+                noise / 8 + if inside { 180 } else { 0 }
+            }));
+            classes.push(class as u8);
+        }
+        for (path, bytes) in [(images, idx(&[count, 12, 10], &raw)), (labels, idx(&[count], &classes))] {
+            let zipped = path.extension().is_some();
+            fs::write(path, if zipped { gzip(&bytes) } else { bytes }).unwrap();
+        }
+    }
+    paths
+}
+
+/// `--set` arguments that name files as the data.
+fn data_settings(files: &[(&str, &Path)]) -> Vec<String> {
+    let named = files.iter().map(|(key, path)| format!("data.{key}={}", path.display()));
+    std::iter::once("data.kind=idx".to_string())
+        .chain(named)
+        .flat_map(|setting| ["--set".to_string(), setting])
+        .collect()
+}
+
+fn as_text(settings: &[String]) -> Vec<&str> {
+    settings.iter().map(String::as_str).collect()
+}
+
+/// The shipped recipe with its own network, and nothing changed but how long it takes.
+const SHORT: [&str; 6] = ["--set", "train.epochs=2", "--set", "train.warmup=0", "--set", "order.passes=1"];
+
+#[test]
+fn the_digits_recipe_runs_on_images_of_another_size_with_labels() {
+    let folder = TempDir::new().unwrap();
+    let [train, train_labels, test, test_labels] = &foreign_files(folder.path());
+    let settings = data_settings(&[
+        ("train_images", train),
+        ("train_labels", train_labels),
+        ("test_images", test),
+        ("test_labels", test_labels),
+    ]);
+    let run = folder.path().join("run");
+    done(&[&["train", RECIPE][..], &SHORT, &as_text(&settings), &["--out", text(&run)]].concat());
+    let metrics = json(&run.join("metrics.json"));
+    assert!(metrics["int8"]["knn_acc"].as_f64().unwrap() > 0.5, "{}", metrics["int8"]["knn_acc"]);
+    let model = run.join("model.eigenlet");
+    done(&["verify", text(&model)]);
+    let output = folder.path().join("output.npy");
+    done(&["embed", text(&model), text(train), "-o", text(&output)]);
+    assert_eq!(npy::<i8>(&output).shape(), [300, 32]);
+}
+
+#[test]
+fn the_digits_recipe_runs_on_images_of_another_size_without_labels() {
+    let folder = TempDir::new().unwrap();
+    let [train, train_labels, test, test_labels] = &foreign_files(folder.path());
+    let images = [("train_images", train.as_path()), ("test_images", test.as_path())];
+    let runs =
+        [("none", None), ("train", Some(("train_labels", train_labels))), ("test", Some(("test_labels", test_labels)))];
+    let mut models = Vec::new();
+    for (name, labels) in runs {
+        let labels = labels.map(|(key, path)| (key, path.as_path()));
+        let settings = data_settings(&images.into_iter().chain(labels).collect::<Vec<_>>());
+        let run = folder.path().join(name);
+        let short = ["--set", "train.epochs=2", "--set", "train.warmup=0", "--set", "order.passes=1"];
+        done(&[&["train", RECIPE][..], &short, &as_text(&settings), &["--out", text(&run)]].concat());
+        let metrics = json(&run.join("metrics.json"));
+        for side in ["float", "int8"] {
+            assert!(metrics[side]["knn_acc"].is_null() && metrics[side]["map"].is_null(), "{name}: {metrics}");
+        }
+        assert!(metrics["agreement"]["cosine"].as_f64().unwrap() > 0.9);
+        assert!(metrics["int8"]["collapse"]["effective_rank"].as_f64().unwrap() > 1.0);
+        done(&["verify", text(&run.join("model.eigenlet"))]);
+        let small = folder.path().join("small.eigenlet");
+        done(&["export", text(&run), "--dims", "4", "-o", text(&small)]);
+        done(&["verify", text(&small)]);
+        done(&["eval", text(&run)]);
+        models.push(model_bytes(&run));
+    }
+    // Only the card may know of labels, by the data's digest.
+    let embeddings = |model: &[u8]| -> Vec<Vec<i8>> {
+        let model = AlignedBytes::from(model);
+        let model = Model::parse(&model).unwrap();
+        model.golden().map(|golden| golden.embedding.unwrap().to_vec()).collect()
+    };
+    assert_eq!(embeddings(&models[0]), embeddings(&models[1]), "labels reached the training");
+}
+
+// --- Interrupted and repeated runs
+
+/// Kills the process at once (`kill -9`) or asks it to stop (Ctrl-C).
+fn signal(child: &Child, name: &str) {
+    let status = std::process::Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+/// Starts a command without hearing it.
+fn started(arguments: &[&str]) -> Child {
+    command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// Lines that the log holds so far.
+fn logged(run: &Path) -> usize {
+    fs::read(run.join("metrics.jsonl")).unwrap_or_default().iter().filter(|byte| **byte == b'\n').count()
+}
+
+/// Waits until `count` epochs are logged, and a little more.
+fn wait_for_epochs(child: &mut Child, run: &Path, count: usize, more: Duration) {
+    let started = Instant::now();
+    while logged(run) < count {
+        assert!(child.try_wait().unwrap().is_none(), "ended before epoch {count}");
+        assert!(started.elapsed() < Duration::from_secs(60), "no epoch {count} after a minute");
+        thread::sleep(Duration::from_micros(300));
+    }
+    thread::sleep(more);
+}
+
+#[test]
+fn a_run_killed_at_any_moment_resumes_to_the_same_bytes() {
+    let folder = TempDir::new().unwrap();
+    let [whole, killed] = ["whole", "killed"].map(|name| folder.path().join(name));
+    done(&train(&whole, &LONG));
+    assert_epochs_are_counted_once(&whole, LONG_EPOCHS);
+
+    let again = train(&killed, &[&LONG[..], &["--resume"]].concat());
+    let mut random = Random::new(std::process::id());
+    let mut moment = |most: u32| Duration::from_micros((random.bits() % (1000 * most)).into());
+    let mut inside = 0;
+    for count in [0, 1, 2, 5, 9, 14, 20, LONG_EPOCHS, LONG_EPOCHS] {
+        let mut child = started(&again);
+        // Epochs that a kill lost are trained again: not more than are there.
+        wait_for_epochs(&mut child, &killed, count, moment(if count == LONG_EPOCHS { 300 } else { 40 }));
+        signal(&child, "-KILL");
+        child.wait().unwrap();
+        inside += usize::from((1..LONG_EPOCHS).contains(&logged(&killed)));
+    }
+    assert!(inside >= 3, "only {inside} kills fell into the training");
+    done(&again);
+    assert_epochs_are_counted_once(&killed, LONG_EPOCHS);
+    assert_eq!(epochs(&killed), epochs(&whole));
+    assert_eq!(model_bytes(&killed), model_bytes(&whole));
+}
+
+#[test]
+fn ctrl_c_leaves_a_run_that_resumes_to_the_same_bytes() {
+    let folder = TempDir::new().unwrap();
+    let [whole, stopped] = ["whole", "stopped"].map(|name| folder.path().join(name));
+    done(&train(&whole, &LONG));
+    let mut child = command(&train(&stopped, &LONG)).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for_epochs(&mut child, &stopped, 4, Duration::from_millis(5));
+    signal(&child, "-INT");
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.lines().last().unwrap().contains("--resume"), "{said}");
+    assert!(!stopped.join("model.eigenlet").exists());
+    done(&train(&stopped, &[&LONG[..], &["--resume"]].concat()));
+    assert_eq!(epochs(&stopped), epochs(&whole));
+    assert_eq!(model_bytes(&stopped), model_bytes(&whole));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_whatever_the_number_of_threads() {
+    let folder = TempDir::new().unwrap();
+    let run_with = |name: &str, threads: &str, more: &[&str]| {
+        let run = folder.path().join(name);
+        let mut command = command(&train(&run, more));
+        command.env("RAYON_NUM_THREADS", threads);
+        let ended = ended(command);
+        assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+        (model_bytes(&run), epochs(&run))
+    };
+    let first = (model_bytes(finished()), epochs(finished()));
+    for threads in ["1", "2", "5"] {
+        assert_eq!(run_with(threads, threads, &[]), first, "{threads} threads");
+    }
+    let other = run_with("other", "2", &["--seed", "2"]);
+    assert_ne!(other.0, first.0);
+    assert_ne!(other.1, first.1);
+}
+
+// --- Bad models
+
+/// Every command that reads a model, with something to write where it writes.
+fn model_commands<'a>(model: &'a Path, input: &'a Path, output: &'a Path) -> Vec<Vec<&'a str>> {
+    let (model, input, output) = (text(model), text(input), text(output));
+    vec![
+        vec!["verify", model],
+        vec!["inspect", model],
+        vec!["inspect", "--json", model],
+        vec!["embed", model, input, "-o", output],
+        vec!["hash", model, input, "-o", output],
+        vec!["assign", model, input, "-o", output],
+    ]
+}
+
+/// Every command refuses these bytes as a model; its output, which is there already, stays as it is.
+fn assert_no_command_takes(folder: &Path, bytes: &[u8], fragments: &[&str]) {
+    let [model, input, output] = ["bad.eigenlet", "samples.npy", "output.npy"].map(|name| folder.join(name));
+    fs::write(&model, bytes).unwrap();
+    npy_file(&input, &Array2::<u8>::zeros((2, 64)));
+    fs::write(&output, "what was there").unwrap();
+    for command in model_commands(&model, &input, &output) {
+        refused(&command, &[&[text(&model), "expected", "found"][..], fragments].concat());
+        assert_eq!(fs::read(&output).unwrap(), b"what was there");
+    }
+    assert_eq!(fs::read_dir(folder).unwrap().count(), 3, "something was left behind");
+}
+
+#[test]
+fn a_model_cut_short_anywhere_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let model = model_bytes(finished());
+    for length in [1, 7, 8, 9, 20, 31, 32, 33, 100, model.len() / 2, model.len() - 1] {
+        let fragments: &[&str] = if length < 32 { &[] } else { &["cut short"] };
+        assert_no_command_takes(folder.path(), &model[..length], fragments);
+    }
+    let bad = folder.path().join("bad.eigenlet");
+    for length in (0..model.len()).step_by(97) {
+        fs::write(&bad, &model[..length]).unwrap();
+        refused(&["verify", text(&bad)], &[text(&bad), "expected", "found"]);
+    }
+}
+
+#[test]
+fn a_model_with_any_bit_flipped_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let model = model_bytes(finished());
+    let flipped = |place: usize, bit: usize| {
+        let mut bytes = model.clone();
+        bytes[place] ^= 1 << bit;
+        bytes
+    };
+    for (place, bit) in [(0, 0), (8, 1), (12, 3), (16, 7), (20, 0), (40, 4), (model.len() - 1, 7)] {
+        assert_no_command_takes(folder.path(), &flipped(place, bit), &[]);
+    }
+    let bad = folder.path().join("bad.eigenlet");
+    // The minor version (bytes 10 and 11) may be any: a reader ignores it.
+    let places = (0..10).chain(12..64).chain((64..model.len()).step_by(61));
+    for (number, place) in places.enumerate() {
+        fs::write(&bad, flipped(place, number % 8)).unwrap();
+        refused(&["verify", text(&bad)], &[text(&bad), "expected", "found"]);
+    }
+}
+
+#[test]
+fn a_model_of_a_newer_format_is_refused_with_both_versions() {
+    let folder = TempDir::new().unwrap();
+    let mut model = model_bytes(finished());
+    model[8] = 7;
+    assert_no_command_takes(folder.path(), &model, &["too new", "expected major version 1", "found version 7"]);
+}
+
+#[test]
+fn files_that_are_no_models_are_refused() {
+    let folder = TempDir::new().unwrap();
+    assert_no_command_takes(folder.path(), b"", &[]);
+    assert_no_command_takes(folder.path(), &[0x7f; 5000], &["not an Eigenlet model"]);
+    assert_no_command_takes(
+        folder.path(),
+        b"\x7fELF\x02\x01\x01 and then some more, longer than a header",
+        &["EIGENLET"],
+    );
+    let [missing, output] = ["missing.eigenlet", "none.npy"].map(|name| folder.path().join(name));
+    for command in model_commands(&missing, &missing, &output) {
+        refused(&command, &[text(&missing), "cannot read"]);
+    }
+    assert!(!output.exists());
+}
+
+#[test]
+fn verify_fails_with_status_1_where_a_golden_vector_does_not_come_out() {
+    let model = AlignedBytes::from(&model_bytes(finished())[..]);
+    let parsed = Model::parse(&model).unwrap();
+    let golden = parsed.golden().nth(3).unwrap();
+    let embedding = golden.embedding.unwrap().as_ptr() as usize - model.as_ptr() as usize;
+    let code = golden.code.unwrap().as_ptr() as usize - model.as_ptr() as usize;
+    let folder = TempDir::new().unwrap();
+    let wrong = folder.path().join("wrong.eigenlet");
+    for place in [embedding + 2, code] {
+        fs::write(&wrong, forged(&model, place, 0x04)).unwrap();
+        let ended = ended(command(&["verify", text(&wrong)]));
+        assert_eq!((ended.status, ended.stdout.as_str()), (Some(1), ""), "{}", ended.stderr);
+        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+        assert!(ended.stderr.contains("golden vector 3") && ended.stderr.contains("expected"), "{}", ended.stderr);
+    }
+}
+
+// --- Bad recipes
+
+/// Training is refused on one line with `fragments`, and leaves no folder.
+fn assert_training_refused(folder: &Path, recipe: &str, more: &[&str], fragments: &[&str]) {
+    let out = folder.join("refused");
+    refused(&[&["train", recipe][..], more, &["--out", text(&out)]].concat(), fragments);
+    assert!(!out.exists(), "{more:?}: left {}", out.display());
+}
+
+#[test]
+fn wrong_settings_are_refused_by_name() {
+    let folder = TempDir::new().unwrap();
+    let cases: [(&str, &[&str]); 17] = [
+        ("train.epoch=3", &["unknown field `epoch`", "expected", "`epochs`"]),
+        ("sede=3", &["unknown field `sede`", "expected", "`seed`"]),
+        ("data.kind=svhn", &["unknown variant `svhn`", "expected", "`digits`"]),
+        ("train.epochs=-3", &["expected a whole number, 0 or more, found -3"]),
+        ("network.dims=-3", &["expected a whole number, 0 or more, found -3"]),
+        ("network.projector=-1", &["expected a whole number, 0 or more, found -1"]),
+        ("train.epochs=many", &["expected a whole number, 0 or more", "many"]),
+        ("train.epochs=0", &["train.epochs", "expected 1 to", "found 0"]),
+        ("train.batch=1", &["train.batch", "expected at least 2", "found 1"]),
+        ("network.dims=0", &["network.dims", "expected 1 to 65535", "found 0"]),
+        ("network.layers=[{kind='max-pool',kernel=9}]", &["network.layers[0]", "8x8", "found 9x9"]),
+        ("network.layers=[{kind='conv2d',channels=0}]", &["network.layers[0].channels", "expected 1 to", "found 0"]),
+        ("network.layers=[{kind='conv3d'}]", &["unknown variant `conv3d`", "expected", "`conv2d`"]),
+        ("train.optimizer.rate=-1", &["train.optimizer.rate", "expected a positive number", "found -1"]),
+        ("augment.first.shear=7", &["augment.first.shear", "expected", "found 7"]),
+        ("train.epochs", &["--set", "expected key=value", "found train.epochs"]),
+        ("train.epochs.more=3", &["--set", "`epochs`", "is no table"]),
+    ];
+    for (setting, fragments) in cases {
+        assert_training_refused(folder.path(), RECIPE, &["--set", setting], fragments);
+    }
+}
+
+#[test]
+fn recipes_that_are_none_are_refused() {
+    let folder = TempDir::new().unwrap();
+    let refuse = |recipe: &str, fragments: &[&str]| assert_training_refused(folder.path(), recipe, &[], fragments);
+    refuse("no-such-recipe", &["no-such-recipe", "expected a file, or one of the shipped recipes", RECIPE]);
+    refuse(text(folder.path()), &[text(folder.path()), "cannot read"]);
+    let file = folder.path().join("my.toml");
+    let cases: [(&[u8], &[&str]); 5] = [
+        (b"seed = 1\nsede = 2\n", &["my.toml:2", "unknown field `sede`", "expected"]),
+        (b"seed = 1\ntrain = [[[\n", &["my.toml:2"]),
+        (b"This is no recipe.", &["my.toml:1", "expected", "found"]),
+        (b"", &["my.toml", "missing field `data`"]),
+        (b"\xff\xfe\x00", &["my.toml", "cannot read"]),
+    ];
+    for (bytes, fragments) in cases {
+        fs::write(&file, bytes).unwrap();
+        refuse(text(&file), fragments);
+    }
+}
+
+#[test]
+fn heads_that_no_training_could_fill_are_refused_before_it() {
+    let folder = TempDir::new().unwrap();
+    for (setting, place) in [
+        ("export.dims=33", "export.dims"),
+        ("export.bits=33", "export.bits"),
+        ("export.clusters=5000", "export.clusters"),
+    ] {
+        let settings = ["--set", setting, "--set", "train.epochs=1", "--set", "train.warmup=0"];
+        assert_training_refused(folder.path(), RECIPE, &settings, &[place, "expected at most", "found"]);
+    }
+}
+
+#[test]
+fn a_backend_that_this_build_does_not_hold_is_refused_before_anything_is_written() {
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("out");
+    for backend in ["ndarray", "candle", "cuda", "wgpu"] {
+        let ended = ended(command(&train(&out, &["--backend", backend])));
+        if ended.status == Some(2) {
+            assert!(ended.stderr.contains(backend) && ended.stderr.lines().count() == 1, "{}", ended.stderr);
+            assert!(!out.exists(), "--backend {backend} left {}", out.display());
+        } else {
+            fs::remove_dir_all(&out).unwrap();
+        }
+    }
+}
+
+// --- Bad data
+
+#[test]
+fn a_missing_data_folder_names_the_files_and_where_to_get_them() {
+    let folder = TempDir::new().unwrap();
+    let data = folder.path().join("data");
+    let name = "train-images-idx3-ubyte";
+    let place = data.join("mnist").join(name);
+    let mnist = ["--set", "data.kind=mnist"];
+    let told = [name, "t10k-labels-idx1-ubyte", "https://", "--data-dir", "EIGENLET_DATA", "expected", "found"];
+    assert_training_refused(folder.path(), RECIPE, &mnist, &told);
+    let there = [&mnist[..], &["--data-dir", text(&data)]].concat();
+    assert_training_refused(folder.path(), RECIPE, &there, &[&told[..], &[text(&place)]].concat());
+    fs::create_dir_all(data.join("mnist")).unwrap();
+    assert_training_refused(folder.path(), RECIPE, &there, &[&told[..], &[text(&place), "none of them"]].concat());
+}
+
+#[test]
+fn damaged_idx_files_are_refused() {
+    let folder = TempDir::new().unwrap();
+    let [train, train_labels, test, test_labels] = &foreign_files(folder.path());
+    let good = [
+        ("train_images", train.as_path()),
+        ("train_labels", train_labels),
+        ("test_images", test),
+        ("test_labels", test_labels),
+    ];
+    let bad = folder.path().join("bad");
+    let refuse = |key: &str, bytes: &[u8], fragments: &[&str]| {
+        fs::write(&bad, bytes).unwrap();
+        let files = good.map(|(known, path)| (known, if known == key { bad.as_path() } else { path }));
+        let fragments = [&[text(&bad), "expected", "found"][..], fragments].concat();
+        assert_training_refused(folder.path(), RECIPE, &as_text(&data_settings(&files)), &fragments);
+    };
+    let [zipped, plain, labels] = [train, test, train_labels].map(|path| fs::read(path).unwrap());
+    for length in [0, 3, 4, 11, 16, 17, plain.len() - 1] {
+        refuse("test_images", &plain[..length], &[]);
+    }
+    for length in [1, 5, zipped.len() / 2, zipped.len() - 1] {
+        refuse("train_images", &zipped[..length], &[]);
+    }
+    refuse("test_images", &[&plain[..], b"x"].concat(), &["after the last value"]);
+    refuse("train_images", b"P5 12 10 255\n", &["not an IDX file"]);
+    refuse("train_labels", &labels[..labels.len() - 1], &["cut short"]);
+    refuse("train_labels", &idx(&[299], &[0; 299]), &["labels", "expected 300", "found 299"]);
+    refuse("test_labels", &idx(&[300], &[0; 300]), &["labels", "expected 80", "found 300"]);
+    refuse("test_images", &idx(&[80, 10, 12], &[0; 9600]), &["shape", "12x10x1", "10x12x1"]);
+    refuse("train_labels", &idx(&[300, 1, 1, 1], &[0; 300]), &["dimensions"]);
+    let missing = data_settings(&[("train_images", train), ("test_images", Path::new("no/such/file"))]);
+    assert_training_refused(folder.path(), RECIPE, &as_text(&missing), &["no/such/file", "cannot read"]);
+    let unnamed = data_settings(&[("train_images", train)]);
+    assert_training_refused(folder.path(), RECIPE, &as_text(&unnamed), &["data.test_images", "expected", "found"]);
+}
+
+#[test]
+fn samples_that_do_not_fit_the_model_are_refused() {
+    let folder = TempDir::new().unwrap();
+    let model = finished().join("model.eigenlet");
+    let [npy_path, idx_path, output] =
+        ["samples.npy", "samples.idx", "output.npy"].map(|name| folder.path().join(name));
+    let refuse = |input: &Path, fragments: &[&str]| {
+        for what in ["embed", "hash", "assign"] {
+            let fragments = [&[text(input), "expected", "found"][..], fragments].concat();
+            refused(&[what, text(&model), text(input), "-o", text(&output)], &fragments);
+            assert!(!output.exists());
+        }
+    };
+    npy_file(&npy_path, &Array2::<f32>::zeros((3, 64)));
+    refuse(&npy_path, &["uint8", "<f4"]);
+    npy_file(&npy_path, &Array2::<i8>::zeros((3, 64)));
+    refuse(&npy_path, &["uint8", "|i1"]);
+    for shape in [vec![3, 63], vec![64], vec![3, 8, 9], vec![3, 4, 16], vec![3, 8, 8, 2]] {
+        npy_file(&npy_path, &ArrayD::<u8>::zeros(shape));
+        refuse(&npy_path, &["8x8x1"]);
+    }
+    npy_file(&npy_path, &Array2::<u8>::zeros((3, 64)));
+    let whole = fs::read(&npy_path).unwrap();
+    for length in [0, 5, 9, 40, 128, whole.len() - 1] {
+        fs::write(&npy_path, &whole[..length]).unwrap();
+        refuse(&npy_path, &[]);
+    }
+    // A header that promises far more than there is must not cost that memory.
+    let header = String::from_utf8_lossy(&whole[10..128]).replace("(3, 64)", "(999999999999, 64)");
+    fs::write(&npy_path, [&whole[..10], &header.as_bytes()[..118], &whole[128..]].concat()).unwrap();
+    refuse(&npy_path, &[]);
+    fs::write(&idx_path, idx(&[3, 12, 10], &[0; 360])).unwrap();
+    refuse(&idx_path, &["8x8x1"]);
+    fs::write(&idx_path, idx(&[3, 8, 8], &[0; 100])).unwrap();
+    refuse(&idx_path, &["cut short"]);
+
+    npy_file(&npy_path, &Array2::<u8>::zeros((3, 64)));
+    for (what, option, size) in [("embed", "--dims", "17"), ("embed", "--dims", "0"), ("hash", "--bits", "17")] {
+        refused(&[what, text(&model), text(&npy_path), option, size, "-o", text(&output)], &[option, "1 to 16", size]);
+    }
+    let nowhere = folder.path().join("no/such/folder/output.npy");
+    refused(&["embed", text(&model), text(&npy_path), "-o", text(&nowhere)], &[text(&nowhere), "cannot write"]);
+    assert!(!output.exists() && !folder.path().join("no").exists());
+}
+
+#[test]
+fn codes_that_do_not_fit_each_other_are_refused() {
+    let folder = TempDir::new().unwrap();
+    let [gallery, query, output] = ["gallery.npy", "query.npy", "hits.npy"].map(|name| folder.path().join(name));
+    npy_file(&gallery, &Array2::<u8>::zeros((5, 2)));
+    let refuse = |k: &str, fragments: &[&str]| {
+        let arguments = ["search", "--gallery", text(&gallery), "--query", text(&query), "-k", k, "-o", text(&output)];
+        refused(&arguments, &[&["expected", "found"][..], fragments].concat());
+        assert!(!output.exists());
+    };
+    npy_file(&query, &Array2::<u8>::zeros((4, 2)));
+    refuse("6", &["-k", "1 to the gallery's 5", "found 6"]);
+    refuse("0", &["-k", "found 0"]);
+    npy_file(&query, &Array2::<u8>::zeros((4, 3)));
+    refuse("2", &[text(&query), "2 bytes", "found 3"]);
+    npy_file(&query, &Array2::<i32>::zeros((4, 2)));
+    refuse("2", &[text(&query), "uint8"]);
+    npy_file(&query, &ArrayD::<u8>::zeros(vec![4]));
+    refuse("2", &[text(&query), "[n, bytes]"]);
+    npy_file(&query, &ArrayD::<u8>::zeros(vec![4, 0]));
+    refuse("2", &[text(&query)]);
+}
+
+// --- Bad folders
+
+#[test]
+fn a_folder_that_holds_a_run_is_not_trained_over() {
+    let (_folder, run) = copy_of_finished();
+    let before = files_in(&run);
+    refused(&train(&run, &[]), &[text(&run), "holds a run", "expected", "--resume", "found"]);
+    assert_eq!(files_in(&run), before);
+    refused(
+        &train(&run, &["--resume", "--seed", "9"]),
+        &["cannot resume", "expected", "found", "seed = 9", "seed = 1"],
+    );
+    let other = ["--resume", "--set", "train.batch=50"];
+    refused(&train(&run, &other), &["cannot resume", "batch = 50", "batch = 100"]);
+    assert_eq!(files_in(&run), before);
+}
+
+#[test]
+fn a_folder_without_a_finished_run_is_neither_evaluated_nor_exported() {
+    let (folder, run) = copy_of_finished();
+    let blob = folder.path().join("blob.eigenlet");
+    let refuse = |run: &Path, fragments: &[&str]| {
+        for arguments in
+            [vec!["eval", text(run)], vec!["eval", text(run), "--json"], vec!["export", text(run), "-o", text(&blob)]]
+        {
+            refused(&arguments, &[&[text(run), "expected", "found"][..], fragments].concat());
+            assert!(!blob.exists());
+        }
+    };
+    let [empty, missing] = ["empty", "missing"].map(|name| folder.path().join(name));
+    fs::create_dir(&empty).unwrap();
+    refuse(&empty, &["recipe.toml"]);
+    refuse(&missing, &["nothing there"]);
+    assert_eq!(fs::read_dir(&empty).unwrap().count(), 0);
+
+    // The same run with one epoch to go: as if it had been interrupted.
+    let recipe = fs::read_to_string(run.join("recipe.toml")).unwrap();
+    fs::write(run.join("recipe.toml"), recipe.replace("epochs = 3", "epochs = 4")).unwrap();
+    let before = files_in(&run);
+    refuse(&run, &["not finished", "expected 4", "--resume", "found 3"]);
+    fs::remove_dir_all(run.join("checkpoint")).unwrap();
+    refuse(&run, &["not finished", "found 0"]);
+    fs::write(run.join("recipe.toml"), "seed = ").unwrap();
+    refuse(&run, &["recipe.toml"]);
+    for (path, bytes) in files_in(&run).iter().filter(|(path, _)| !path.ends_with("recipe.toml")) {
+        assert_eq!(before.get(path), Some(bytes), "{}", path.display());
+    }
+}
+
+#[test]
+fn export_refuses_what_the_model_does_not_have() {
+    let folder = TempDir::new().unwrap();
+    let blob = folder.path().join("blob.eigenlet");
+    let refuse = |sizes: &[&str], fragments: &[&str]| {
+        let arguments = [&["export", text(finished())][..], sizes, &["-o", text(&blob)]].concat();
+        refused(&arguments, &[&["expected", "found"][..], fragments].concat());
+        assert!(!blob.exists());
+    };
+    refuse(&["--dims", "17"], &["dims", "16", "found 17"]);
+    refuse(&["--dims", "0"], &["dims", "found 0"]);
+    refuse(&["--dims", "8", "--bits", "9"], &["bits", "at most 8", "found 9"]);
+    refuse(&["--bits", "99"], &["bits", "at most 16", "found 99"]);
+}
+
+#[test]
+fn outputs_that_cannot_be_written_leave_nothing() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "a file, no folder").unwrap();
+    let below = file.join("run");
+    refused(&train(&below, &[]), &[text(&below), "cannot write"]);
+    let blob = file.join("blob.eigenlet");
+    let ended = ended(command(&["export", text(finished()), "-o", text(&blob)]));
+    assert_eq!((ended.status, ended.stdout.as_str()), (Some(2), ""), "{}", ended.stderr);
+    assert!(
+        ended.stderr.lines().last().unwrap().starts_with(&format!("eigenlet: {}", blob.display())),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert_eq!(fs::read(&file).unwrap(), b"a file, no folder");
+}
+
+#[test]
+fn a_damaged_checkpoint_is_refused_and_nothing_is_lost() {
+    let (folder, run) = copy_of_finished();
+    let checkpoint = {
+        let mut files = fs::read_dir(run.join("checkpoint")).unwrap();
+        files.next().unwrap().unwrap().path()
+    };
+    let whole = fs::read(&checkpoint).unwrap();
+    let blob = folder.path().join("blob.eigenlet");
+    let refuse = |bytes: &[u8], place: &str, fragments: &[&str]| {
+        fs::write(&checkpoint, bytes).unwrap();
+        let before = files_in(&run);
+        for arguments in
+            [train(&run, &["--resume"]), vec!["eval", text(&run)], vec!["export", text(&run), "-o", text(&blob)]]
+        {
+            refused(&arguments, &[&[place, "expected", "found"][..], fragments].concat());
+            assert!(!blob.exists());
+        }
+        assert_eq!(files_in(&run), before);
+    };
+    for length in [0, 1, 31, 32, 33, whole.len() / 2, whole.len() - 1] {
+        refuse(&whole[..length], text(&checkpoint), &["damaged"]);
+    }
+    for place in [0, 31, 32, 40, whole.len() / 3, whole.len() - 1] {
+        let mut flipped = whole.clone();
+        flipped[place] ^= 0x10;
+        refuse(&flipped, text(&checkpoint), &["damaged"]);
+    }
+
+    // A whole checkpoint, but of other networks.
+    for network in ["network.projector=20", "network.layers=[]", "network.dims=12"] {
+        let other = folder.path().join("other");
+        done(&train(&other, &["--set", network]));
+        let foreign = fs::read(other.join("checkpoint").join(checkpoint.file_name().unwrap())).unwrap();
+        refuse(&foreign, "checkpoint", &["does not fit"]);
+        fs::remove_dir_all(&other).unwrap();
+    }
+
+    fs::write(&checkpoint, &whole).unwrap();
+    done(&train(&run, &["--resume"]));
+    assert_eq!(model_bytes(&run), model_bytes(finished()));
+}
+
+// --- Bad usage
+
+#[test]
+fn wrong_usage_is_refused_on_one_line_that_shows_the_right_one() {
+    let model = finished().join("model.eigenlet");
+    refused(&["verify"], &["<MODEL>", "Usage: eigenlet verify"]);
+    refused(&["verify", text(&model), "--fast"], &["--fast", "Usage: eigenlet verify"]);
+    refused(&["frobnicate"], &["frobnicate", "Usage: eigenlet"]);
+    refused(&["train", RECIPE, "--seed", "x"], &["--seed", "x"]);
+    refused(&["train", RECIPE, "--backend", "abacus"], &["abacus", "--backend", "flex"]);
+    refused(&["search", "-k", "3"], &["--gallery", "--query", "Usage: eigenlet search"]);
+    assert_eq!(ended(command(&[])).status, Some(2));
+    assert!(done(&["--help"]).contains("train"));
+    assert!(done(&["--version"]).starts_with("eigenlet "));
+}
