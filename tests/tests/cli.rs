@@ -249,7 +249,7 @@ fn embed_hash_and_assign_give_what_the_runtime_gives_for_npy_and_idx() {
     let model = Model::parse(&blob).unwrap();
     let (raw, count) = samples();
     let mut arena = vec![0; model.arena_bytes()];
-    let (mut embeddings, mut codes, mut clusters) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut embeddings, mut codes, mut clusters) = (Vec::<i8>::new(), Vec::<u8>::new(), Vec::<i32>::new());
     for sample in raw.chunks(64) {
         let mut features = model.run(&mut arena, sample).unwrap();
         embeddings.extend(features.embed(Dims::new(DIMS as u16)).unwrap());
@@ -407,9 +407,8 @@ fn the_digits_recipe_runs_on_images_of_another_size_without_labels() {
     for (name, labels) in runs {
         let labels = labels.map(|(key, path)| (key, path.as_path()));
         let settings = data_settings(&images.into_iter().chain(labels).collect::<Vec<_>>());
-        let run = folder.path().join(name);
-        let short = ["--set", "train.epochs=2", "--set", "train.warmup=0", "--set", "order.passes=1"];
-        done(&[&["train", RECIPE][..], &short, &as_text(&settings), &["--out", text(&run)]].concat());
+        let run = folder.path().join(format!("run-{name}"));
+        done(&[&["train", RECIPE][..], &SHORT, &as_text(&settings), &["--out", text(&run)]].concat());
         let metrics = json(&run.join("metrics.json"));
         for side in ["float", "int8"] {
             assert!(metrics[side]["knn_acc"].is_null() && metrics[side]["map"].is_null(), "{name}: {metrics}");

@@ -65,6 +65,10 @@ pub fn print(metrics: &Metrics, folder: &Path) {
         metrics.samples_per_s,
         100.0 * metrics.waiting
     );
+    if metrics.ordering.dropped > 0 {
+        let (dropped, kept) = (metrics.ordering.dropped, metrics.ordering.eigenvalues.len());
+        println!("ordering: {dropped} directions that the outputs do not span are left out, {kept} dimensions are kept");
+    }
     for warning in &metrics.warnings {
         println!("warning: {warning}");
     }

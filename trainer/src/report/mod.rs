@@ -83,8 +83,8 @@ pub fn html(input: &ReportInput) -> Result<String> {
                         curves::truncation(input.metrics)?))
                     (section("neighbours", "Nearest neighbours", "Test images and the training images that the blob \
                         puts nearest to them.", neighbours::nearest(input)?))
-                    (section("codes", "Codes", "A code holds the sign of each output, one bit each, so that a search \
-                        is but XOR and counting.", curves::codes(input.metrics)?))
+                    (section("codes", "Codes", "Each bit says on which side of a threshold the sample lies along one direction of the leading functions; all \
+                         directions are found without labels. A search is XOR and counting.", curves::codes(input.metrics)?))
                     (section("eigenfunctions", "First eigenfunctions", "Each test image is a dot at the values of two \
                         outputs of the float network.", curves::eigenfunctions(&input.test)?))
                     (section("clusters", "Clusters", "k-means on the embedding, without labels: the training images \
