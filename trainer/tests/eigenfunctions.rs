@@ -135,7 +135,7 @@ fn only_the_stop_gradient_gives_the_raw_outputs_an_order() {
 fn a_network_learns_the_harmonics_of_the_circle() {
     let circle = Circle { samples: 1024, deviation: 0.4 };
     let eigenvalue = |m: f64| (-m * m * circle.deviation * circle.deviation).exp();
-    let encoder = train_network(&circle, 4, 400);
+    let encoder = train_network(&circle, 4);
     let (angles, [first, second]) =
         evaluate(&encoder, &circle, 128, |input| f64::from(input[1]).atan2(input[0].into()));
 
@@ -171,7 +171,7 @@ fn a_network_learns_the_harmonics_of_the_circle() {
 #[test]
 fn a_network_learns_the_hermite_functions_of_a_gaussian() {
     let gaussian = Gaussian { samples: 1024, rho: 0.85 };
-    let encoder = train_network(&gaussian, 3, 400);
+    let encoder = train_network(&gaussian, 3);
     let (points, [first, second]) = evaluate(&encoder, &gaussian, 256, |input| input[0].into());
 
     let mut moments = Moments::new(4);
@@ -249,9 +249,9 @@ fn network(dims: usize) -> NetworkSpec {
     NetworkSpec { layers: vec![LayerSpec::Dense { units: 48 }], projector: 48, dims }
 }
 
-fn train_network(source: &dyn Source, dims: usize, steps: usize) -> Encoder<Flex> {
-    let spec = schedule(steps * source.len() / 1024, 1024, 0.01);
-    train(encoder(&network(dims), source, 1), source, &NeuralEigenmapSpec::default(), &spec, 1)
+fn train_network(source: &dyn Source, dims: usize) -> Encoder<Flex> {
+    let encoder = encoder(&network(dims), source, 1);
+    train(encoder, source, &NeuralEigenmapSpec::default(), &schedule(400, source.len(), 0.01), 1)
 }
 
 /// Outputs `[n, k]` for inputs `[n, width]`.

@@ -51,7 +51,7 @@ impl Export {
                 clusters: usual.clusters,
                 cluster_dims: usual.cluster_dims.min(dims),
             };
-            encoded.lower(recipe, data, heads, self.quality(heads))
+            encoded.lower(recipe, data, heads, self.quality(heads, usual))
         })?;
         files::write_bytes(&self.output, &blob)?;
         let model = Model::parse(&blob).map_err(|error| Error::Check(error.to_string()))?;
@@ -68,26 +68,27 @@ impl Export {
 
     /// Refuses, before any work, what no model of this run can have.
     fn check(&self) -> Result<()> {
-        let most = RunFolder::finished(&self.run)?.recipe.network.dims;
+        let recipe = RunFolder::finished(&self.run)?.recipe;
+        let most = recipe.network.dims;
         let dims = self.dims.unwrap_or(most);
         if !(1..=most).contains(&dims) {
             return Err(Error::input("--dims", "the model has not as many", format!("1 to {most}"), dims));
         }
+        let most = if recipe.export.hash_dims == 0 { dims } else { u16::MAX.into() };
         match self.bits {
-            Some(bits) if bits > dims => {
-                Err(Error::input("--bits", "more bits than dimensions", format!("at most {dims}"), bits))
-            }
+            Some(bits) if bits > most => Err(Error::input("--bits", "not so many", format!("at most {most}"), bits)),
             _ => Ok(()),
         }
     }
 
-    /// What was measured of the run and still holds with these heads: prefixes do not change when a model is cut.
-    fn quality(&self, heads: Heads) -> Quality {
+    /// What was measured of the run, with its `usual` heads, and still holds with these: prefixes do not change when a model
+    /// is cut, unless too few dimensions are left for the hash's own.
+    fn quality(&self, heads: Heads, usual: Heads) -> Quality {
         let metrics = std::fs::read_to_string(self.run.join("metrics.json")).ok();
         let metrics = metrics.and_then(|text| serde_json::from_str::<Metrics>(&text).ok());
         let mut quality = metrics.map(|metrics| Quality::of(&metrics.int8)).unwrap_or_default();
         quality.truncation.retain(|point| usize::from(point.dims) <= heads.dims);
-        quality.hash.retain(|point| usize::from(point.bits) <= heads.bits);
+        quality.hash.retain(|point| usize::from(point.bits) <= heads.bits && heads.hash_dims == usual.hash_dims);
         quality
     }
 }

@@ -90,7 +90,7 @@ impl Progress for Bar {
     fn epoch(&mut self, epoch: &Epoch, epochs: usize) {
         self.loss = Some(epoch.loss);
         let every = epochs.div_ceil(LINES).max(1);
-        if !self.terminal && (epoch.epoch % every == 0 || epoch.epoch == epochs) {
+        if !self.terminal && (epoch.epoch.is_multiple_of(every) || epoch.epoch == epochs) {
             eprintln!(
                 "epoch {}/{epochs}  loss {:.4}  {:.1} s",
                 epoch.epoch,

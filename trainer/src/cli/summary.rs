@@ -83,7 +83,10 @@ fn bits_at(points: &[HashPoint], bits: usize) -> Option<f64> {
     points.iter().find(|point| point.bits == bits).map(|point| point.map)
 }
 
-fn table(title: &str, columns: &[usize], rows: &[(&str, &dyn Fn(usize) -> Option<f64>)]) {
+/// A row's name, and its figure for a column.
+type Row<'a> = (&'a str, &'a dyn Fn(usize) -> Option<f64>);
+
+fn table(title: &str, columns: &[usize], rows: &[Row]) {
     let heads: String = columns.iter().map(|column| format!("{column:>8}")).collect();
     println!("{title:<34}{heads}");
     for (name, value) in rows {

@@ -136,3 +136,167 @@ impl<B: Kernels> Affine<B> {
         }
     }
 }
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::tensor::module::conv2d;
+    use burn::tensor::ops::PaddedConvOptions;
+
+    use super::super::batch_norm::BatchNorm;
+    use super::super::kernels::EPSILON;
+    use super::super::kernels::tests::{Plain, assert_close, random, values};
+    use super::super::spec::{LayerSpec, NetworkSpec};
+    use super::*;
+
+    /// The output `[n, height, width, channels]` of a network's first layer on its first step's input, fresh weights.
+    fn first_layer(layer: LayerSpec, shape: [usize; 4]) -> (Encoder<Plain>, Tensor<Plain, 4>, Tensor<Plain, 4>) {
+        let spec = NetworkSpec { layers: vec![layer], projector: 0, dims: 2 };
+        let plan = spec.plan([shape[1], shape[2], shape[3]], 0).expect("the layer fits");
+        let encoder = Encoder::<Plain>::new(plan, 1, &Default::default());
+        let images = random(shape, 2);
+        let mut seen = None;
+        encoder.run(images.clone(), Mode::Evaluate, |output| {
+            seen.get_or_insert_with(|| output.clone());
+        });
+        (encoder, images, seen.expect("a layer ran"))
+    }
+
+    /// What a fresh batch norm (mean 0, variance 1) and the ReLU make of a layer's sums.
+    fn finish(sums: Vec<f32>) -> Vec<f32> {
+        let scale = 1.0 / (1.0 + EPSILON as f32).sqrt();
+        sums.into_iter().map(|sum| (sum * scale).max(0.0)).collect()
+    }
+
+    #[test]
+    fn a_convolution_equals_burns() {
+        for (kernel, stride, shape) in [
+            (3, 1, [2, 6, 5, 3]),
+            (3, 2, [2, 6, 5, 3]),
+            (5, 3, [1, 8, 7, 2]),
+            (2, 1, [2, 4, 4, 1]),
+            (4, 2, [1, 5, 6, 2]),
+            (1, 1, [2, 3, 3, 4]),
+        ] {
+            let (encoder, images, output) = first_layer(LayerSpec::Conv2d { channels: 4, kernel, stride }, shape);
+            let weight = encoder.parameters.affines[0].weight.val();
+            let weight = weight.reshape([kernel, kernel, shape[3], 4]).permute([3, 2, 0, 1]);
+            let [before, after] = [(kernel - 1) / 2, kernel / 2];
+            let options = PaddedConvOptions::asymmetric([stride; 2], [before; 2], [after; 2], [1; 2], 1);
+            let expected = conv2d(images.permute([0, 3, 1, 2]), weight, None, options).permute([0, 2, 3, 1]);
+            assert_eq!(output.dims(), expected.dims(), "kernel {kernel}, stride {stride}");
+            assert_close(&finish(values(expected)), &values(output), 1e-5, &format!("kernel {kernel}, stride {stride}"));
+        }
+    }
+
+    /// What `fold` makes of the pixels under each window, naively; `fold` sees `(tap, value)`, zeros beyond the edges
+    /// included.
+    fn naive(
+        images: &Tensor<Plain, 4>,
+        [kernel_height, kernel_width]: [usize; 2],
+        stride: usize,
+        before: usize,
+        [rows, columns]: [usize; 2],
+        fold: impl Fn(usize, &[f32]) -> f32,
+    ) -> Vec<f32> {
+        let [n, height, width, channels] = images.dims();
+        let pixels = values(images.clone());
+        let mut out = Vec::new();
+        for i in 0..n * rows * columns * channels {
+            let (channel, x, y, image) =
+                (i % channels, i / channels % columns, i / channels / columns % rows, i / channels / columns / rows);
+            let under: Vec<f32> = (0..kernel_height * kernel_width)
+                .map(|tap| {
+                    let row = (y * stride + tap / kernel_width).wrapping_sub(before);
+                    let column = (x * stride + tap % kernel_width).wrapping_sub(before);
+                    match row < height && column < width {
+                        true => pixels[((image * height + row) * width + column) * channels + channel],
+                        false => 0.0,
+                    }
+                })
+                .collect();
+            out.push(fold(channel, &under));
+        }
+        out
+    }
+
+    #[test]
+    fn a_depthwise_convolution_equals_naive_sums() {
+        for (kernel, stride, shape) in [(3, 1, [2, 5, 6, 3]), (3, 2, [1, 5, 6, 3]), (2, 1, [2, 3, 4, 1])] {
+            let (encoder, images, output) = first_layer(LayerSpec::DepthwiseConv2d { kernel, stride }, shape);
+            let weight = values(encoder.parameters.affines[0].weight.val());
+            let [_, rows, columns, channels] = output.dims();
+            let sums = naive(&images, [kernel; 2], stride, (kernel - 1) / 2, [rows, columns], |channel, under| {
+                under.iter().enumerate().map(|(tap, value)| weight[tap * channels + channel] * value).sum()
+            });
+            assert_close(&finish(sums), &values(output), 1e-5, &format!("kernel {kernel}, stride {stride}"));
+        }
+    }
+
+    #[test]
+    fn pooling_takes_the_largest_value_or_the_mean_of_each_window() {
+        for (kernel, shape) in [(2, [2, 4, 6, 3]), (2, [1, 5, 7, 2]), (3, [1, 7, 3, 1])] {
+            let size = [shape[1] / kernel, shape[2] / kernel];
+            let (_, images, output) = first_layer(LayerSpec::MaxPool { kernel }, shape);
+            let largest = |_: usize, under: &[f32]| under.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            assert_eq!(naive(&images, [kernel; 2], kernel, 0, size, largest), values(output));
+
+            let mean = |_: usize, under: &[f32]| under.iter().sum::<f32>() / under.len() as f32;
+            let (_, images, output) = first_layer(LayerSpec::AveragePool { kernel }, shape);
+            assert_close(&naive(&images, [kernel; 2], kernel, 0, size, mean), &values(output), 1e-6, "average");
+
+            let (_, images, output) = first_layer(LayerSpec::GlobalAveragePool, shape);
+            assert_eq!(output.dims(), [shape[0], 1, 1, shape[3]]);
+            let whole = naive(&images, [shape[1], shape[2]], shape[1], 0, [1, 1], mean);
+            assert_close(&whole, &values(output), 1e-6, "global average");
+        }
+    }
+
+    #[test]
+    fn a_dense_layer_and_the_output_are_matrix_products() {
+        let spec = NetworkSpec { layers: vec![LayerSpec::Dense { units: 5 }], projector: 0, dims: 2 };
+        let mut encoder = Encoder::<Plain>::new(spec.plan([2, 3, 1], 1).unwrap(), 1, &Default::default());
+        encoder.parameters.affines[1].bias = Some(Param::from_data([0.5f32, -1.0, 2.0], &Default::default()));
+        let images = random([4, 2, 3, 1], 2);
+        let weights: Vec<_> = encoder.parameters.affines.iter().map(|affine| values(affine.weight.val())).collect();
+        let mut expected = Vec::new();
+        for image in values(images.clone()).chunks_exact(6) {
+            let product = |inputs: &[f32], weight: &[f32], outputs: usize| -> Vec<f32> {
+                let sum = |j| inputs.iter().enumerate().map(|(i, x)| x * weight[i * outputs + j]).sum();
+                (0..outputs).map(sum).collect()
+            };
+            let hidden = finish(product(image, &weights[0], 5));
+            let outputs = product(&hidden, &weights[1], 3);
+            expected.extend(outputs.iter().zip([0.5, -1.0, 2.0]).map(|(output, bias)| output + bias));
+        }
+        let found = encoder.forward(images, Mode::Evaluate);
+        assert_eq!(found.dims(), [4, 3]);
+        assert_close(&expected, &values(found), 1e-5, "outputs");
+    }
+
+    #[test]
+    fn fresh_weights_depend_on_the_seed_alone_and_have_the_variance_of_their_layer() {
+        let spec = NetworkSpec { layers: vec![LayerSpec::Dense { units: 200 }], projector: 0, dims: 200 };
+        let fresh = |seed| -> Vec<Vec<f32>> {
+            let encoder = Encoder::<Plain>::new(spec.plan([1, 1, 100], 0).unwrap(), seed, &Default::default());
+            encoder.parameters.affines.iter().map(|affine| values(affine.weight.val())).collect()
+        };
+        let weights = fresh(1);
+        assert_eq!(weights, fresh(1));
+        assert_ne!(weights, fresh(2));
+        for (weights, expected) in weights.iter().zip([2.0 / 100.0, 1.0 / 200.0]) {
+            let variance = weights.iter().map(|w| w * w).sum::<f32>() / weights.len() as f32;
+            assert!((variance / expected - 1.0).abs() < 0.05, "variance {variance}, expected {expected}");
+        }
+    }
+
+    #[test]
+    fn a_hidden_layer_has_batch_norm_and_the_output_a_bias() {
+        let spec = NetworkSpec { layers: vec![LayerSpec::MaxPool { kernel: 2 }], projector: 4, dims: 2 };
+        let encoder = Encoder::<Plain>::new(spec.plan([4, 4, 1], 0).unwrap(), 1, &Default::default());
+        let [hidden, output] = &encoder.parameters.affines[..] else { panic!("two steps have weights") };
+        assert!(hidden.bias.is_none() && output.norm.is_none());
+        let norm: &BatchNorm<Plain> = hidden.norm.as_ref().expect("batch norm");
+        assert_eq!(norm.gamma.val().dims(), [4]);
+        assert_eq!(output.bias.as_ref().expect("a bias").val().dims(), [2]);
+    }
+}

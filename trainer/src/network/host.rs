@@ -219,3 +219,80 @@ pub fn norm_relu_backward<B: Backend>(saved: NormReluInputs<B>, gradient: Tensor
         beta: row(shift),
     }
 }
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::super::kernels::tensor;
+    use super::super::kernels::tests::{Plain, assert_close, random, values, windows};
+    use super::*;
+
+    #[test]
+    fn gather_and_scatter_equal_the_tensor_operations() {
+        for (shape, window) in windows() {
+            let what = format!("{shape:?} {window:?}");
+            let images = random::<Plain, 4>(shape, 1);
+            let patches = gather(images.clone(), &window);
+            assert_eq!(values(patches.clone()), values(tensor::gather(images, &window)), "{what}");
+
+            let slopes = random::<Plain, 2>(patches.dims(), 2);
+            let (fast, slow) = (scatter(slopes.clone(), shape, &window), tensor::scatter(slopes, shape, &window));
+            assert_eq!(fast.dims(), shape);
+            // A pixel's taps are added in another order.
+            assert_close(&values(slow), &values(fast), 1e-6, &what);
+        }
+    }
+
+    /// Rows below, at and above the size of a piece; a channel far from zero and a constant one.
+    #[test]
+    fn norm_relu_equals_the_tensor_operations_forward_and_back() {
+        for (rows, channels) in [(1, 2), (2, 3), (33, 7), (PIECE, 4), (PIECE + 1, 4), (3 * PIECE + 5, 1)] {
+            let mut x = values(random::<Plain, 2>([rows, channels], 1));
+            x.chunks_exact_mut(channels).for_each(|row| {
+                row[0] += 3.0;
+                if channels > 2 {
+                    row[1] = 0.25;
+                }
+            });
+            let inputs = || NormReluInputs::<Plain> {
+                x: Tensor::from_data(TensorData::new(x.clone(), [rows, channels]), &Default::default()),
+                gamma: random::<Plain, 1>([channels], 2) + 1.5,
+                beta: random::<Plain, 1>([channels], 3),
+            };
+            let what = |part| format!("{rows} rows, {channels} channels: {part}");
+            let [fast, slow] = [norm_relu, tensor::norm_relu].map(|norm| {
+                let inputs = inputs();
+                norm(inputs.x, inputs.gamma, inputs.beta)
+            });
+            assert_close(&values(slow.y), &values(fast.y), 1e-4, &what("y"));
+            assert_close(&values(slow.mean), &values(fast.mean), 1e-4, &what("mean"));
+            assert_close(&values(slow.variance), &values(fast.variance), 1e-4, &what("variance"));
+
+            let gradient = || random::<Plain, 2>([rows, channels], 4);
+            let fast = norm_relu_backward(inputs(), gradient());
+            let slow = tensor::norm_relu_backward(inputs(), gradient());
+            assert_close(&values(slow.x), &values(fast.x), 1e-4, &what("slope of x"));
+            assert_close(&values(slow.gamma), &values(fast.gamma), 1e-4, &what("slope of gamma"));
+            assert_close(&values(slow.beta), &values(fast.beta), 1e-4, &what("slope of beta"));
+        }
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_no_bit() {
+        let on = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads start");
+            pool.install(|| {
+                let [rows, channels] = [5 * PIECE + 3, 6];
+                let x = random::<Plain, 2>([rows, channels], 1);
+                let (gamma, beta) = (random::<Plain, 1>([channels], 2), random::<Plain, 1>([channels], 3));
+                let out = norm_relu(x.clone(), gamma.clone(), beta.clone());
+                let back = norm_relu_backward(NormReluInputs { x, gamma, beta }, random([rows, channels], 4));
+                [values(out.y), values(out.mean), values(out.variance), values(back.x), values(back.gamma)]
+                    .concat()
+                    .iter()
+                    .map(|value| value.to_bits())
+                    .collect::<Vec<u32>>()
+            })
+        };
+        assert_eq!(on(1), on(3));
+    }
+}

@@ -240,3 +240,153 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         NormRelu { y: wrap(y), mean: Tensor::from_inner(mean), variance: Tensor::from_inner(variance) }
     }
 }
+
+#[cfg(all(test, feature = "flex"))]
+pub(super) mod tests {
+    use super::*;
+    use burn::tensor::TensorData;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    pub type Plain = burn::backend::Flex;
+    type Tracked = crate::backend::Flex;
+
+    /// Uniform in [-1, 1).
+    pub fn random<B: Backend, const D: usize>(shape: [usize; D], seed: u64) -> Tensor<B, D> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.random_range(-1.0..1.0)).collect();
+        Tensor::from_data(TensorData::new(values, shape), &Default::default())
+    }
+
+    pub fn values<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
+        tensor.into_data().to_vec().expect("f32")
+    }
+
+    /// Equal within `tolerance` of the largest value.
+    pub fn assert_close(a: &[f32], b: &[f32], tolerance: f32, what: &str) {
+        assert_eq!(a.len(), b.len(), "{what}");
+        let largest = a.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+        for (i, (a, b)) in a.iter().zip(b).enumerate() {
+            assert!((a - b).abs() <= tolerance * largest, "{what}: value {i}: {a} and {b}");
+        }
+    }
+
+    /// Image shapes with windows: every way of falling on and off the edges, then random ones.
+    pub fn windows() -> Vec<([usize; 4], Window)> {
+        let window = |kernel, stride, padding| Window { kernel, stride, padding };
+        let mut cases = vec![
+            ([2, 5, 7, 3], window([3, 3], 1, [1, 1])),
+            ([2, 5, 7, 3], window([3, 3], 2, [1, 1])),
+            ([1, 6, 4, 2], window([2, 2], 1, [0, 1])),
+            ([1, 6, 4, 2], window([4, 4], 3, [1, 2])),
+            ([3, 1, 1, 4], window([3, 3], 1, [1, 1])),
+            ([1, 2, 3, 1], window([7, 7], 1, [3, 3])),
+            ([2, 9, 8, 1], window([2, 2], 3, [0, 0])),
+            ([2, 4, 6, 5], window([4, 6], 4, [0, 0])),
+            ([2, 3, 3, 5], window([1, 1], 1, [0, 0])),
+        ];
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        while cases.len() < 60 {
+            let kernel = [rng.random_range(1..6), rng.random_range(1..6)];
+            let padding = [rng.random_range(0..kernel[0].min(kernel[1])), rng.random_range(0..3)];
+            let window = window(kernel, rng.random_range(1..5), padding);
+            let shape = [1, 10, 10, 4].map(|largest| rng.random_range(1..=largest));
+            if (0..2).all(|axis| window.output(axis, shape[1 + axis]).is_some()) {
+                cases.push((shape, window));
+            }
+        }
+        cases
+    }
+
+    #[test]
+    fn a_patch_holds_the_pixels_under_the_window_and_zeros_beyond_the_edges() {
+        for (shape, window) in windows() {
+            let [n, height, width, channels] = shape;
+            let images = random::<Plain, 4>(shape, 1);
+            let pixels = values(images.clone());
+            let [rows, columns] = window.outputs([height, width]);
+            let mut naive = Vec::new();
+            for (image, y, x) in
+                (0..n * rows * columns).map(|i| (i / (rows * columns), i / columns % rows, i % columns))
+            {
+                for tap in 0..window.kernel[0] * window.kernel[1] {
+                    let row = (y * window.stride + tap / window.kernel[1]).checked_sub(window.padding[0]);
+                    let column = (x * window.stride + tap % window.kernel[1]).checked_sub(window.padding[0]);
+                    for channel in 0..channels {
+                        naive.push(match (row, column) {
+                            (Some(row), Some(column)) if row < height && column < width => {
+                                pixels[((image * height + row) * width + column) * channels + channel]
+                            }
+                            _ => 0.0,
+                        });
+                    }
+                }
+            }
+            let patches = tensor::gather(images, &window);
+            assert_eq!(patches.dims()[0], n * rows * columns);
+            assert_eq!(values(patches), naive, "{shape:?} {window:?}");
+        }
+    }
+
+    #[test]
+    fn scatter_is_the_adjoint_of_gather() {
+        for (shape, window) in windows() {
+            let images = random::<Plain, 4>(shape, 1);
+            let patches = Plain::gather(images.clone(), &window);
+            let other = random::<Plain, 2>(patches.dims(), 2);
+            let inner = |a: Vec<f32>, b: Vec<f32>| -> f64 {
+                a.iter().zip(b).map(|(&a, b)| f64::from(a) * f64::from(b)).sum()
+            };
+            let gathered = inner(values(patches), values(other.clone()));
+            for scattered in [Plain::scatter(other.clone(), shape, &window), tensor::scatter(other, shape, &window)] {
+                let scattered = inner(values(images.clone()), values(scattered));
+                assert!((gathered - scattered).abs() < 1e-4, "{shape:?} {window:?}: {gathered} and {scattered}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_gradient_of_a_gather_is_that_of_the_tensor_operations() {
+        for (shape, window) in windows() {
+            let gradient = |gather: fn(Tensor<Tracked, 4>, &Window) -> Tensor<Tracked, 2>| {
+                let images = random::<Tracked, 4>(shape, 1).require_grad();
+                let patches = gather(images.clone(), &window);
+                let weights = random::<Tracked, 2>(patches.dims(), 2);
+                let gradients = (patches * weights).sum().backward();
+                values(images.grad(&gradients).expect("the images are tracked"))
+            };
+            let (kernel, oracle) = (gradient(Tracked::gather), gradient(tensor::gather));
+            assert_close(&oracle, &kernel, 1e-6, &format!("{shape:?} {window:?}"));
+        }
+    }
+
+    #[test]
+    fn the_gradients_of_norm_relu_are_those_of_the_tensor_operations() {
+        type Norm<B> = fn(Tensor<B, 2>, Tensor<B, 1>, Tensor<B, 1>) -> NormRelu<B>;
+        for (rows, channels) in [(2, 1), (7, 3), (64, 16), (1500, 5)] {
+            let run = |norm: Norm<Tracked>| {
+                let x = (random::<Tracked, 2>([rows, channels], 1) * 2.0 + 0.5).detach().require_grad();
+                let gamma = (random::<Tracked, 1>([channels], 2) + 1.5).detach().require_grad();
+                let beta = random::<Tracked, 1>([channels], 3).require_grad();
+                let out = norm(x.clone(), gamma.clone(), beta.clone());
+                let weights = random::<Tracked, 2>([rows, channels], 4);
+                let gradients = (out.y.clone() * weights).sum().backward();
+                let slopes = NormReluInputs {
+                    x: x.grad(&gradients).expect("x is tracked"),
+                    gamma: gamma.grad(&gradients).expect("gamma is tracked"),
+                    beta: beta.grad(&gradients).expect("beta is tracked"),
+                };
+                (out, slopes)
+            };
+            let (oracle, oracle_slopes) = run(tensor::norm_relu);
+            let (kernel, kernel_slopes) = run(Tracked::norm_relu);
+            let what = |part| format!("{rows} rows, {channels} channels: {part}");
+            assert_close(&values(oracle.y), &values(kernel.y), 1e-5, &what("y"));
+            assert_close(&values(oracle.mean), &values(kernel.mean), 1e-5, &what("mean"));
+            assert_close(&values(oracle.variance), &values(kernel.variance), 1e-5, &what("variance"));
+            assert_close(&values(oracle_slopes.x), &values(kernel_slopes.x), 1e-4, &what("slope of x"));
+            assert_close(&values(oracle_slopes.gamma), &values(kernel_slopes.gamma), 1e-4, &what("slope of gamma"));
+            assert_close(&values(oracle_slopes.beta), &values(kernel_slopes.beta), 1e-4, &what("slope of beta"));
+        }
+    }
+}

@@ -115,7 +115,7 @@ pub fn spectral_loss<B: Backend>(outputs: Tensor<B, 2>, spec: &NeuralEigenmapSpe
     let n = rows / 2;
     let mean_square = outputs.clone().square().mean_dim(0);
     let psi = outputs / mean_square.clone().sqrt().clamp_min(LOWEST_RMS);
-    let (first, second) = (psi.clone().slice([0..n]), psi.slice([n..rows]));
+    let (first, second) = (psi.clone().narrow(0, 0, n), psi.narrow(0, n, n));
     let eigenvalues = (first.clone() * second.clone()).mean_dim(0);
 
     let important = |view: &Tensor<B, 2>| match spec.stop_gradient {

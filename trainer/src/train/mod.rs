@@ -164,7 +164,7 @@ pub fn fit<B: Trainable>(
             let mut rate = 0.0;
             for (step, samples) in batches.iter().enumerate() {
                 let asked = Instant::now();
-                let pixels = views.next();
+                let pixels = views.take();
                 waiting += asked.elapsed();
 
                 let [height, width, channels] = source.shape();

@@ -87,7 +87,7 @@ pub struct Views {
 
 impl Views {
     /// The next batch's views.
-    pub fn next(&mut self) -> Vec<f32> {
+    pub fn take(&mut self) -> Vec<f32> {
         self.ready.recv().expect("the maker makes one batch for each that is asked for")
     }
 }
