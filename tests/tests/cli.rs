@@ -222,9 +222,6 @@ fn export_gives_the_runs_own_model_or_a_smaller_one_that_begins_the_same() {
     let whole = finished().join("model.eigenlet");
     assert_eq!(fs::read(&same).unwrap(), fs::read(&whole).unwrap());
 
-    done(&["export", text(finished()), "--dims", "8", "--bits", "8", "-o", text(&small)]);
-    assert!(fs::metadata(&small).unwrap().len() < fs::metadata(&whole).unwrap().len());
-    done(&["verify", text(&small)]);
     let (raw, count) = samples();
     let input = folder.path().join("samples.npy");
     npy_file(&input, &Array::from_shape_vec((count, 64), raw).unwrap());
@@ -233,13 +230,18 @@ fn export_gives_the_runs_own_model_or_a_smaller_one_that_begins_the_same() {
         done(&[what, text(model), text(&input), "-o", text(&output)]);
         output
     };
-    let embeddings: ArrayD<i8> = npy(&outputs(&small, "embed"));
-    let all: ArrayD<i8> = npy(&outputs(&whole, "embed"));
-    assert_eq!((embeddings.shape(), all.shape()), (&[count, 8][..], &[count, DIMS][..]));
-    assert_eq!(embeddings, all.slice(ndarray::s![.., ..8]).into_dyn());
-    let codes: ArrayD<u8> = npy(&outputs(&small, "hash"));
-    let all: ArrayD<u8> = npy(&outputs(&whole, "hash"));
-    assert_eq!(codes, all.slice(ndarray::s![.., ..1]).into_dyn());
+    let (embeddings, codes): (ArrayD<i8>, ArrayD<u8>) = (npy(&outputs(&whole, "embed")), npy(&outputs(&whole, "hash")));
+    for dims in [12, 8] {
+        done(&["export", text(finished()), "--dims", &dims.to_string(), "--bits", "8", "-o", text(&small)]);
+        assert!(fs::metadata(&small).unwrap().len() < fs::metadata(&whole).unwrap().len());
+        done(&["verify", text(&small)]);
+        let found: ArrayD<i8> = npy(&outputs(&small, "embed"));
+        assert!(found == embeddings.slice(ndarray::s![.., ..dims]).into_dyn(), "{dims} dimensions");
+        let found: ArrayD<u8> = npy(&outputs(&small, "hash"));
+        assert_eq!(found.shape(), [count, 1]);
+        // Bits are made of the first 10 dimensions: only where these are left are they the same bits.
+        assert!(dims < 10 || found == codes.slice(ndarray::s![.., ..1]).into_dyn(), "{dims} dimensions");
+    }
 }
 
 #[test]
@@ -695,7 +697,8 @@ fn heads_that_no_training_could_fill_are_refused_before_it() {
         ("export.bits=33", "export.bits"),
         ("export.clusters=5000", "export.clusters"),
     ] {
-        let settings = ["--set", setting, "--set", "train.epochs=1", "--set", "train.warmup=0"];
+        let settings =
+            ["--set", setting, "--set", "export.hash_dims=0", "--set", "train.epochs=1", "--set", "train.warmup=0"];
         assert_training_refused(folder.path(), RECIPE, &settings, &[place, "expected at most", "found"]);
     }
 }
@@ -888,17 +891,19 @@ fn a_folder_without_a_finished_run_is_neither_evaluated_nor_exported() {
 
 #[test]
 fn export_refuses_what_the_model_does_not_have() {
-    let folder = TempDir::new().unwrap();
+    let (folder, run) = copy_of_finished();
     let blob = folder.path().join("blob.eigenlet");
     let refuse = |sizes: &[&str], fragments: &[&str]| {
-        let arguments = [&["export", text(finished())][..], sizes, &["-o", text(&blob)]].concat();
+        let arguments = [&["export", text(&run)][..], sizes, &["-o", text(&blob)]].concat();
         refused(&arguments, &[&["expected", "found"][..], fragments].concat());
         assert!(!blob.exists());
     };
-    refuse(&["--dims", "17"], &["dims", "16", "found 17"]);
-    refuse(&["--dims", "0"], &["dims", "found 0"]);
-    refuse(&["--dims", "8", "--bits", "9"], &["bits", "at most 8", "found 9"]);
-    refuse(&["--bits", "99"], &["bits", "at most 16", "found 99"]);
+    refuse(&["--dims", "17"], &["--dims", "1 to 16", "found 17"]);
+    refuse(&["--dims", "0"], &["--dims", "found 0"]);
+    refuse(&["--bits", "65536"], &["--bits", "at most 65535", "found 65536"]);
+    let recipe = fs::read_to_string(run.join("recipe.toml")).unwrap();
+    fs::write(run.join("recipe.toml"), recipe.replace("hash_dims = 10", "hash_dims = 0")).unwrap();
+    refuse(&["--dims", "8", "--bits", "9"], &["--bits", "at most 8", "found 9"]);
 }
 
 #[test]

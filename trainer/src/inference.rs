@@ -23,6 +23,47 @@ pub fn run<T: Send>(
         .map_err(|error| Error::Check(error.to_string()))
 }
 
+/// Every output that a model has, on each sample.
+#[derive(Clone, Debug)]
+pub struct Outputs {
+    /// `[n, dims]`, in the blob's int8 steps.
+    pub embeddings: Array2<i8>,
+    /// Hash codes, where the model has any.
+    pub codes: Option<Codes>,
+    /// `[n]`; empty where the model has no clusters.
+    pub clusters: Vec<u16>,
+}
+
+/// Every output of a model with an embedding, in one pass over the samples.
+///
+/// # Errors
+/// As for [`run`].
+pub fn outputs(model: &Model, samples: &[&[u8]]) -> Result<Outputs> {
+    let (dims, bits) = (usize::from(model.dims()), model.bits());
+    let rows = run(model, samples, |features| {
+        let mut embedding = vec![0i8; dims];
+        features.embed_into(&mut embedding)?;
+        let mut code = vec![0u8; usize::from(bits).div_ceil(8)];
+        if bits > 0 {
+            features.hash_into(bits, &mut code)?;
+        }
+        let cluster = if model.clusters() > 0 { Some(features.assign()?.id) } else { None };
+        Ok((embedding, code, cluster))
+    })?;
+    let mut embeddings = Vec::with_capacity(samples.len() * dims);
+    let (mut codes, mut clusters) = (Vec::new(), Vec::new());
+    for (embedding, code, cluster) in rows {
+        embeddings.extend(embedding);
+        codes.extend(code);
+        clusters.extend(cluster);
+    }
+    Ok(Outputs {
+        embeddings: Array2::from_shape_vec((samples.len(), dims), embeddings).expect("one row for each sample"),
+        codes: (bits > 0).then(|| Codes::from_bytes("the model's codes", bits.into(), codes)).transpose()?,
+        clusters,
+    })
+}
+
 /// The first `dims` dimensions of each sample's embedding, `[n, dims]`, in the blob's int8 steps.
 ///
 /// # Errors

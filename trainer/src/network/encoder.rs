@@ -184,7 +184,12 @@ mod tests {
             let options = PaddedConvOptions::asymmetric([stride; 2], [before; 2], [after; 2], [1; 2], 1);
             let expected = conv2d(images.permute([0, 3, 1, 2]), weight, None, options).permute([0, 2, 3, 1]);
             assert_eq!(output.dims(), expected.dims(), "kernel {kernel}, stride {stride}");
-            assert_close(&finish(values(expected)), &values(output), 1e-5, &format!("kernel {kernel}, stride {stride}"));
+            assert_close(
+                &finish(values(expected)),
+                &values(output),
+                1e-5,
+                &format!("kernel {kernel}, stride {stride}"),
+            );
         }
     }
 

@@ -334,9 +334,8 @@ pub(super) mod tests {
             let images = random::<Plain, 4>(shape, 1);
             let patches = Plain::gather(images.clone(), &window);
             let other = random::<Plain, 2>(patches.dims(), 2);
-            let inner = |a: Vec<f32>, b: Vec<f32>| -> f64 {
-                a.iter().zip(b).map(|(&a, b)| f64::from(a) * f64::from(b)).sum()
-            };
+            let inner =
+                |a: Vec<f32>, b: Vec<f32>| -> f64 { a.iter().zip(b).map(|(&a, b)| f64::from(a) * f64::from(b)).sum() };
             let gathered = inner(values(patches), values(other.clone()));
             for scattered in [Plain::scatter(other.clone(), shape, &window), tensor::scatter(other, shape, &window)] {
                 let scattered = inner(values(images.clone()), values(scattered));
@@ -363,7 +362,8 @@ pub(super) mod tests {
     #[test]
     fn the_gradients_of_norm_relu_are_those_of_the_tensor_operations() {
         type Norm<B> = fn(Tensor<B, 2>, Tensor<B, 1>, Tensor<B, 1>) -> NormRelu<B>;
-        for (rows, channels) in [(2, 1), (7, 3), (64, 16), (1500, 5)] {
+        // Of two rows batch norm makes -1 and 1 whatever they are: their slope is nothing but rounding.
+        for (rows, channels) in [(3, 1), (7, 3), (64, 16), (1500, 5)] {
             let run = |norm: Norm<Tracked>| {
                 let x = (random::<Tracked, 2>([rows, channels], 1) * 2.0 + 0.5).detach().require_grad();
                 let gamma = (random::<Tracked, 1>([channels], 2) + 1.5).detach().require_grad();

@@ -114,7 +114,8 @@ pub fn spectral_loss<B: Backend>(outputs: Tensor<B, 2>, spec: &NeuralEigenmapSpe
     let [rows, k] = outputs.dims();
     let n = rows / 2;
     let mean_square = outputs.clone().square().mean_dim(0);
-    let psi = outputs / mean_square.clone().sqrt().clamp_min(LOWEST_RMS);
+    // Clamped before the root, whose slope at 0 is infinite.
+    let psi = outputs / mean_square.clone().clamp_min(LOWEST_RMS * LOWEST_RMS).sqrt();
     let (first, second) = (psi.clone().narrow(0, 0, n), psi.narrow(0, n, n));
     let eigenvalues = (first.clone() * second.clone()).mean_dim(0);
 
@@ -175,5 +176,229 @@ impl<B: Trainable> Objective<B> for NeuralEigenmap<B::InnerBackend> {
         };
         self.mean_square = take("mean_square");
         self.eigenvalues = take("eigenvalues");
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::tensor::ElementConversion;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::network::NetworkSpec;
+
+    type Plain = burn::backend::Flex;
+    type Tracked = crate::backend::Flex;
+
+    const ROWS: usize = 14;
+    const K: usize = 4;
+
+    /// Raw outputs whose two views are alike, of different sizes, `[ROWS * K]`.
+    fn outputs() -> Vec<f64> {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut values = vec![0.0; ROWS * K];
+        for i in 0..ROWS / 2 * K {
+            let (shared, size) = (rng.random_range(-1.0..1.0), 1.0 + (i % K) as f64);
+            for view in [0, ROWS / 2 * K] {
+                values[view + i] = size * (shared + 0.3 * rng.random_range(-1.0..1.0));
+            }
+        }
+        values
+    }
+
+    fn tensor<B: Backend>(values: &[f64]) -> Tensor<B, 2> {
+        let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
+        Tensor::from_data(TensorData::new(values, [ROWS, K]), &Default::default())
+    }
+
+    fn every_spec() -> Vec<NeuralEigenmapSpec> {
+        [(Penalty::Eigenvalue, true), (Penalty::Eigenvalue, false), (Penalty::Fixed, true), (Penalty::Fixed, false)]
+            .map(|(penalty, stop_gradient)| NeuralEigenmapSpec { penalty, stop_gradient, alpha: 0.7, momentum: 0.5 })
+            .into()
+    }
+
+    fn value<B: Backend>(tensor: Tensor<B, 1>) -> f64 {
+        tensor.into_scalar().elem()
+    }
+
+    /// `E[a_i(first view) b_j(second view)]`, or with the views exchanged.
+    fn moment(a: &[f64], b: &[f64], i: usize, j: usize, exchanged: bool) -> f64 {
+        let n = ROWS / 2;
+        let (from, to) = if exchanged { (n, 0) } else { (0, n) };
+        (0..n).map(|row| a[(from + row) * K + i] * b[(to + row) * K + j]).sum::<f64>() / n as f64
+    }
+
+    fn normalised(outputs: &[f64]) -> Vec<f64> {
+        let rms = |j: usize| ((0..ROWS).map(|row| outputs[row * K + j].powi(2)).sum::<f64>() / ROWS as f64).sqrt();
+        (0..ROWS * K).map(|i| outputs[i] / rms(i % K)).collect()
+    }
+
+    /// The loss as the module's text writes it, in plain loops. What a stop-gradient holds fast is read from `constant`,
+    /// so that the slope over `outputs` is the one that training must follow.
+    fn naive(constant: &[f64], outputs: &[f64], spec: &NeuralEigenmapSpec) -> f64 {
+        let (constant, psi) = (normalised(constant), normalised(outputs));
+        let important = if spec.stop_gradient { &constant } else { &psi };
+        let mut loss = 0.0;
+        for j in 0..K {
+            loss -= moment(&psi, &psi, j, j, false);
+            for i in 0..j {
+                let weight = match spec.penalty {
+                    Penalty::Fixed => 1.0,
+                    Penalty::Eigenvalue => 1.0 / moment(&constant, &constant, i, i, false),
+                };
+                for exchanged in [false, true] {
+                    loss += spec.alpha / 2.0 * weight * moment(important, &psi, i, j, exchanged).powi(2);
+                }
+            }
+        }
+        loss
+    }
+
+    #[test]
+    fn the_loss_is_the_formula() {
+        let outputs = outputs();
+        for spec in every_spec() {
+            let spectral = spectral_loss::<Plain>(tensor(&outputs), &spec);
+            let (found, expected) = (value(spectral.total), naive(&outputs, &outputs, &spec));
+            assert!((found - expected).abs() < 1e-5, "{spec:?}: {found}, naively {expected}");
+            let parts = value(spectral.reward) + value(spectral.penalty);
+            assert!((found - parts).abs() < 1e-5, "{spec:?}: {found} is not the sum of its parts, {parts}");
+        }
+    }
+
+    /// Through the normalisation, for every variant: a stop-gradient is a constant of the differences.
+    #[test]
+    fn the_gradient_is_that_of_finite_differences() {
+        let outputs = outputs();
+        for spec in every_spec() {
+            let tracked = tensor::<Tracked>(&outputs).require_grad();
+            let gradients = spectral_loss(tracked.clone(), &spec).total.backward();
+            let slopes: Vec<f32> = tracked.grad(&gradients).unwrap().into_data().to_vec().unwrap();
+            for (i, slope) in slopes.into_iter().enumerate() {
+                let at = |step: f64| {
+                    let mut moved = outputs.clone();
+                    moved[i] += step;
+                    naive(&outputs, &moved, &spec)
+                };
+                let difference = (at(1e-5) - at(-1e-5)) / 2e-5;
+                assert!((f64::from(slope) - difference).abs() < 1e-5, "{spec:?}, {i}: {slope} and {difference}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_penalty_moves_only_the_less_important_function() {
+        for spec in every_spec() {
+            let tracked = tensor::<Tracked>(&outputs()).require_grad();
+            let gradients = spectral_loss(tracked.clone(), &spec).penalty.backward();
+            let slopes: Vec<f32> = tracked.grad(&gradients).unwrap().into_data().to_vec().unwrap();
+            let column = |j: usize| slopes.iter().skip(j).step_by(K);
+            let still = column(0).all(|&slope| slope == 0.0);
+            assert_eq!(still, spec.stop_gradient, "{spec:?}: the first function");
+            assert!((1..K).all(|j| column(j).any(|&slope| slope != 0.0)), "{spec:?}: the others");
+        }
+    }
+
+    #[test]
+    fn less_important_functions_do_not_change_the_gradient_of_more_important_ones() {
+        let slopes = |outputs: &[f64]| -> Vec<f32> {
+            let tracked = tensor::<Tracked>(outputs).require_grad();
+            let gradients = spectral_loss(tracked.clone(), &NeuralEigenmapSpec::default()).total.backward();
+            tracked.grad(&gradients).unwrap().into_data().to_vec().unwrap()
+        };
+        let first = outputs();
+        let mut other = first.clone();
+        other.iter_mut().skip(K - 1).step_by(K).for_each(|value| *value = (*value * 7.0).sin());
+        let (first, other) = (slopes(&first), slopes(&other));
+        for (i, (a, b)) in first.iter().zip(&other).enumerate() {
+            assert!(i % K == K - 1 || (a - b).abs() < 1e-6, "value {i}: {a} and {b}");
+        }
+        assert!((0..ROWS).any(|row| (first[row * K + K - 1] - other[row * K + K - 1]).abs() > 1e-3));
+    }
+
+    #[test]
+    fn without_stop_gradient_the_loss_knows_no_order() {
+        let outputs = outputs();
+        let mut permuted = outputs.clone();
+        permuted.chunks_exact_mut(K).for_each(|row| row.rotate_left(1));
+        for spec in every_spec().into_iter().filter(|spec| spec.penalty == Penalty::Fixed && !spec.stop_gradient) {
+            let loss = |outputs: &[f64]| value(spectral_loss::<Plain>(tensor(outputs), &spec).total);
+            assert!((loss(&outputs) - loss(&permuted)).abs() < 1e-5);
+        }
+    }
+
+    #[test]
+    fn the_scale_and_sign_of_an_output_do_not_matter() {
+        let outputs = outputs();
+        let mut scaled = outputs.clone();
+        scaled.chunks_exact_mut(K).for_each(|row| {
+            row[1] *= -300.0;
+            row[2] *= 1e-3;
+        });
+        for spec in every_spec() {
+            let loss = |outputs: &[f64]| value(spectral_loss::<Plain>(tensor(outputs), &spec).total);
+            assert!((loss(&outputs) - loss(&scaled)).abs() < 1e-4, "{spec:?}");
+        }
+    }
+
+    #[test]
+    fn a_dead_output_earns_nothing_and_leaves_every_gradient_finite() {
+        let mut outputs = outputs();
+        outputs.iter_mut().skip(1).step_by(K).for_each(|value| *value = 0.0);
+        for spec in every_spec() {
+            let tracked = tensor::<Tracked>(&outputs).require_grad();
+            let spectral = spectral_loss(tracked.clone(), &spec);
+            let eigenvalues: Vec<f32> = spectral.eigenvalues.into_data().to_vec().unwrap();
+            assert_eq!(eigenvalues[1], 0.0, "{spec:?}");
+            let gradients = spectral.total.backward();
+            let slopes: Vec<f32> = tracked.grad(&gradients).unwrap().into_data().to_vec().unwrap();
+            assert!(slopes.iter().all(|slope| slope.is_finite()), "{spec:?}: {slopes:?}");
+        }
+    }
+
+    #[test]
+    fn the_state_is_a_running_average_that_can_be_taken_up_again() {
+        let spec = NeuralEigenmapSpec { momentum: 0.75, ..Default::default() };
+        let network = NetworkSpec { layers: Vec::new(), projector: 0, dims: 2 };
+        let encoder = Encoder::<Tracked>::new(network.plan([1, 1, 3], 0).unwrap(), 1, &Default::default());
+        let batch = |seed: u64| {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let values: Vec<f32> = (0..24).map(|_| rng.random_range(-1.0..1.0)).collect();
+            let images = Tensor::from_data(TensorData::new(values, [8, 1, 1, 3]), &Default::default());
+            Batch { images, samples: vec![0, 1, 2, 3] }
+        };
+        let alone = |seed: u64| {
+            let mut objective = NeuralEigenmap::<Plain>::new(spec.clone());
+            let _ = Objective::<Tracked>::loss(&mut objective, &encoder, batch(seed));
+            Objective::<Tracked>::state(&objective)
+        };
+        let mut objective = NeuralEigenmap::<Plain>::new(spec.clone());
+        assert!(Objective::<Tracked>::state(&objective).is_empty());
+        let _ = Objective::<Tracked>::loss(&mut objective, &encoder, batch(1));
+        let _ = Objective::<Tracked>::loss(&mut objective, &encoder, batch(2));
+        let state = Objective::<Tracked>::state(&objective);
+        assert_eq!(state.keys().collect::<Vec<_>>(), ["eigenvalues", "mean_square"]);
+        for (name, values) in &state {
+            for (j, value) in values.iter().enumerate() {
+                let expected = 0.75 * alone(1)[name][j] + 0.25 * alone(2)[name][j];
+                assert!((value - expected).abs() < 1e-6, "{name}[{j}]: {value}, expected {expected}");
+            }
+        }
+
+        let mut taken_up = NeuralEigenmap::<Plain>::new(spec);
+        Objective::<Tracked>::restore(&mut taken_up, state, &Default::default());
+        let _ = Objective::<Tracked>::loss(&mut objective, &encoder, batch(3));
+        let _ = Objective::<Tracked>::loss(&mut taken_up, &encoder, batch(3));
+        assert_eq!(Objective::<Tracked>::state(&objective), Objective::<Tracked>::state(&taken_up));
+    }
+
+    #[test]
+    fn impossible_settings_name_their_key() {
+        let alpha = NeuralEigenmapSpec { alpha: 0.0, ..Default::default() }.check().unwrap_err();
+        assert!(alpha.to_string().starts_with("objective.alpha: impossible value"), "{alpha}");
+        let momentum = NeuralEigenmapSpec { momentum: 1.0, ..Default::default() }.check().unwrap_err();
+        assert!(momentum.to_string().starts_with("objective.momentum: impossible value"), "{momentum}");
+        assert!(NeuralEigenmapSpec::default().check().is_ok());
     }
 }

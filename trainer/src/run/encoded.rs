@@ -60,10 +60,8 @@ pub struct Evaluated {
 pub struct SplitOutputs {
     /// `[n, dims]`, ordered, of unit variance over the views.
     pub float: Array2<f32>,
-    /// `[n, dims]`, the blob's.
-    pub embeddings: Array2<i8>,
-    /// `[n]`, the blob's; empty without a cluster head.
-    pub clusters: Vec<u16>,
+    /// The blob's.
+    pub int8: inference::Outputs,
 }
 
 /// Outputs `[n, outputs]` of a network for whole images in network units.
@@ -214,7 +212,7 @@ impl Encoded {
         untrained: &(Array2<f32>, Array2<f32>),
     ) -> Result<Evaluated> {
         let heads = recipe.export.heads(self.dims());
-        let Heads { dims, bits, cluster_dims, .. } = heads;
+        let Heads { dims, cluster_dims, .. } = heads;
         let spec = &recipe.evaluate;
         let labels = (data.train.labels.as_deref(), data.test.labels.as_deref());
         let measure = |train: ArrayView2<f32>, test: ArrayView2<f32>| {
@@ -232,27 +230,25 @@ impl Encoded {
         let test = SplitOutputs::of(&model, &data.test.samples, self.test.slice(s![.., ..dims]))?;
 
         let mut float = measure(train.float.view(), test.float.view())?;
-        let steps = |outputs: &SplitOutputs| outputs.embeddings.mapv(f32::from);
+        let steps = |outputs: &SplitOutputs| outputs.int8.embeddings.mapv(f32::from);
         let (train_steps, test_steps) = (steps(&train), steps(&test));
         let mut int8 = measure(train_steps.view(), test_steps.view())?;
 
         let mut equal_bits = 1.0;
         let mut warnings = int8.collapse.warnings();
-        if bits > 0 {
-            let code = |samples: &Samples| inference::codes(&model, &rows(samples), bits);
-            let (train_codes, test_codes) = (code(&data.train.samples)?, code(&data.test.samples)?);
+        if let (Some(train_codes), Some(test_codes)) = (&train.int8.codes, &test.int8.codes) {
             let projection = self.projection(recipe, heads)?;
             let middle = medians(&train.float.dot(&projection).view());
             let balanced =
                 |outputs: &SplitOutputs| Codes::from_signs(&(outputs.float.dot(&projection) - &middle).view());
             let (train_float, test_float) = (balanced(&train), balanced(&test));
             float.hash = measure_codes(&train_float, &test_float)?;
-            int8.hash = measure_codes(&train_codes, &test_codes)?;
-            equal_bits = share_of_equal_bits(&test_float, &test_codes);
-            warnings.extend(CodeCollapse::of(&test_codes).warnings());
+            int8.hash = measure_codes(train_codes, test_codes)?;
+            equal_bits = share_of_equal_bits(&test_float, test_codes);
+            warnings.extend(CodeCollapse::of(test_codes).warnings());
         }
         if heads.clusters > 0 {
-            let ids: Vec<u32> = test.clusters.iter().map(|&id| id.into()).collect();
+            let ids: Vec<u32> = test.int8.clusters.iter().map(|&id| id.into()).collect();
             warnings.extend(ClusterCollapse::of(&ids, heads.clusters).warnings());
         }
         let agreement = Agreement {
@@ -311,13 +307,7 @@ impl Encoded {
 
 impl SplitOutputs {
     fn of(model: &Model, samples: &Samples, float: ArrayView2<f32>) -> Result<Self> {
-        let samples = rows(samples);
-        let clusters = match model.clusters() {
-            0 => Vec::new(),
-            _ => inference::assignments(model, &samples)?.into_iter().map(|(id, _)| id).collect(),
-        };
-        let embeddings = inference::embeddings(model, &samples, model.dims().into())?;
-        Ok(Self { float: float.to_owned(), embeddings, clusters })
+        Ok(Self { float: float.to_owned(), int8: inference::outputs(model, &rows(samples))? })
     }
 }
 
@@ -363,13 +353,13 @@ fn share_of_equal_clusters(blob: &[u8], outputs: &SplitOutputs) -> f64 {
     let bytes = &data[prototypes as usize..][..usize::from(count) * dims];
     let prototypes: Vec<f32> =
         bytemuck::cast_slice::<u8, i8>(bytes).iter().map(|&step| f32::from(step) * embedding.scale).collect();
-    let equal = outputs.float.outer_iter().zip(&outputs.clusters).filter(|(float, id)| {
+    let equal = outputs.float.outer_iter().zip(&outputs.int8.clusters).filter(|(float, id)| {
         let distance = |prototype: &[f32]| -> f32 { prototype.iter().zip(float).map(|(p, x)| (p - x).powi(2)).sum() };
         let distances: Vec<f32> = prototypes.chunks(dims).map(distance).collect();
         let nearest = (0..distances.len()).min_by(|&a, &b| distances[a].total_cmp(&distances[b]));
         nearest == Some(usize::from(**id))
     });
-    equal.count() as f64 / outputs.clusters.len().max(1) as f64
+    equal.count() as f64 / outputs.int8.clusters.len().max(1) as f64
 }
 
 fn hexadecimal(digest: &str) -> [u8; 32] {

@@ -228,9 +228,9 @@ fn gallery<'a>(split: &'a Split, outputs: &'a SplitOutputs) -> Gallery<'a> {
     Gallery {
         samples: &split.samples,
         labels: split.labels.as_deref(),
-        embeddings: outputs.embeddings.view(),
+        embeddings: outputs.int8.embeddings.view(),
         float: outputs.float.view(),
-        clusters: &outputs.clusters,
+        clusters: &outputs.int8.clusters,
     }
 }
 

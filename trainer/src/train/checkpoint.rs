@@ -17,6 +17,8 @@ use crate::objective::State;
 pub struct Checkpoint {
     /// Epochs done.
     pub epochs: usize,
+    /// Which network and optimiser it is of, as [`subject`] says it.
+    subject: String,
     /// burn's record of the parameters, full precision.
     parameters: Vec<u8>,
     /// burn's record of the optimiser, full precision.
@@ -33,6 +35,7 @@ impl Checkpoint {
             .expect("recording to memory does not fail");
         Self {
             epochs: trainee.epochs,
+            subject: subject(trainee),
             parameters,
             optimizer: trainee.optimizer.to_bytes(),
             objective: trainee.objective.state(),
@@ -42,22 +45,17 @@ impl Checkpoint {
     /// Puts the checkpoint into a fresh trainee of the same recipe.
     ///
     /// # Errors
-    /// A checkpoint of another network.
+    /// A checkpoint of another network or optimiser.
     pub fn restore<B: Trainable>(self, mut trainee: Trainee<B>, device: &B::Device) -> Result<Trainee<B>> {
-        let other = || {
-            let expected = "a checkpoint of this recipe's network and optimiser";
-            Error::input("checkpoint", "it does not fit the recipe", expected, "another one")
-        };
-        let record =
-            BinBytesRecorder::<FullPrecisionSettings>::default().load(self.parameters, device).map_err(|_| other())?;
-        let parameters = trainee.encoder.parameters.clone().load_record(record);
-        let shapes = |parameters: &crate::network::encoder::Parameters<B>| -> Vec<[usize; 2]> {
-            parameters.affines.iter().map(|affine| affine.weight.val().dims()).collect()
-        };
-        if shapes(&parameters) != shapes(&trainee.encoder.parameters) {
+        let expected = subject(&trainee);
+        let found = self.subject.clone();
+        let other = || Error::input("checkpoint", "it does not fit the recipe", &expected, &found);
+        if found != expected {
             return Err(other());
         }
-        trainee.encoder.parameters = parameters;
+        let record =
+            BinBytesRecorder::<FullPrecisionSettings>::default().load(self.parameters, device).map_err(|_| other())?;
+        trainee.encoder.parameters = trainee.encoder.parameters.load_record(record);
         trainee.optimizer = trainee.optimizer.load(self.optimizer, device).ok_or_else(other)?;
         trainee.objective.restore(self.objective, device);
         trainee.epochs = self.epochs;
@@ -92,5 +90,182 @@ impl Checkpoint {
             return Err(damaged());
         }
         postcard::from_bytes(body).map_err(|_| damaged())
+    }
+}
+
+/// The optimiser and the layers with weights. burn's records do not say what they are of, and loading one into another
+/// network or optimiser panics.
+fn subject<B: Trainable>(trainee: &Trainee<B>) -> String {
+    let steps = trainee.encoder.plan.steps.iter();
+    let layers = steps.filter_map(|step| {
+        let [inputs, outputs] = step.weight_shape()?;
+        Some(format!(", {} {inputs}x{outputs}", step.operation.name()))
+    });
+    std::iter::once(trainee.optimizer.name().to_string()).chain(layers).collect()
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+    use crate::backend::Flex;
+    use crate::network::encoder::Parameters;
+    use crate::network::spec::LayerSpec;
+    use crate::network::{Encoder, NetworkSpec};
+    use crate::objective::ObjectiveSpec;
+    use crate::objective::neural_eigenmap::NeuralEigenmapSpec;
+    use crate::train::optimizer::OptimizerSpec;
+    use crate::train::source::Source;
+    use crate::train::{Epoch, TrainSpec, Watch, fit};
+
+    /// Two noisy numbers about each sample.
+    struct Noise;
+
+    impl Source for Noise {
+        fn len(&self) -> usize {
+            50
+        }
+
+        fn shape(&self) -> [usize; 3] {
+            [1, 1, 2]
+        }
+
+        fn views(&self) -> usize {
+            2
+        }
+
+        fn views_of(&self, seed: u64, epoch: u64, samples: &[u32]) -> Vec<f32> {
+            let value = |view: u64, sample: u32, axis: u64| {
+                let key = seed * 7 + epoch * 31 + view * 13 + u64::from(sample) * 3 + axis;
+                ((sample + axis as u32) as f32).sin() + 0.3 * (key as f32).cos()
+            };
+            (0..2)
+                .flat_map(|view| samples.iter().map(move |&sample| (view, sample)))
+                .flat_map(|(view, sample)| [value(view, sample, 0), value(view, sample, 1)])
+                .collect()
+        }
+    }
+
+    /// Keeps the checkpoint after one epoch.
+    struct Keep {
+        epoch: usize,
+        kept: Option<Checkpoint>,
+    }
+
+    impl Watch<Flex> for Keep {
+        fn epoch(&mut self, trainee: &Trainee<Flex>, epoch: &Epoch) -> Result<()> {
+            if epoch.epoch == self.epoch {
+                self.kept = Some(trainee.checkpoint());
+            }
+            Ok(())
+        }
+    }
+
+    const ADAM: OptimizerSpec = OptimizerSpec::Adam { rate: 0.01, weight_decay: 0.01 };
+    const SGD: OptimizerSpec = OptimizerSpec::Sgd { rate: 0.1, momentum: 0.9, weight_decay: 0.01 };
+    const LARS: OptimizerSpec = OptimizerSpec::Lars { rate: 1.0, momentum: 0.9, weight_decay: 0.01 };
+
+    fn spec(optimizer: &OptimizerSpec) -> TrainSpec {
+        TrainSpec { epochs: 6, batch: 16, warmup: 2, final_rate: 0.1, optimizer: optimizer.clone() }
+    }
+
+    fn fresh(optimizer: &OptimizerSpec, units: usize, seed: u64) -> Trainee<Flex> {
+        let network = NetworkSpec { layers: vec![LayerSpec::Dense { units }], projector: 5, dims: 2 };
+        let encoder = Encoder::new(network.plan([1, 1, 2], 1).unwrap(), seed, &Default::default());
+        let objective = ObjectiveSpec::NeuralEigenmap(NeuralEigenmapSpec::default()).build::<Flex>();
+        Trainee::new(encoder, objective, &spec(optimizer))
+    }
+
+    /// Trains to the end, keeping the checkpoint after the third epoch.
+    fn trained(trainee: Trainee<Flex>, optimizer: &OptimizerSpec) -> (Trainee<Flex>, Option<Checkpoint>) {
+        let mut keep = Keep { epoch: 3, kept: None };
+        let trainee = fit(trainee, &Noise, &spec(optimizer), 4, &Default::default(), &mut keep).unwrap();
+        (trainee, keep.kept)
+    }
+
+    /// Every bit of every tensor, running moments included, and the objective's state.
+    fn bits(trainee: &Trainee<Flex>) -> (Vec<Vec<u32>>, State) {
+        fn bits<const D: usize>(tensor: burn::tensor::Tensor<Flex, D>) -> Vec<u32> {
+            tensor.into_data().to_vec::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
+        }
+        let Parameters { affines } = &trainee.encoder.parameters;
+        let mut all = Vec::new();
+        for affine in affines {
+            all.push(bits(affine.weight.val()));
+            all.extend(affine.bias.as_ref().map(|bias| bits(bias.val())));
+            for norm in &affine.norm {
+                all.extend([bits(norm.gamma.val()), bits(norm.beta.val())]);
+                all.extend([bits(norm.running_mean.value_sync()), bits(norm.running_var.value_sync())]);
+            }
+        }
+        (all, trainee.objective.state())
+    }
+
+    #[test]
+    fn a_resumed_run_ends_with_the_bytes_of_one_that_never_stopped() {
+        let folder = tempfile::tempdir().unwrap();
+        for optimizer in [ADAM, SGD, LARS] {
+            let (straight, checkpoint) = trained(fresh(&optimizer, 6, 1), &optimizer);
+            let path = folder.path().join("checkpoint");
+            checkpoint.expect("the third epoch came").write(&path).unwrap();
+
+            // Fresh weights of another seed, so that nothing comes from them.
+            let resumed = fresh(&optimizer, 6, 2);
+            let resumed = resumed.resume(Checkpoint::read(&path).unwrap(), &Default::default()).unwrap();
+            assert_eq!(resumed.epochs, 3);
+            assert_ne!(bits(&resumed), bits(&straight), "{optimizer:?}: three epochs change something");
+            let (resumed, _) = trained(resumed, &optimizer);
+            assert_eq!(bits(&resumed), bits(&straight), "{optimizer:?}");
+        }
+    }
+
+    #[test]
+    fn the_same_seed_trains_to_the_same_bytes() {
+        for optimizer in [ADAM, SGD, LARS] {
+            let run = |seed| bits(&trained(fresh(&optimizer, 6, seed), &optimizer).0);
+            assert_eq!(run(1), run(1), "{optimizer:?}");
+            assert_ne!(run(1), run(2), "{optimizer:?}");
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_of_another_network_or_optimiser_is_refused() {
+        let (_, checkpoint) = trained(fresh(&ADAM, 6, 1), &ADAM);
+        let checkpoint = checkpoint.unwrap();
+        let refused = |trainee: Trainee<Flex>| match trainee.resume(checkpoint.clone(), &Default::default()) {
+            Ok(_) => panic!("the checkpoint was taken"),
+            Err(error) => error.to_string(),
+        };
+        for (other, subject) in [
+            (fresh(&ADAM, 7, 1), "adam, dense 2x7, dense 7x5, linear 5x3"),
+            (fresh(&SGD, 6, 1), "sgd, dense 2x6, dense 6x5, linear 5x3"),
+            (fresh(&LARS, 6, 1), "lars, dense 2x6, dense 6x5, linear 5x3"),
+        ] {
+            let found = "adam, dense 2x6, dense 6x5, linear 5x3";
+            let expected = format!("checkpoint: it does not fit the recipe: expected {subject}, found {found}");
+            assert_eq!(refused(other), expected);
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint");
+        let checkpoint = fresh(&ADAM, 6, 1).checkpoint();
+        checkpoint.write(&path).unwrap();
+        assert_eq!(Checkpoint::read(&path).unwrap(), checkpoint);
+
+        let bytes = std::fs::read(&path).unwrap();
+        for at in [0, 31, 32, bytes.len() / 2, bytes.len() - 1] {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            std::fs::write(&path, damaged).unwrap();
+            let error = Checkpoint::read(&path).unwrap_err().to_string();
+            assert!(error.contains("the checkpoint is damaged"), "{error}");
+        }
+        for length in [0, 31, 32, bytes.len() - 1] {
+            std::fs::write(&path, &bytes[..length]).unwrap();
+            assert!(Checkpoint::read(&path).is_err(), "{length} bytes");
+        }
+        assert!(Checkpoint::read(&folder.path().join("missing")).is_err());
     }
 }

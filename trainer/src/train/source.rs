@@ -120,14 +120,64 @@ pub fn prefetch<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
 
     #[test]
     fn every_epoch_is_another_permutation() {
         let (a, b) = (shuffled(100, 1, 0), shuffled(100, 1, 1));
         assert_ne!(a, b);
+        assert_ne!(a, shuffled(100, 2, 0));
         assert_eq!(a, shuffled(100, 1, 0));
         let mut sorted = b.clone();
         sorted.sort();
         assert_eq!(sorted, (0..100).collect::<Vec<u32>>());
+    }
+
+    fn images() -> Samples {
+        Samples { shape: [4, 5, 1], raw: (0..4 * 5 * 6).map(|i| (i * 37 % 251) as u8).collect() }
+    }
+
+    fn noisy() -> augment::Views {
+        toml::from_str("[first]\nshift = 1.0\nnoise = 0.1\n[second]\nnoise = 0.2").expect("a table")
+    }
+
+    #[test]
+    fn batches_arrive_in_order() {
+        let images = images();
+        let source = ImageViews::new(&images, 255, &noisy()).unwrap();
+        let batches: Vec<&[u32]> = vec![&[3, 1], &[0, 5], &[2, 4], &[1, 1], &[5, 0]];
+        prefetch(&source, 1, 2, &batches, |views| {
+            for samples in &batches {
+                assert_eq!(views.take(), source.views_of(1, 2, samples));
+            }
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_consumer_may_stop_early() {
+        let images = images();
+        let source = ImageViews::new(&images, 255, &noisy()).unwrap();
+        let batches: Vec<&[u32]> = vec![&[0, 1]; 20];
+        let stopped = prefetch(&source, 1, 0, &batches, |views| {
+            views.take();
+            Err::<(), _>(Error::Interrupted("test".into()))
+        });
+        assert!(stopped.is_err());
+    }
+
+    #[test]
+    fn a_samples_views_do_not_depend_on_its_batch() {
+        let images = images();
+        let source = ImageViews::new(&images, 255, &noisy()).unwrap();
+        let size = images.size();
+        let (alone, among) = (source.views_of(1, 3, &[4]), source.views_of(1, 3, &[0, 4, 2]));
+        assert_eq!((alone.len(), among.len()), (2 * size, 6 * size));
+        assert_eq!(alone[..size], among[size..2 * size], "first view");
+        assert_eq!(alone[size..], among[4 * size..5 * size], "second view");
+        assert_ne!(alone[..size], alone[size..], "the two views differ");
+        assert_ne!(alone, source.views_of(1, 4, &[4]), "another epoch");
+        assert_ne!(alone, source.views_of(2, 3, &[4]), "another seed");
     }
 }
