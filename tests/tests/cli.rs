@@ -375,7 +375,8 @@ fn as_text(settings: &[String]) -> Vec<&str> {
 }
 
 /// The shipped recipe with its own network, and nothing changed but how long it takes.
-const SHORT: [&str; 6] = ["--set", "train.epochs=2", "--set", "train.warmup=0", "--set", "order.passes=1"];
+const SHORT: [&str; 8] =
+    ["--set", "train.epochs=2", "--set", "train.warmup=0", "--set", "order.passes=1", "--set", "evaluate.dims=[8,32]"];
 
 #[test]
 fn the_digits_recipe_runs_on_images_of_another_size_with_labels() {
@@ -421,9 +422,9 @@ fn the_digits_recipe_runs_on_images_of_another_size_without_labels() {
         let small = folder.path().join("small.eigenlet");
         done(&["export", text(&run), "--dims", "4", "-o", text(&small)]);
         done(&["verify", text(&small)]);
-        done(&["eval", text(&run)]);
         models.push(model_bytes(&run));
     }
+    done(&["eval", text(&folder.path().join("run-none"))]);
     // Only the card may know of labels, by the data's digest.
     let embeddings = |model: &[u8]| -> Vec<Vec<i8>> {
         let model = AlignedBytes::from(model);
@@ -645,15 +646,16 @@ fn assert_training_refused(folder: &Path, recipe: &str, more: &[&str], fragments
 #[test]
 fn wrong_settings_are_refused_by_name() {
     let folder = TempDir::new().unwrap();
-    let cases: [(&str, &[&str]); 17] = [
+    let cases: [(&str, &[&str]); 18] = [
         ("train.epoch=3", &["unknown field `epoch`", "expected", "`epochs`"]),
         ("sede=3", &["unknown field `sede`", "expected", "`seed`"]),
         ("data.kind=svhn", &["unknown variant `svhn`", "expected", "`digits`"]),
-        ("train.epochs=-3", &["expected a whole number, 0 or more, found -3"]),
-        ("network.dims=-3", &["expected a whole number, 0 or more, found -3"]),
-        ("network.projector=-1", &["expected a whole number, 0 or more, found -1"]),
-        ("train.epochs=many", &["expected a whole number, 0 or more", "many"]),
+        ("train.epochs=-3", &["train.epochs", "expected a whole number, 0 or more, found -3"]),
+        ("network.dims=-3", &["network.dims", "expected a whole number, 0 or more, found -3"]),
+        ("network.projector=-1", &["network.projector", "expected a whole number, 0 or more, found -1"]),
+        ("train.epochs=many", &["train.epochs", "expected a whole number, 0 or more", "many"]),
         ("train.epochs=0", &["train.epochs", "expected 1 to", "found 0"]),
+        ("evaluate.dims=[8,0]", &["evaluate.dims", "expected at least 1", "found 0"]),
         ("train.batch=1", &["train.batch", "expected at least 2", "found 1"]),
         ("network.dims=0", &["network.dims", "expected 1 to 65535", "found 0"]),
         ("network.layers=[{kind='max-pool',kernel=9}]", &["network.layers[0]", "8x8", "found 9x9"]),
@@ -854,6 +856,7 @@ fn a_folder_that_holds_a_run_is_not_trained_over() {
     );
     let other = ["--resume", "--set", "train.batch=50"];
     refused(&train(&run, &other), &["cannot resume", "batch = 50", "batch = 100"]);
+    refused(&["train", RECIPE, "--resume", "--out", text(&run)], &["cannot resume", "without `limit_train = 600`"]);
     assert_eq!(files_in(&run), before);
 }
 

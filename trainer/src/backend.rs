@@ -124,3 +124,18 @@ pub fn on<W: Work>(name: BackendName, work: W) -> Result<W::Output> {
         other => Err(other.missing()),
     }
 }
+
+/// Whether this build holds the backend that `name` says.
+///
+/// # Errors
+/// It does not.
+pub fn check(name: BackendName) -> Result<()> {
+    struct Nothing;
+    impl Work for Nothing {
+        type Output = ();
+        fn run<B: Trainable>(self, _device: &B::Device) -> Result<()> {
+            Ok(())
+        }
+    }
+    on(name, Nothing)
+}

@@ -101,6 +101,25 @@ impl ExportSpec {
             cluster_dims: self.cluster_dims.min(dims),
         }
     }
+
+    /// Checks the sizes against the network's dimensions and the number of training samples.
+    ///
+    /// # Errors
+    /// Names the key, what was expected and what was found.
+    pub fn fits(&self, available: usize, samples: usize) -> Result<()> {
+        let heads = self.heads(available);
+        let bits = if self.hash_dims == 0 { heads.dims } else { u16::MAX.into() };
+        for (key, asked, most) in [
+            ("export.dims", heads.dims, available),
+            ("export.bits", heads.bits, bits),
+            ("export.clusters", heads.clusters, samples),
+        ] {
+            if asked > most {
+                return Err(Error::input(key, "more than there can be", format!("at most {most}"), asked));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A recipe's `[evaluate]` table. Sizes beyond the model's are left out.
@@ -149,9 +168,14 @@ impl Recipe {
             apply(&mut table, setting)?;
         }
         let text = if settings.is_empty() { text.to_string() } else { table.to_string() };
-        let recipe: Self = toml::from_str(&text).map_err(|error| match settings.is_empty() {
-            true => broken(place, &text, &error),
-            false => broken(&format!("{place} with --set"), &text, &error),
+        let recipe: Self = toml::from_str(&text).map_err(|error| {
+            // Lines of the text that settings went into mean nothing to the user; its keys do.
+            let key = error.span().filter(|_| !settings.is_empty()).and_then(|span| key_at(&text, span.start));
+            let error = broken(place, &text, &error);
+            match (key, error) {
+                (Some(key), Error::Input { what, expected, found, .. }) => Error::input(key, what, expected, found),
+                (_, error) => error,
+            }
         })?;
         recipe.check()?;
         Ok(recipe)
@@ -178,6 +202,11 @@ impl Recipe {
         for (key, size) in [("export.bits", self.export.bits), ("export.clusters", Some(self.export.clusters))] {
             if size.is_some_and(|size| size > usize::from(u16::MAX)) {
                 return Err(Error::input(key, "impossible value", "0 to 65535", size.unwrap_or(0)));
+            }
+        }
+        for (key, sizes) in [("evaluate.dims", &self.evaluate.dims), ("evaluate.bits", &self.evaluate.bits)] {
+            if sizes.contains(&0) {
+                return Err(Error::input(key, "impossible value", "at least 1", 0));
             }
         }
         if self.export.dims == Some(0) {
@@ -221,7 +250,7 @@ fn apply(table: &mut toml::Table, setting: &str) -> Result<()> {
 /// toml's error as ours: `unknown field …, expected …` is split at its seam, and the place gets a line number.
 fn broken(place: &str, text: &str, error: &toml::de::Error) -> Error {
     let span = error.span();
-    let line = span.as_ref().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
+    let line = span.as_ref().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
     let place = match line {
         Some(line) => format!("{place}:{line}"),
         None => place.to_string(),
@@ -242,6 +271,15 @@ fn broken(place: &str, text: &str, error: &toml::de::Error) -> Error {
         }
         None => Error::input(place, message, "a recipe", found.unwrap_or_else(|| "none".into())),
     }
+}
+
+/// The dotted key whose line in `text` holds the byte at `place`; none in the line of a table's name.
+fn key_at(text: &str, place: usize) -> Option<String> {
+    let start = text.get(..place)?.rfind('\n').map_or(0, |end| end + 1);
+    let (key, _) = text.get(start..)?.lines().next()?.split_once('=')?;
+    let table = text.get(..start)?.lines().rev().find(|line| line.starts_with('['));
+    let table = table.map_or(String::new(), |line| format!("{}.", line.trim_matches(['[', ']'])));
+    Some(format!("{table}{}", key.trim()))
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ impl Demo {
         let evaluated = run::train(&recipe, &options, &mut Bar::new(recipe.train.epochs))?;
         summary::print(&evaluated.metrics, &self.out);
         let model = eigenlet_runtime::Model::parse(&evaluated.blob).map_err(|error| Error::Check(error.to_string()))?;
-        println!("{}", verify::golden(&model)?);
+        say!("{}", verify::golden(&model)?);
         Ok(())
     }
 }

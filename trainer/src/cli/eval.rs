@@ -30,7 +30,7 @@ impl Eval {
         };
         let evaluated = run::evaluate(&options, &mut Bar::new(0))?;
         match self.json {
-            true => println!("{}", serde_json::to_string_pretty(&evaluated.metrics).expect("metrics are JSON")),
+            true => say!("{}", serde_json::to_string_pretty(&evaluated.metrics).expect("metrics are JSON")),
             false => summary::print(&evaluated.metrics, &self.run),
         }
         Ok(())

@@ -55,7 +55,7 @@ impl Export {
         })?;
         files::write_bytes(&self.output, &blob)?;
         let model = Model::parse(&blob).map_err(|error| Error::Check(error.to_string()))?;
-        println!(
+        say!(
             "{}: {} dimensions, {} bits, {} bytes of flash, arena {} bytes",
             self.output.display(),
             model.dims(),

@@ -26,7 +26,7 @@ impl Inspect {
             .card()
             .map_err(|error| Error::input(self.model.display(), error, "a model card", "one that does not decode"))?;
         match self.json {
-            true => println!("{:#}", object(&model, &card, bytes.len())),
+            true => say!("{:#}", object(&model, &card, bytes.len())),
             false => print(&model, &card, bytes.len()),
         }
         Ok(())
@@ -92,25 +92,25 @@ fn object(model: &Model, card: &Card, bytes: usize) -> Value {
 
 fn print(model: &Model, card: &Card, bytes: usize) {
     let [height, width, channels] = model.description().input.shape;
-    println!("{} on {} (seed {}), by {}", card.objective, card.dataset, card.seed, card.producer);
-    println!("input       {height} x {width} x {channels} raw bytes");
+    say!("{} on {} (seed {}), by {}", card.objective, card.dataset, card.seed, card.producer);
+    say!("input       {height} x {width} x {channels} raw bytes");
     for description in &model.description().layers {
         let (kind, shape) = layer(description);
-        println!("layer       {kind}: {shape}");
+        say!("layer       {kind}: {shape}");
     }
-    println!("outputs     {} dimensions, {} bits, {} clusters", model.dims(), model.bits(), model.clusters());
-    println!("flash       {bytes} bytes for the model");
-    println!("RAM         {} bytes: const ARENA: usize = {};", model.arena_bytes(), model.arena_bytes());
+    say!("outputs     {} dimensions, {} bits, {} clusters", model.dims(), model.bits(), model.clusters());
+    say!("flash       {bytes} bytes for the model");
+    say!("RAM         {} bytes: const ARENA: usize = {};", model.arena_bytes(), model.arena_bytes());
     for dims in prefixes(model.dims()) {
         let quality = card.truncation.iter().find(|point| point.dims == dims);
         let quality =
             quality.map_or(String::new(), |point| format!("   kNN {:.4}  mAP {:.4}", point.knn_acc, point.map));
-        println!("{dims:>4} dims   {:>9} multiply-accumulates{quality}", model.macs_for(dims));
+        say!("{dims:>4} dims   {:>9} multiply-accumulates{quality}", model.macs_for(dims));
     }
     for point in &card.hash {
-        println!("{:>4} bits   mAP {:.4}", point.bits, point.map);
+        say!("{:>4} bits   mAP {:.4}", point.bits, point.map);
     }
-    println!("golden      {} vectors", model.description().golden.count);
-    println!("data        sha256 {}", hexadecimal(&card.dataset_sha256));
-    println!("recipe      sha256 {}", hexadecimal(&card.recipe_sha256));
+    say!("golden      {} vectors", model.description().golden.count);
+    say!("data        sha256 {}", hexadecimal(&card.dataset_sha256));
+    say!("recipe      sha256 {}", hexadecimal(&card.recipe_sha256));
 }

@@ -1,5 +1,11 @@
 //! The command line: one file a command, thin.
 
+/// Prints a line on stdout. Whoever reads it may stop reading (`eigenlet inspect … | head -1`): that is no error.
+macro_rules! say {
+    () => { $crate::cli::print_line(format_args!("")) };
+    ($($text:tt)*) => { $crate::cli::print_line(format_args!($($text)*)) };
+}
+
 mod demo;
 mod eval;
 mod export;
@@ -13,6 +19,7 @@ mod summary;
 mod train;
 mod verify;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -102,4 +109,14 @@ fn usage(error: &clap::Error) -> ExitCode {
     let paragraphs: Vec<String> = text.trim_start_matches("error:").trim().split("\n\n").map(words).collect();
     eprintln!("eigenlet: {}", paragraphs.join("; "));
     ExitCode::from(2)
+}
+
+fn print_line(text: std::fmt::Arguments) {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("eigenlet: stdout: cannot write: {error}");
+            std::process::exit(2);
+        }
+        _ => {}
+    }
 }

@@ -11,6 +11,8 @@ use crate::run::Progress;
 use crate::train::Epoch;
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// Whether batches are running, so that an interruption will be noticed soon.
+static TRAINING: AtomicBool = AtomicBool::new(false);
 
 /// Lines that a long training prints where there is no terminal.
 const LINES: usize = 20;
@@ -27,9 +29,10 @@ pub struct Bar {
 impl Bar {
     /// For a training of so many epochs. Takes over Ctrl-C.
     pub fn new(epochs: usize) -> Self {
-        // A second Ctrl-C ends the process at once. Where no handler can be set, Ctrl-C does so anyway.
+        // Outside training, and the second time, Ctrl-C ends the process at once: files are whole at any moment. Where no
+        // handler can be set, it does so anyway.
         let _ = ctrlc::set_handler(|| {
-            if INTERRUPTED.swap(true, Ordering::SeqCst) {
+            if INTERRUPTED.swap(true, Ordering::SeqCst) || !TRAINING.load(Ordering::SeqCst) {
                 std::process::exit(130);
             }
         });
@@ -52,6 +55,7 @@ impl Drop for Bar {
 
 impl Progress for Bar {
     fn stage(&mut self, name: &str) {
+        TRAINING.store(false, Ordering::SeqCst);
         self.finish_stage();
         self.stage = Instant::now();
         if self.terminal {
@@ -64,6 +68,7 @@ impl Progress for Bar {
     }
 
     fn batch(&mut self, epoch: usize, step: usize, steps: usize) -> Result<()> {
+        TRAINING.store(true, Ordering::SeqCst);
         if INTERRUPTED.load(Ordering::SeqCst) {
             return Err(Error::Interrupted(String::new()));
         }

@@ -9,7 +9,7 @@ use crate::run::metrics::Metrics;
 pub fn print(metrics: &Metrics, folder: &Path) {
     let dims: Vec<usize> = metrics.int8.truncation.iter().map(|point| point.dims).collect();
     let bits: Vec<usize> = metrics.int8.hash.iter().map(|point| point.bits).collect();
-    println!();
+    say!();
     if metrics.int8.knn_acc.is_some() {
         table(
             "retrieval mAP by dimensions kept",
@@ -36,7 +36,7 @@ pub fn print(metrics: &Metrics, folder: &Path) {
                 ("PCA signs", &|bits| bits_at(&metrics.baselines.pca.hash, bits)),
             ],
         );
-        println!("{:<24}{:>8}{:>8}{:>8}{:>8}{:>8}", "all dimensions", "kNN", "linear", "ACC", "NMI", "mAP");
+        say!("{:<24}{:>8}{:>8}{:>8}{:>8}{:>8}", "all dimensions", "kNN", "linear", "ACC", "NMI", "mAP");
         whole("int8, as on the chip", &metrics.int8);
         whole("float", &metrics.float);
         if let Some(untrained) = &metrics.baselines.untrained {
@@ -44,21 +44,23 @@ pub fn print(metrics: &Metrics, folder: &Path) {
         }
         whole("PCA", &metrics.baselines.pca);
         whole("raw input", &metrics.baselines.raw_input);
-        println!();
+        say!();
     }
     let agreement = &metrics.agreement;
-    println!(
+    say!(
         "int8 against float: {:.1} % of bits equal, {:.1} % of clusters, cosine {:.4}",
         100.0 * agreement.bits,
         100.0 * agreement.clusters,
         agreement.cosine
     );
     let cost = &metrics.blob;
-    println!(
+    say!(
         "on the chip: {} bytes of flash, {} bytes of RAM (const ARENA), {} multiply-accumulates",
-        cost.bytes, cost.arena_bytes, cost.macs
+        cost.bytes,
+        cost.arena_bytes,
+        cost.macs
     );
-    println!(
+    say!(
         "training: {} epochs in {:.0} s, {:.0} samples a second, {:.1} % of it waiting for views",
         metrics.epochs,
         metrics.wall_s,
@@ -67,12 +69,12 @@ pub fn print(metrics: &Metrics, folder: &Path) {
     );
     if metrics.ordering.dropped > 0 {
         let (dropped, kept) = (metrics.ordering.dropped, metrics.ordering.eigenvalues.len());
-        println!("ordering: {dropped} directions that the outputs do not span are left out, {kept} dimensions are kept");
+        say!("ordering: {dropped} directions that the outputs do not span are left out, {kept} dimensions are kept");
     }
     for warning in &metrics.warnings {
-        println!("warning: {warning}");
+        say!("warning: {warning}");
     }
-    println!("{0}/model.eigenlet  {0}/metrics.json  {0}/report.html", folder.display());
+    say!("{0}/model.eigenlet  {0}/metrics.json  {0}/report.html", folder.display());
 }
 
 fn map_at(report: &FeatureReport, dims: usize) -> Option<f64> {
@@ -88,18 +90,18 @@ type Row<'a> = (&'a str, &'a dyn Fn(usize) -> Option<f64>);
 
 fn table(title: &str, columns: &[usize], rows: &[Row]) {
     let heads: String = columns.iter().map(|column| format!("{column:>8}")).collect();
-    println!("{title:<34}{heads}");
+    say!("{title:<34}{heads}");
     for (name, value) in rows {
         let cells: String = columns.iter().map(|&column| cell(value(column))).collect();
-        println!("  {name:<32}{cells}");
+        say!("  {name:<32}{cells}");
     }
-    println!();
+    say!();
 }
 
 fn whole(name: &str, report: &FeatureReport) {
     let cells: String =
         [report.knn_acc, report.linear_acc, report.cluster_acc, report.nmi, report.map].into_iter().map(cell).collect();
-    println!("  {name:<22}{cells}");
+    say!("  {name:<22}{cells}");
 }
 
 fn cell(value: Option<f64>) -> String {

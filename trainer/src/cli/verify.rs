@@ -16,7 +16,7 @@ pub struct Verify {
 impl Verify {
     pub fn run(self) -> Result<()> {
         let bytes = model_file::read(&self.model)?;
-        println!("{}", golden(&model_file::parse(&self.model, &bytes)?)?);
+        say!("{}", golden(&model_file::parse(&self.model, &bytes)?)?);
         Ok(())
     }
 }

@@ -260,7 +260,10 @@ impl NetworkSpec {
                 | Operation::DepthwiseConv2d(w)
                 | Operation::MaxPool(w)
                 | Operation::AveragePool(w) => match (w.output(0, shape[0]), w.output(1, shape[1])) {
-                    (Some(height), Some(width)) => [height, width, channels],
+                    // Beyond twice the image, outer taps of a padded window would never meet it.
+                    (Some(height), Some(width)) if w.kernel[0] < 2 * shape[0] && w.kernel[1] < 2 * shape[1] => {
+                        [height, width, channels]
+                    }
                     _ => {
                         return Err(Error::input(
                             &place,
@@ -321,6 +324,8 @@ mod tests {
     fn impossible_shapes_name_their_layer() {
         let too_large = spec(vec![LayerSpec::MaxPool { kernel: 9 }]).plan([8, 8, 1], 0).unwrap_err();
         assert!(too_large.to_string().starts_with("network.layers[0]: the window does not fit"), "{too_large}");
+        let padded = LayerSpec::Conv2d { channels: 1, kernel: 17, stride: 1 };
+        assert!(spec(vec![padded]).plan([8, 8, 1], 0).unwrap_err().to_string().contains("the window does not fit"));
         let zero = spec(vec![LayerSpec::Dense { units: 0 }]).plan([8, 8, 1], 0).unwrap_err();
         assert!(zero.to_string().starts_with("network.layers[0].units: impossible size"), "{zero}");
         assert!(spec(vec![LayerSpec::Conv2d { channels: 1, kernel: 3, stride: 0 }]).plan([8, 8, 1], 0).is_err());

@@ -256,7 +256,8 @@ impl Builder {
         let last = model.weights.last().expect("a plan ends with a linear step");
         let weight = last.weight.slice(ndarray::s![..dims, ..]).to_owned();
         let bias = last.bias.slice(ndarray::s![..dims]).to_owned();
-        let scale = widened(calibration.embedding / 127.0, &weight, self.grid);
+        // All rows decide the grid, so that a model with fewer dimensions gives a prefix of the same bytes.
+        let scale = widened(calibration.embedding / 127.0, &last.weight, self.grid);
         let rows = quantise(&weight, &bias, true, self.grid, scale)?;
         let eigenvalues: Vec<f32> = model.eigenvalues[..dims].iter().map(|&value| value as f32).collect();
         self.description.embedding = Some(Embedding {

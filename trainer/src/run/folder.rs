@@ -174,12 +174,17 @@ impl RunFolder {
     }
 }
 
-/// The first line in which two recipes differ.
+/// The first setting in which two recipes differ.
 fn difference(old: &Recipe, new: &Recipe) -> String {
     let (old, new) = (old.resolved(), new.resolved());
-    let mut lines = old.lines().zip(new.lines()).filter(|(old, new)| old != new);
-    match lines.next() {
-        Some((old, new)) => format!("`{new}` instead of `{old}`"),
-        None => "other tables".into(),
+    let missing = |from: &str, other: &str| -> Option<String> {
+        from.lines().find(|line| !other.lines().any(|known| known == *line)).map(str::to_string)
+    };
+    let key = |line: &str| line.split('=').next().map(str::to_string);
+    match (missing(&old, &new), missing(&new, &old)) {
+        (Some(old), Some(new)) if key(&old) == key(&new) => format!("`{new}` instead of `{old}`"),
+        (Some(old), _) => format!("a recipe without `{old}`"),
+        (None, Some(new)) => format!("a recipe with `{new}`"),
+        (None, None) => "the same settings in other places".into(),
     }
 }

@@ -76,8 +76,10 @@ pub struct Options<'a> {
 /// Bad input, a folder that holds another run, an interrupted or diverged training.
 pub fn train(recipe: &Recipe, options: &Options, progress: &mut dyn Progress) -> Result<Evaluated> {
     let data = Dataset::load(&recipe.data, options.data_dir)?;
-    // Known before anything is written: does the network fit the data?
+    // Known before anything is written: does the network fit the data, do the heads fit both, can it be computed?
     plan(recipe, &data)?;
+    recipe.export.fits(recipe.network.dims, data.train.samples.len())?;
+    backend::check(options.backend)?;
     let folder = RunFolder::open(options.folder, recipe, options.resume)?;
     backend::on(options.backend, TrainAndFinish { recipe, options, data: &data, folder: &folder, progress })
 }
