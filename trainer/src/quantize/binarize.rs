@@ -59,6 +59,6 @@ mod tests {
 
     #[test]
     fn without_leading_dimensions_bits_are_the_functions() {
-        assert_eq!(projection(&features().view(), 3, 0, 1), Array2::eye(6).slice(s![.., ..3]));
+        assert_eq!(projection(&features().view(), 3, 0, 1), Array2::<f32>::eye(6).slice(s![.., ..3]));
     }
 }

@@ -192,7 +192,7 @@ mod tests {
         for affine in affines {
             all.push(bits(affine.weight.val()));
             all.extend(affine.bias.as_ref().map(|bias| bits(bias.val())));
-            for norm in &affine.norm {
+            if let Some(norm) = &affine.norm {
                 all.extend([bits(norm.gamma.val()), bits(norm.beta.val())]);
                 all.extend([bits(norm.running_mean.value_sync()), bits(norm.running_var.value_sync())]);
             }
