@@ -309,7 +309,7 @@ mod tests {
         let plan = spec(vec![
             LayerSpec::Conv2d { channels: 6, kernel: 3, stride: 2 },
             LayerSpec::MaxPool { kernel: 2 },
-            LayerSpec::DepthwiseConv2d { kernel: 5, stride: 1 },
+            LayerSpec::DepthwiseConv2d { kernel: 3, stride: 1 },
             LayerSpec::GlobalAveragePool,
         ])
         .plan([9, 8, 1], 1)
@@ -317,7 +317,7 @@ mod tests {
         let shapes: Vec<_> = plan.steps.iter().map(|step| step.output).collect();
         assert_eq!(shapes, [[5, 4, 6], [2, 2, 6], [2, 2, 6], [1, 1, 6], [1, 1, 8], [1, 1, 5]]);
         assert_eq!(plan.steps[0].weight_shape(), Some([9, 6]));
-        assert_eq!(plan.steps[2].weight_shape(), Some([25, 6]));
+        assert_eq!(plan.steps[2].weight_shape(), Some([9, 6]));
     }
 
     #[test]

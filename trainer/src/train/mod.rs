@@ -32,7 +32,7 @@ pub struct TrainSpec {
     pub epochs: usize,
     /// Samples in a batch; each contributes all its views. Where there are fewer samples, a batch holds them all.
     pub batch: usize,
-    /// Epochs in which the learning rate rises from zero.
+    /// Epochs in which the learning rate rises from zero; all of them, where there are fewer.
     #[serde(default)]
     pub warmup: usize,
     /// The learning rate at the end, as a fraction of its peak.
@@ -57,10 +57,6 @@ impl TrainSpec {
         }
         if self.batch < 2 {
             return Err(Error::input("train.batch", "impossible value", "at least 2", self.batch));
-        }
-        if self.warmup > self.epochs {
-            let expected = format!("at most train.epochs = {}", self.epochs);
-            return Err(Error::input("train.warmup", "impossible value", expected, self.warmup));
         }
         if !(0.0..=1.0).contains(&self.final_rate) {
             return Err(Error::input("train.final_rate", "impossible value", "0 to 1", self.final_rate));

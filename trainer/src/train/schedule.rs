@@ -15,7 +15,12 @@ impl Schedule {
     /// The recipe's schedule for epochs of `steps` batches.
     pub fn new(spec: &TrainSpec, steps: usize) -> Self {
         let peak = spec.optimizer.rate();
-        Self { peak, end: peak * spec.final_rate, warmup: spec.warmup * steps, total: spec.epochs * steps }
+        Self {
+            peak,
+            end: peak * spec.final_rate,
+            warmup: spec.warmup.min(spec.epochs) * steps,
+            total: spec.epochs * steps,
+        }
     }
 
     /// The rate at a step, counted from 0 over the whole run.
