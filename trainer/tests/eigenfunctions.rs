@@ -8,6 +8,7 @@ use std::f64::consts::{PI, SQRT_2};
 
 use burn::module::Param;
 use burn::tensor::{Tensor, TensorData};
+use eigenlet_trainer::augment::View;
 use eigenlet_trainer::backend::Flex;
 use eigenlet_trainer::error::Result;
 use eigenlet_trainer::network::spec::LayerSpec;
@@ -16,7 +17,7 @@ use eigenlet_trainer::objective::ObjectiveSpec;
 use eigenlet_trainer::objective::neural_eigenmap::{NeuralEigenmapSpec, Penalty};
 use eigenlet_trainer::order::{Moments, Ordering, symmetric_eigen};
 use eigenlet_trainer::train::optimizer::OptimizerSpec;
-use eigenlet_trainer::train::source::Source;
+use eigenlet_trainer::train::source::{Source, views_of};
 use eigenlet_trainer::train::{Epoch, TrainSpec, Trainee, Watch, fit};
 use nalgebra::DMatrix;
 use ndarray::Array2;
@@ -199,7 +200,7 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
     let outputs = |seed: u64| {
         let encoder = encoder(&network(4), &circle, seed);
         let trained = train(encoder, &circle, &NeuralEigenmapSpec::default(), &schedule(3, 64, 0.01), seed);
-        bits(&run(&trained, &circle.views_of(9, 0, &[0, 1, 2, 3]), 2))
+        bits(&run(&trained, &views_of(&circle, &[View::First, View::Second], 9, 0, &[0, 1, 2, 3]), 2))
     };
     let first = outputs(1);
     assert_eq!(first, outputs(1));
@@ -240,7 +241,7 @@ fn fixed(alpha: f64, stop_gradient: bool) -> NeuralEigenmapSpec {
 
 fn encoder(spec: &NetworkSpec, source: &dyn Source, seed: u64) -> Encoder<Flex> {
     let objective = ObjectiveSpec::NeuralEigenmap(NeuralEigenmapSpec::default());
-    let plan = spec.plan(source.shape(), objective.extra_outputs()).expect("the network fits");
+    let plan = spec.plan(source.shape(), objective.outputs(spec.dims)).expect("the network fits");
     Encoder::new(plan, seed, &Default::default())
 }
 
@@ -274,10 +275,9 @@ fn evaluate(
     let samples: Vec<u32> = (0..source.len() as u32).collect();
     let mut views = [Vec::new(), Vec::new()];
     for epoch in 0..epochs {
-        let both = source.views_of(1 << 40, epoch, &samples);
-        let (first, second) = both.split_at(both.len() / 2);
-        views[0].extend_from_slice(first);
-        views[1].extend_from_slice(second);
+        for (values, view) in views.iter_mut().zip([View::First, View::Second]) {
+            values.extend(source.view(view, 1 << 40, epoch, &samples));
+        }
     }
     (views[0].chunks_exact(width).map(of).collect(), [&views[0], &views[1]].map(|view| run(encoder, view, width)))
 }
@@ -300,13 +300,11 @@ impl Source for FiniteKernel {
         [1, 1, self.states()]
     }
 
-    fn views(&self) -> usize {
-        2
-    }
-
-    fn views_of(&self, _: u64, _: u64, samples: &[u32]) -> Vec<f32> {
-        let pair = |&sample: &u32| self.pairs[sample as usize];
-        let states = samples.iter().map(|s| pair(s).0).chain(samples.iter().map(|s| pair(s).1));
+    fn view(&self, view: View, _: u64, _: u64, samples: &[u32]) -> Vec<f32> {
+        let states = samples.iter().map(|&sample| {
+            let (first, second) = self.pairs[sample as usize];
+            if view == View::Second { second } else { first }
+        });
         states.flat_map(|state| (0..self.states()).map(move |other| f32::from(u8::from(other == state)))).collect()
     }
 }
@@ -463,6 +461,11 @@ fn normal(seed: u64, epoch: u64, sample: u32, view: u64) -> f64 {
     StandardNormal.sample(&mut rng)
 }
 
+/// The second view's number is 1, any other's 0.
+fn number(view: View) -> u64 {
+    u64::from(view == View::Second)
+}
+
 /// Angles, evenly spaced, given as cosine and sine; views turn by `N(0, deviation^2)`.
 struct Circle {
     samples: usize,
@@ -478,19 +481,12 @@ impl Source for Circle {
         [1, 1, 2]
     }
 
-    fn views(&self) -> usize {
-        2
-    }
-
-    fn views_of(&self, seed: u64, epoch: u64, samples: &[u32]) -> Vec<f32> {
-        let angle = |view: u64, sample: u32| {
-            let turn = self.deviation * normal(seed, epoch, sample, view);
+    fn view(&self, view: View, seed: u64, epoch: u64, samples: &[u32]) -> Vec<f32> {
+        let angle = |&sample: &u32| {
+            let turn = self.deviation * normal(seed, epoch, sample, number(view));
             2.0 * PI * f64::from(sample) / self.samples as f64 + turn
         };
-        (0..2)
-            .flat_map(|view| samples.iter().map(move |&sample| angle(view, sample)))
-            .flat_map(|angle| [angle.cos() as f32, angle.sin() as f32])
-            .collect()
+        samples.iter().map(angle).flat_map(|angle| [angle.cos() as f32, angle.sin() as f32]).collect()
     }
 }
 
@@ -509,17 +505,13 @@ impl Source for Gaussian {
         [1, 1, 1]
     }
 
-    fn views(&self) -> usize {
-        2
-    }
-
-    fn views_of(&self, seed: u64, epoch: u64, samples: &[u32]) -> Vec<f32> {
-        let value = |view: u64, sample: u32| {
+    fn view(&self, view: View, seed: u64, epoch: u64, samples: &[u32]) -> Vec<f32> {
+        let value = |&sample: &u32| {
             let centre = normal(seed, epoch, sample, 2);
-            let noise = normal(seed, epoch, sample, view);
+            let noise = normal(seed, epoch, sample, number(view));
             (self.rho * centre + (1.0 - self.rho * self.rho).sqrt() * noise) as f32
         };
-        (0..2).flat_map(|view| samples.iter().map(move |&sample| value(view, sample))).collect()
+        samples.iter().map(value).collect()
     }
 }
 

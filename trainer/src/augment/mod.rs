@@ -49,6 +49,17 @@ impl Views {
     }
 }
 
+/// A way to look at a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// As it is.
+    Plain,
+    /// Perturbed as `[augment.first]` says.
+    First,
+    /// Perturbed as `[augment.second]` says.
+    Second,
+}
+
 /// What the randomness of a batch depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchKey {

@@ -36,11 +36,12 @@ impl<B: Kernels> BatchNorm<B> {
         }
     }
 
-    /// Normalises `[rows, channels]`, then ReLU. [`Mode::Train`] uses the batch's moments and updates the running ones;
-    /// [`Mode::Evaluate`] uses the running ones.
+    /// Normalises `[rows, channels]`, then ReLU. [`Mode::Train`] and [`Mode::Probe`] use the batch's moments, the former updates the
+    /// running ones; [`Mode::Evaluate`] uses the running ones.
     pub fn forward(&self, x: Tensor<B, 2>, mode: Mode) -> Tensor<B, 2> {
         let channels = x.dims()[1];
         match mode {
+            Mode::Probe => B::norm_relu(x, self.gamma.val(), self.beta.val()).y,
             Mode::Train => {
                 let out = B::norm_relu(x, self.gamma.val(), self.beta.val());
                 let blend = |state: &RunningState<Tensor<B, 1>>, batch: Tensor<B, 1>| {

@@ -9,13 +9,15 @@ use rand_distr::{Distribution, StandardNormal};
 
 use super::batch_norm::BatchNorm;
 use super::kernels::{Kernels, Trainable};
-use super::spec::{Operation, Plan, Step, Window};
+use super::spec::{Body, Operation, Plan, Step, Window};
 
 /// How batch norm runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// On the batch's own moments; running moments are updated.
     Train,
+    /// On the batch's own moments; running moments are left alone.
+    Probe,
     /// On the running moments.
     Evaluate,
 }
@@ -74,6 +76,27 @@ impl<B: Kernels> Encoder<B> {
         Self { plan, parameters: Parameters { affines } }
     }
 
+    /// The same network with the weights of its last, linear step times `gain`.
+    pub fn with_output_gain(mut self, gain: f64) -> Self {
+        if let Some(last) = self.parameters.affines.last_mut() {
+            last.weight = Param::from_tensor((last.weight.val() * gain).detach());
+        }
+        self
+    }
+
+    /// The network up to where an embedding is read.
+    pub fn body(&self, body: Body) -> Self {
+        let plan = self.plan.body(body);
+        let with_weights = plan.steps.iter().filter(|step| step.weight_shape().is_some()).count();
+        let affines = self.parameters.affines[..with_weights].to_vec();
+        Self { plan, parameters: Parameters { affines } }
+    }
+
+    /// What the last, linear step reads, `[n, features]`.
+    pub fn features(&self, images: Tensor<B, 4>, mode: Mode) -> Tensor<B, 2> {
+        self.body(Body::Hidden).forward(images, mode)
+    }
+
     /// The outputs `[n, outputs]` for images `[n, height, width, channels]`.
     pub fn forward(&self, images: Tensor<B, 4>, mode: Mode) -> Tensor<B, 2> {
         let n = images.dims()[0];
@@ -116,6 +139,11 @@ impl<B: Kernels> Encoder<B> {
 }
 
 impl<B: Trainable> Encoder<B> {
+    /// The same network whose parameters are constants: gradients pass through it, and none is spent on it.
+    pub fn frozen(&self) -> Self {
+        Self { plan: self.plan.clone(), parameters: self.parameters.clone().no_grad() }
+    }
+
     /// The same network without gradients.
     pub fn valid(&self) -> Encoder<B::InnerBackend> {
         Encoder { plan: self.plan.clone(), parameters: self.parameters.valid() }
@@ -151,7 +179,7 @@ mod tests {
     /// The output `[n, height, width, channels]` of a network's first layer on its first step's input, fresh weights.
     fn first_layer(layer: LayerSpec, shape: [usize; 4]) -> (Encoder<Plain>, Tensor<Plain, 4>, Tensor<Plain, 4>) {
         let spec = NetworkSpec { layers: vec![layer], projector: 0, dims: 2 };
-        let plan = spec.plan([shape[1], shape[2], shape[3]], 0).expect("the layer fits");
+        let plan = spec.plan([shape[1], shape[2], shape[3]], 2).expect("the layer fits");
         let encoder = Encoder::<Plain>::new(plan, 1, &Default::default());
         let images = random(shape, 2);
         let mut seen = None;
@@ -259,7 +287,7 @@ mod tests {
     #[test]
     fn a_dense_layer_and_the_output_are_matrix_products() {
         let spec = NetworkSpec { layers: vec![LayerSpec::Dense { units: 5 }], projector: 0, dims: 2 };
-        let mut encoder = Encoder::<Plain>::new(spec.plan([2, 3, 1], 1).unwrap(), 1, &Default::default());
+        let mut encoder = Encoder::<Plain>::new(spec.plan([2, 3, 1], 3).unwrap(), 1, &Default::default());
         encoder.parameters.affines[1].bias = Some(Param::from_data([0.5f32, -1.0, 2.0], &Default::default()));
         let images = random([4, 2, 3, 1], 2);
         let weights: Vec<_> = encoder.parameters.affines.iter().map(|affine| values(affine.weight.val())).collect();
@@ -282,7 +310,7 @@ mod tests {
     fn fresh_weights_depend_on_the_seed_alone_and_have_the_variance_of_their_layer() {
         let spec = NetworkSpec { layers: vec![LayerSpec::Dense { units: 200 }], projector: 0, dims: 200 };
         let fresh = |seed| -> Vec<Vec<f32>> {
-            let encoder = Encoder::<Plain>::new(spec.plan([1, 1, 100], 0).unwrap(), seed, &Default::default());
+            let encoder = Encoder::<Plain>::new(spec.plan([1, 1, 100], 200).unwrap(), seed, &Default::default());
             encoder.parameters.affines.iter().map(|affine| values(affine.weight.val())).collect()
         };
         let weights = fresh(1);
@@ -297,7 +325,7 @@ mod tests {
     #[test]
     fn a_hidden_layer_has_batch_norm_and_the_output_a_bias() {
         let spec = NetworkSpec { layers: vec![LayerSpec::MaxPool { kernel: 2 }], projector: 4, dims: 2 };
-        let encoder = Encoder::<Plain>::new(spec.plan([4, 4, 1], 0).unwrap(), 1, &Default::default());
+        let encoder = Encoder::<Plain>::new(spec.plan([4, 4, 1], 2).unwrap(), 1, &Default::default());
         let [hidden, output] = &encoder.parameters.affines[..] else { panic!("two steps have weights") };
         assert!(hidden.bias.is_none() && output.norm.is_none());
         let norm: &BatchNorm<Plain> = hidden.norm.as_ref().expect("batch norm");

@@ -14,4 +14,4 @@ pub mod spec;
 
 pub use encoder::{Encoder, Mode};
 pub use kernels::{Kernels, Trainable};
-pub use spec::{NetworkSpec, Plan};
+pub use spec::{Body, NetworkSpec, Plan};

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 ///     projector = 64
 ///     dims = 32
 /// "#).unwrap();
-/// let plan = spec.plan([8, 8, 1], 0).unwrap();
+/// let plan = spec.plan([8, 8, 1], 32).unwrap();
 /// assert_eq!(plan.steps[0].output, [4, 4, 16]);
 /// assert_eq!(plan.outputs(), 32);
 /// ```
@@ -100,6 +100,19 @@ pub struct Plan {
     pub input: [usize; 3],
     /// The steps in order; the last one is the linear map to the outputs.
     pub steps: Vec<Step>,
+    /// How many of the steps are the backbone: what comes before the projector.
+    pub backbone: usize,
+}
+
+/// Where in a network the embedding is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// At the outputs.
+    Outputs,
+    /// Before the last, linear step.
+    Hidden,
+    /// Before the projector.
+    Backbone,
 }
 
 /// One step of a plan.
@@ -200,12 +213,22 @@ impl Step {
 impl Plan {
     /// Number of outputs.
     pub fn outputs(&self) -> usize {
-        self.steps.last().map_or(0, |step| step.output[2])
+        self.steps.last().map_or(self.input, |step| step.output).iter().product()
     }
 
     /// Width of what the last, linear step reads.
     pub fn features(&self) -> usize {
-        self.steps.last().map_or(0, |step| step.input.iter().product())
+        self.steps.last().map_or(self.input, |step| step.input).iter().product()
+    }
+
+    /// The plan up to where an embedding is read.
+    pub fn body(&self, body: Body) -> Plan {
+        let steps = match body {
+            Body::Outputs => self.steps.len(),
+            Body::Hidden => self.steps.len() - 1,
+            Body::Backbone => self.backbone,
+        };
+        Plan { input: self.input, steps: self.steps[..steps].to_vec(), backbone: self.backbone }
     }
 
     /// Number of values that one input sample has.
@@ -215,11 +238,11 @@ impl Plan {
 }
 
 impl NetworkSpec {
-    /// The plan for inputs of a shape. `extra` outputs are learned beside `dims` (an objective's constant function).
+    /// The plan for inputs of a shape and as many outputs as the objective learns.
     ///
     /// # Errors
     /// A size of zero or beyond 65,535, or a window that does not fit, naming the layer.
-    pub fn plan(&self, input: [usize; 3], extra: usize) -> Result<Plan> {
+    pub fn plan(&self, input: [usize; 3], outputs: usize) -> Result<Plan> {
         let size = |place: &str, value: usize| match value {
             1..=LARGEST => Ok(value),
             _ => Err(Error::input(place, "impossible size", format!("1 to {LARGEST}"), value)),
@@ -277,14 +300,16 @@ impl NetworkSpec {
             steps.push(Step { operation, input: shape, output });
             shape = output;
         }
+        let backbone = steps.len();
         if self.projector > 0 {
             let output = [1, 1, size("network.projector", self.projector)?];
             steps.push(Step { operation: Operation::Dense, input: shape, output });
             shape = output;
         }
-        let output = [1, 1, size("network.dims", self.dims)? + extra];
+        size("network.dims", self.dims)?;
+        let output = [1, 1, size("objective: its outputs", outputs)?];
         steps.push(Step { operation: Operation::Linear, input: shape, output });
-        Ok(Plan { input, steps })
+        Ok(Plan { input, steps, backbone })
     }
 }
 
@@ -312,22 +337,24 @@ mod tests {
             LayerSpec::DepthwiseConv2d { kernel: 3, stride: 1 },
             LayerSpec::GlobalAveragePool,
         ])
-        .plan([9, 8, 1], 1)
+        .plan([9, 8, 1], 5)
         .unwrap();
         let shapes: Vec<_> = plan.steps.iter().map(|step| step.output).collect();
         assert_eq!(shapes, [[5, 4, 6], [2, 2, 6], [2, 2, 6], [1, 1, 6], [1, 1, 8], [1, 1, 5]]);
         assert_eq!(plan.steps[0].weight_shape(), Some([9, 6]));
         assert_eq!(plan.steps[2].weight_shape(), Some([9, 6]));
+        let bodies = [Body::Outputs, Body::Hidden, Body::Backbone].map(|body| plan.body(body).outputs());
+        assert_eq!(bodies, [5, 8, 6]);
     }
 
     #[test]
     fn impossible_shapes_name_their_layer() {
-        let too_large = spec(vec![LayerSpec::MaxPool { kernel: 9 }]).plan([8, 8, 1], 0).unwrap_err();
+        let too_large = spec(vec![LayerSpec::MaxPool { kernel: 9 }]).plan([8, 8, 1], 4).unwrap_err();
         assert!(too_large.to_string().starts_with("network.layers[0]: the window does not fit"), "{too_large}");
         let padded = LayerSpec::Conv2d { channels: 1, kernel: 17, stride: 1 };
-        assert!(spec(vec![padded]).plan([8, 8, 1], 0).unwrap_err().to_string().contains("the window does not fit"));
-        let zero = spec(vec![LayerSpec::Dense { units: 0 }]).plan([8, 8, 1], 0).unwrap_err();
+        assert!(spec(vec![padded]).plan([8, 8, 1], 4).unwrap_err().to_string().contains("the window does not fit"));
+        let zero = spec(vec![LayerSpec::Dense { units: 0 }]).plan([8, 8, 1], 4).unwrap_err();
         assert!(zero.to_string().starts_with("network.layers[0].units: impossible size"), "{zero}");
-        assert!(spec(vec![LayerSpec::Conv2d { channels: 1, kernel: 3, stride: 0 }]).plan([8, 8, 1], 0).is_err());
+        assert!(spec(vec![LayerSpec::Conv2d { channels: 1, kernel: 3, stride: 0 }]).plan([8, 8, 1], 4).is_err());
     }
 }

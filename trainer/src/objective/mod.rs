@@ -4,20 +4,36 @@
 pub mod neural_eigenmap;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
+use crate::augment::View;
 use crate::error::Result;
-use crate::network::{Encoder, Trainable};
+use crate::network::{Body, Encoder, Trainable};
+use crate::train::source::Source;
 use neural_eigenmap::{NeuralEigenmap, NeuralEigenmapSpec};
 
-/// Several views of the same samples.
+/// How far training has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The run's seed.
+    pub seed: u64,
+    /// Samples seen before this batch, over all epochs.
+    pub seen: u64,
+    /// Samples that the whole training sees.
+    pub total: u64,
+}
+
+/// Views of the same samples.
 pub struct Batch<B: Trainable> {
     /// `[views * n, height, width, channels]`: the first view of all samples, then the second, and so on.
     pub images: Tensor<B, 4>,
     /// Index of each sample in the training set, `n` long.
     pub samples: Vec<u32>,
+    /// When it comes.
+    pub position: Position,
 }
 
 /// A loss with the terms that the log shows.
@@ -31,8 +47,59 @@ pub struct Loss<B: Trainable> {
 /// Named arrays: what an objective keeps from step to step beside the network's parameters.
 pub type State = BTreeMap<String, Vec<f32>>;
 
+/// What a network's outputs mean by themselves, beside being an embedding.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Native {
+    /// Outputs whose largest says the cluster.
+    pub clusters: Option<ClusterLogits>,
+    /// Outputs that say a hash code.
+    pub bits: Option<NativeBits>,
+}
+
+/// Outputs `rows`, plus `offsets`: the largest is the cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClusterLogits {
+    /// Which outputs.
+    pub rows: Range<usize>,
+    /// Added to them, one each.
+    pub offsets: Vec<f32>,
+}
+
+/// How a hash code is read from a network's outputs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NativeBits {
+    /// Bit `j` is 1 where output `j` is above zero.
+    Signs,
+    /// The ids of `heads` groups of `classes` outputs, one after the other: each group's largest output, `offsets` added.
+    Product {
+        /// Groups.
+        heads: usize,
+        /// Outputs in each.
+        classes: usize,
+        /// Added to the outputs, one each.
+        offsets: Vec<f32>,
+    },
+}
+
 /// A training objective.
 pub trait Objective<B: Trainable> {
+    /// The views that a batch holds, in order.
+    fn views(&self) -> &'static [View];
+
+    /// Does what is due on the whole training set before a batch.
+    ///
+    /// # Errors
+    /// Data that the objective cannot learn from.
+    fn prepare(
+        &mut self,
+        _encoder: &Encoder<B>,
+        _source: &dyn Source,
+        _position: Position,
+        _device: &B::Device,
+    ) -> Result<()> {
+        Ok(())
+    }
+
     /// The loss of one batch. May update the objective's own state.
     fn loss(&mut self, encoder: &Encoder<B>, batch: Batch<B>) -> Loss<B>;
 
@@ -41,6 +108,11 @@ pub trait Objective<B: Trainable> {
 
     /// Takes up a state that [`Objective::state`] gave, so that training continues to the same bytes.
     fn restore(&mut self, state: State, device: &B::Device);
+
+    /// What the outputs mean by themselves.
+    fn native(&self) -> Native {
+        Native::default()
+    }
 }
 
 /// A recipe's `[objective]` table.
@@ -69,11 +141,25 @@ impl ObjectiveSpec {
         }
     }
 
-    /// Outputs that the network learns beside the embedding's dimensions.
-    pub fn extra_outputs(&self) -> usize {
+    /// Outputs that the network learns, for an embedding of `dims` dimensions.
+    pub fn outputs(&self, dims: usize) -> usize {
         match self {
             // The constant is the first eigenfunction of every augmentation kernel; it is learned, then dropped.
-            Self::NeuralEigenmap(_) => 1,
+            Self::NeuralEigenmap(_) => dims + 1,
+        }
+    }
+
+    /// Where the embedding is read.
+    pub fn body(&self) -> Body {
+        match self {
+            Self::NeuralEigenmap(_) => Body::Outputs,
+        }
+    }
+
+    /// What the output layer's first weights are multiplied by.
+    pub fn output_gain(&self) -> f64 {
+        match self {
+            Self::NeuralEigenmap(_) => 1.0,
         }
     }
 

@@ -16,6 +16,7 @@ use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use super::{Batch, Loss, Objective, State};
+use crate::augment::View;
 use crate::error::{Error, Result};
 use crate::network::{Encoder, Mode, Trainable};
 
@@ -145,6 +146,10 @@ pub fn spectral_loss<B: Backend>(outputs: Tensor<B, 2>, spec: &NeuralEigenmapSpe
 }
 
 impl<B: Trainable> Objective<B> for NeuralEigenmap<B::InnerBackend> {
+    fn views(&self) -> &'static [View] {
+        &[View::First, View::Second]
+    }
+
     fn loss(&mut self, encoder: &Encoder<B>, batch: Batch<B>) -> Loss<B> {
         // One forward for both views, so that batch norm sees both.
         let outputs = encoder.forward(batch.images, Mode::Train);
@@ -185,6 +190,7 @@ mod tests {
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
+    use super::super::Position;
     use super::*;
     use crate::network::NetworkSpec;
 
@@ -361,12 +367,13 @@ mod tests {
     fn the_state_is_a_running_average_that_can_be_taken_up_again() {
         let spec = NeuralEigenmapSpec { momentum: 0.75, ..Default::default() };
         let network = NetworkSpec { layers: Vec::new(), projector: 0, dims: 2 };
-        let encoder = Encoder::<Tracked>::new(network.plan([1, 1, 3], 0).unwrap(), 1, &Default::default());
+        let encoder = Encoder::<Tracked>::new(network.plan([1, 1, 3], 2).unwrap(), 1, &Default::default());
         let batch = |seed: u64| {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             let values: Vec<f32> = (0..24).map(|_| rng.random_range(-1.0..1.0)).collect();
             let images = Tensor::from_data(TensorData::new(values, [8, 1, 1, 3]), &Default::default());
-            Batch { images, samples: vec![0, 1, 2, 3] }
+            let position = Position { seed: 1, seen: 0, total: 4 };
+            Batch { images, samples: vec![0, 1, 2, 3], position }
         };
         let alone = |seed: u64| {
             let mut objective = NeuralEigenmap::<Plain>::new(spec.clone());

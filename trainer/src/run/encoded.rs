@@ -8,6 +8,7 @@ use eigenlet_shared::writer::AlignedBytes;
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 
 use super::metrics::{BlobCost, Metrics, OrderingReport, SCHEMA};
+use crate::augment::View;
 use crate::backend::BackendName;
 use crate::data::{Dataset, Samples};
 use crate::error::{Error, Result};
@@ -23,8 +24,10 @@ use crate::quantize::binarize::projection;
 use crate::quantize::{Agreement, Calibration, FloatModel, Heads, Provenance, layer_errors, lower, mean_cosine};
 use crate::recipe::Recipe;
 use crate::train::Epoch;
-use crate::train::source::{ImageViews, Source};
+use crate::train::source::{Augmented, Source, views_of};
 
+/// The views that ordering compares.
+const PAIR: &[View] = &[View::First, View::Second];
 /// Images that the network sees at a time outside training.
 const BATCH: usize = 512;
 /// Views for measuring moments come from epochs that no training reaches.
@@ -79,12 +82,12 @@ fn outputs<B: Kernels>(encoder: &Encoder<B>, pixels: &[f32], device: &B::Device)
 
 /// Orders a network's outputs on new views of the training split.
 fn order<B: Kernels>(encoder: &Encoder<B>, recipe: &Recipe, data: &Dataset, device: &B::Device) -> Result<Ordering> {
-    let source = ImageViews::new(&data.train.samples, data.raw_max, &recipe.augment)?;
+    let source = Augmented::new(&data.train.samples, data.raw_max, &recipe.augment)?;
     let all: Vec<u32> = (0..source.len() as u32).collect();
     let mut moments = Moments::new(encoder.plan.outputs());
     for pass in 0..recipe.order.passes as u64 {
         for samples in all.chunks(BATCH) {
-            let views = source.views_of(recipe.seed, ORDERING_EPOCH + pass, samples);
+            let views = views_of(&source, PAIR, recipe.seed, ORDERING_EPOCH + pass, samples);
             let outputs = outputs(encoder, &views, device);
             let (first, second) = outputs.view().split_at(Axis(0), samples.len());
             moments.add(&first, &second);
@@ -120,12 +123,14 @@ pub fn untrained<B: Trainable>(
     device: &B::Device,
 ) -> Result<(Array2<f32>, Array2<f32>)> {
     let encoder = Encoder::<B>::new(super::plan(recipe, data)?, recipe.seed, device);
-    let source = ImageViews::new(&data.train.samples, data.raw_max, &recipe.augment)?;
+    let source = Augmented::new(&data.train.samples, data.raw_max, &recipe.augment)?;
     let all: Vec<u32> = (0..source.len() as u32).collect();
     let [height, width, channels] = encoder.plan.input;
     for samples in all.chunks(BATCH).cycle().take(SETTLING) {
-        let views =
-            TensorData::new(source.views_of(recipe.seed, 0, samples), [2 * samples.len(), height, width, channels]);
+        let views = TensorData::new(
+            views_of(&source, PAIR, recipe.seed, 0, samples),
+            [2 * samples.len(), height, width, channels],
+        );
         encoder.forward(Tensor::from_data(views, device), Mode::Train);
     }
     let encoder = encoder.valid();

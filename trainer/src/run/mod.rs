@@ -18,7 +18,7 @@ use crate::objective::ObjectiveSpec;
 use crate::recipe::Recipe;
 use crate::report::{self, Gallery, ReportInput};
 use crate::train::checkpoint::Checkpoint;
-use crate::train::source::ImageViews;
+use crate::train::source::Augmented;
 use crate::train::{Epoch, Trainee, Watch, fit};
 use encoded::{Encoded, Evaluated, SplitOutputs};
 use folder::RunFolder;
@@ -110,12 +110,13 @@ pub fn encode<T>(
 }
 
 fn plan(recipe: &Recipe, data: &Dataset) -> Result<crate::network::Plan> {
-    recipe.network.plan(data.train.samples.shape, recipe.objective.extra_outputs())
+    recipe.network.plan(data.train.samples.shape, recipe.objective.outputs(recipe.network.dims))
 }
 
 /// A trainee at the start of a recipe.
 fn trainee<B: Trainable>(recipe: &Recipe, data: &Dataset, device: &B::Device) -> Result<Trainee<B>> {
-    let encoder = Encoder::new(plan(recipe, data)?, recipe.seed, device);
+    let encoder =
+        Encoder::new(plan(recipe, data)?, recipe.seed, device).with_output_gain(recipe.objective.output_gain());
     Ok(Trainee::new(encoder, ObjectiveSpec::build::<B>(&recipe.objective), &recipe.train))
 }
 
@@ -145,7 +146,7 @@ impl Work for TrainAndFinish<'_> {
             progress.note(&format!("batches of {len}: there are fewer training samples than train.batch = {batch}"));
         }
         progress.stage("training");
-        let source = ImageViews::new(samples, data.raw_max, &recipe.augment)?;
+        let source = Augmented::new(samples, data.raw_max, &recipe.augment)?;
         let mut watch = Recording { folder, progress, epochs: recipe.train.epochs };
         let trainee = fit(trainee, &source, &recipe.train, recipe.seed, device, &mut watch)?;
         finish(&trainee.encoder, recipe, options, data, folder, progress, device)

@@ -107,6 +107,7 @@ fn subject<B: Trainable>(trainee: &Trainee<B>) -> String {
 #[cfg(all(test, feature = "flex"))]
 mod tests {
     use super::*;
+    use crate::augment::View;
     use crate::backend::Flex;
     use crate::network::encoder::Parameters;
     use crate::network::spec::LayerSpec;
@@ -129,19 +130,12 @@ mod tests {
             [1, 1, 2]
         }
 
-        fn views(&self) -> usize {
-            2
-        }
-
-        fn views_of(&self, seed: u64, epoch: u64, samples: &[u32]) -> Vec<f32> {
-            let value = |view: u64, sample: u32, axis: u64| {
-                let key = seed * 7 + epoch * 31 + view * 13 + u64::from(sample) * 3 + axis;
+        fn view(&self, view: View, seed: u64, epoch: u64, samples: &[u32]) -> Vec<f32> {
+            let value = |sample: u32, axis: u64| {
+                let key = seed * 7 + epoch * 31 + view as u64 * 13 + u64::from(sample) * 3 + axis;
                 ((sample + axis as u32) as f32).sin() + 0.3 * (key as f32).cos()
             };
-            (0..2)
-                .flat_map(|view| samples.iter().map(move |&sample| (view, sample)))
-                .flat_map(|(view, sample)| [value(view, sample, 0), value(view, sample, 1)])
-                .collect()
+            samples.iter().flat_map(|&sample| [value(sample, 0), value(sample, 1)]).collect()
         }
     }
 
@@ -170,7 +164,7 @@ mod tests {
 
     fn fresh(optimizer: &OptimizerSpec, units: usize, seed: u64) -> Trainee<Flex> {
         let network = NetworkSpec { layers: vec![LayerSpec::Dense { units }], projector: 5, dims: 2 };
-        let encoder = Encoder::new(network.plan([1, 1, 2], 1).unwrap(), seed, &Default::default());
+        let encoder = Encoder::new(network.plan([1, 1, 2], network.dims + 1).unwrap(), seed, &Default::default());
         let objective = ObjectiveSpec::NeuralEigenmap(NeuralEigenmapSpec::default()).build::<Flex>();
         Trainee::new(encoder, objective, &spec(optimizer))
     }

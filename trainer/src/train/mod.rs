@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::network::{Encoder, Trainable};
-use crate::objective::{Batch, Objective};
+use crate::objective::{Batch, Objective, Position};
 use checkpoint::Checkpoint;
 use optimizer::{Optimizer, OptimizerSpec};
 use schedule::Schedule;
@@ -156,17 +156,22 @@ pub fn fit<B: Trainable>(
         let mut means = Means::default();
         let order = source::shuffled(source.len(), seed, epoch as u64);
         let batches: Vec<&[u32]> = order.chunks_exact(batch).collect();
-        let rate = source::prefetch(source, seed, epoch as u64, &batches, |views| {
+        let kinds = trainee.objective.views();
+        let rate = source::prefetch(source, kinds, seed, epoch as u64, &batches, |views| {
             let mut rate = 0.0;
             for (step, samples) in batches.iter().enumerate() {
+                let seen = ((epoch * steps + step) * batch) as u64;
+                let position = Position { seed, seen, total: (spec.epochs * steps * batch) as u64 };
+                trainee.objective.prepare(&trainee.encoder, source, position, device)?;
+
                 let asked = Instant::now();
                 let pixels = views.take();
                 waiting += asked.elapsed();
 
                 let [height, width, channels] = source.shape();
-                let shape = [source.views() * samples.len(), height, width, channels];
+                let shape = [kinds.len() * samples.len(), height, width, channels];
                 let images = Tensor::from_data(TensorData::new(pixels, shape), device);
-                let batch = Batch { images, samples: samples.to_vec() };
+                let batch = Batch { images, samples: samples.to_vec(), position };
 
                 let loss = trainee.objective.loss(&trainee.encoder, batch);
                 means.add("loss", loss.total.clone().inner());

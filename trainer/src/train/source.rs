@@ -6,7 +6,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use crate::augment::{self, BatchKey, ImageAugmenter};
+use crate::augment::{self, BatchKey, ImageAugmenter, View};
 use crate::data::Samples;
 use crate::error::Result;
 
@@ -23,31 +23,42 @@ pub trait Source: Sync {
     /// Height, width, channels of a view.
     fn shape(&self) -> [usize; 3];
 
-    /// Views of each sample.
-    fn views(&self) -> usize;
+    /// One view of each of `samples` in an epoch, NHWC. Depends on nothing but the arguments.
+    fn view(&self, view: View, seed: u64, epoch: u64, samples: &[u32]) -> Vec<f32>;
 
-    /// The views of `samples` in an epoch: all first views, then all second ones, NHWC. Depends on nothing but the
-    /// arguments.
-    fn views_of(&self, seed: u64, epoch: u64, samples: &[u32]) -> Vec<f32>;
+    /// The samples as the sensor gave them, and the raw value that means 1; `None` where there are no such values.
+    fn raw(&self) -> Option<(&Samples, u8)> {
+        None
+    }
 }
 
-/// Two augmented views of each training image.
-pub struct ImageViews<'a> {
+/// All first views of `samples`, then all second ones, and so on.
+pub fn views_of(source: &dyn Source, views: &[View], seed: u64, epoch: u64, samples: &[u32]) -> Vec<f32> {
+    let mut values = Vec::with_capacity(views.len() * samples.len() * source.shape().iter().product::<usize>());
+    for &view in views {
+        values.extend(source.view(view, seed, epoch, samples));
+    }
+    values
+}
+
+/// Views of the samples of a data set.
+pub struct Augmented<'a> {
     samples: &'a Samples,
+    raw_max: u8,
     augmenters: [ImageAugmenter; 2],
 }
 
-impl<'a> ImageViews<'a> {
+impl<'a> Augmented<'a> {
     /// Views of `samples`, whose full scale is `raw_max`, as the recipe's `[augment]` table says.
     ///
     /// # Errors
     /// A setting out of its range.
     pub fn new(samples: &'a Samples, raw_max: u8, views: &augment::Views) -> Result<Self> {
-        Ok(Self { samples, augmenters: views.augmenters(samples.shape, raw_max)? })
+        Ok(Self { samples, raw_max, augmenters: views.augmenters(samples.shape, raw_max)? })
     }
 }
 
-impl Source for ImageViews<'_> {
+impl Source for Augmented<'_> {
     fn len(&self) -> usize {
         self.samples.len()
     }
@@ -56,18 +67,21 @@ impl Source for ImageViews<'_> {
         self.samples.shape
     }
 
-    fn views(&self) -> usize {
-        2
+    fn view(&self, view: View, seed: u64, epoch: u64, samples: &[u32]) -> Vec<f32> {
+        let indices: Vec<usize> = samples.iter().map(|&sample| sample as usize).collect();
+        let perturbed = |view: usize| {
+            let key = BatchKey { seed, epoch, view: view as u64 };
+            self.augmenters[view].batch(self.samples, &indices, key)
+        };
+        match view {
+            View::Plain => indices.iter().flat_map(|&i| self.samples.scaled(i..i + 1, self.raw_max)).collect(),
+            View::First => perturbed(0),
+            View::Second => perturbed(1),
+        }
     }
 
-    fn views_of(&self, seed: u64, epoch: u64, samples: &[u32]) -> Vec<f32> {
-        let indices: Vec<usize> = samples.iter().map(|&sample| sample as usize).collect();
-        let mut pixels = Vec::with_capacity(2 * indices.len() * self.samples.size());
-        for (view, augmenter) in self.augmenters.iter().enumerate() {
-            let key = BatchKey { seed, epoch, view: view as u64 };
-            pixels.extend(augmenter.batch(self.samples, &indices, key));
-        }
-        pixels
+    fn raw(&self) -> Option<(&Samples, u8)> {
+        Some((self.samples, self.raw_max))
     }
 }
 
@@ -98,6 +112,7 @@ impl Views {
 /// What `consume` returns.
 pub fn prefetch<T>(
     source: &dyn Source,
+    views: &'static [View],
     seed: u64,
     epoch: u64,
     batches: &[&[u32]],
@@ -108,7 +123,7 @@ pub fn prefetch<T>(
         scope.spawn(move || {
             for samples in batches {
                 // The consumer stops asking when training is interrupted.
-                if send.send(source.views_of(seed, epoch, samples)).is_err() {
+                if send.send(views_of(source, views, seed, epoch, samples)).is_err() {
                     break;
                 }
             }
@@ -137,6 +152,8 @@ mod tests {
         Samples { shape: [4, 5, 1], raw: (0..4 * 5 * 6).map(|i| (i * 37 % 251) as u8).collect() }
     }
 
+    const BOTH: &[View] = &[View::First, View::Second];
+
     fn noisy() -> augment::Views {
         toml::from_str("[first]\nshift = 1.0\nnoise = 0.1\n[second]\nnoise = 0.2").expect("a table")
     }
@@ -144,11 +161,11 @@ mod tests {
     #[test]
     fn batches_arrive_in_order() {
         let images = images();
-        let source = ImageViews::new(&images, 255, &noisy()).unwrap();
+        let source = Augmented::new(&images, 255, &noisy()).unwrap();
         let batches: Vec<&[u32]> = vec![&[3, 1], &[0, 5], &[2, 4], &[1, 1], &[5, 0]];
-        prefetch(&source, 1, 2, &batches, |views| {
+        prefetch(&source, BOTH, 1, 2, &batches, |views| {
             for samples in &batches {
-                assert_eq!(views.take(), source.views_of(1, 2, samples));
+                assert_eq!(views.take(), views_of(&source, BOTH, 1, 2, samples));
             }
             Ok(())
         })
@@ -158,9 +175,9 @@ mod tests {
     #[test]
     fn a_consumer_may_stop_early() {
         let images = images();
-        let source = ImageViews::new(&images, 255, &noisy()).unwrap();
+        let source = Augmented::new(&images, 255, &noisy()).unwrap();
         let batches: Vec<&[u32]> = vec![&[0, 1]; 20];
-        let stopped = prefetch(&source, 1, 0, &batches, |views| {
+        let stopped = prefetch(&source, BOTH, 1, 0, &batches, |views| {
             views.take();
             Err::<(), _>(Error::Interrupted("test".into()))
         });
@@ -170,14 +187,15 @@ mod tests {
     #[test]
     fn a_samples_views_do_not_depend_on_its_batch() {
         let images = images();
-        let source = ImageViews::new(&images, 255, &noisy()).unwrap();
+        let source = Augmented::new(&images, 255, &noisy()).unwrap();
         let size = images.size();
-        let (alone, among) = (source.views_of(1, 3, &[4]), source.views_of(1, 3, &[0, 4, 2]));
+        let (alone, among) = (views_of(&source, BOTH, 1, 3, &[4]), views_of(&source, BOTH, 1, 3, &[0, 4, 2]));
         assert_eq!((alone.len(), among.len()), (2 * size, 6 * size));
         assert_eq!(alone[..size], among[size..2 * size], "first view");
         assert_eq!(alone[size..], among[4 * size..5 * size], "second view");
         assert_ne!(alone[..size], alone[size..], "the two views differ");
-        assert_ne!(alone, source.views_of(1, 4, &[4]), "another epoch");
-        assert_ne!(alone, source.views_of(2, 3, &[4]), "another seed");
+        assert_eq!(views_of(&source, &[View::Plain], 1, 3, &[4]), images.scaled(4..5, 255), "as it is");
+        assert_ne!(alone, views_of(&source, BOTH, 1, 4, &[4]), "another epoch");
+        assert_ne!(alone, views_of(&source, BOTH, 2, 3, &[4]), "another seed");
     }
 }
