@@ -2,15 +2,13 @@
 
 use core::fmt;
 
-use eigenlet_shared::numerics::{Channel, Output, quantize_u8};
+use eigenlet_shared::numerics::quantize_u8;
 
 use crate::code::Code;
-use crate::kernels::{self, dot};
-use crate::model::{Model, Rows};
+use crate::heads::{CodeBytes, largest, nearest, project};
+use crate::kernels;
+use crate::model::{ClusterTable, Model};
 use crate::verify::{Head, VerifyError};
-
-/// The grid of every embedding.
-const EMBEDDING: Output = Output { zero_point: 0, minimum: -127, maximum: 127 };
 
 /// A number of leading dimensions of an embedding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,11 +31,12 @@ impl Dims {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Assignment {
-    /// The nearest prototype.
+    /// The nearest prototype, or the largest sum of a linear head.
     pub id: u16,
-    /// Its squared distance in int8 steps.
-    pub distance: u32,
-    /// How much farther the second-nearest is; `u32::MAX` where there is none.
+    /// The squared distance to that prototype in int8 steps; `None` for a linear head.
+    pub distance: Option<u32>,
+    /// How much farther the second-nearest prototype is, or how much smaller the second-largest sum, in the steps of the
+    /// head's accumulators; `u32::MAX` where there is no other. Comparable within one model.
     pub margin: u32,
 }
 
@@ -241,48 +240,42 @@ impl<'s> Features<'s> {
     }
 
     /// Fills `code`, `bits.div_ceil(8)` bytes, with the hash code's first `bits` bits: bit `j` is bit `j % 8` of byte `j / 8`.
+    /// No more rows are computed than these bits take; of a product code, whole heads.
     ///
     /// # Errors
     /// [`EncoderError::Bits`], also where `code` has another length; [`EncoderError::NoHead`].
     pub fn hash_into(&self, bits: u16, code: &mut [u8]) -> Result<(), EncoderError> {
-        let rows = self.model.hash().ok_or(EncoderError::NoHead(Head::Hash))?;
+        let head = self.model.hash().ok_or(EncoderError::NoHead(Head::Hash))?;
         let expected = self.model.bits();
         if bits == 0 || bits > expected || code.len() != usize::from(bits).div_ceil(8) {
             return Err(EncoderError::Bits { expected, found: bits.into() });
         }
-        let bytes = code_bytes(self.values, rows, bits);
+        let bytes = CodeBytes::new(self.values, head, bits);
         code.iter_mut().zip(bytes).for_each(|(to, byte)| *to = byte);
         Ok(())
     }
 
-    /// The cluster. Only as many dimensions are computed as the prototypes have.
+    /// The cluster. Of the embedding, only as many dimensions are computed as prototypes have; none for a linear head.
     ///
     /// # Errors
     /// [`EncoderError::NoHead`].
     pub fn assign(&mut self) -> Result<Assignment, EncoderError> {
-        let none = EncoderError::NoHead(Head::Clusters);
-        let prototypes = self.model.prototypes().ok().flatten().ok_or(none)?;
-        let embedding = self.embed(Dims(prototypes.dims))?;
-        let candidates = prototypes.values.chunks_exact(embedding.len().max(1));
-        let (mut nearest, mut second) = (Assignment { id: 0, distance: u32::MAX, margin: 0 }, u32::MAX);
-        for (id, prototype) in (0u16..).zip(candidates) {
-            let distance = squared_distance(prototype, embedding);
-            if distance < nearest.distance {
-                second = nearest.distance;
-                nearest = Assignment { id, distance, margin: 0 };
-            } else {
-                second = second.min(distance);
+        match self.model.cluster_table().ok_or(EncoderError::NoHead(Head::Clusters))? {
+            ClusterTable::Prototypes { values, dims } => {
+                let found = nearest(values, self.embed(Dims(dims))?);
+                Ok(Assignment { id: found.id, distance: Some(found.cost), margin: found.margin })
+            }
+            ClusterTable::Linear(rows) => {
+                let found = largest(self.values, rows);
+                Ok(Assignment { id: found.id, distance: None, margin: found.margin })
             }
         }
-        let only = prototypes.values.len() == embedding.len();
-        nearest.margin = if only { u32::MAX } else { second.saturating_sub(nearest.distance) };
-        Ok(nearest)
     }
 
     /// All bytes of the hash code, for [`Model::verify`].
     pub(crate) fn code(&self) -> impl Iterator<Item = u8> {
-        let rows = self.model.hash().unwrap_or(Rows { weights: &[], constants: &[] });
-        code_bytes(self.values, rows, self.model.bits())
+        let head = self.model.hash().into_iter();
+        head.flat_map(|head| CodeBytes::new(self.values, head, self.model.bits()))
     }
 }
 
@@ -293,34 +286,6 @@ fn embed<'s>(model: &Model, features: &[i8], spare: &'s mut [i8], dims: Dims) ->
     let embedding = embedding.ok_or(EncoderError::Dims { expected, found })?;
     project(features, rows, embedding);
     Ok(embedding)
-}
-
-/// As many rows of the embedding as `to` has room for.
-fn project(features: &[i8], rows: Rows<Channel>, to: &mut [i8]) {
-    let weights = rows.weights.chunks_exact(features.len().max(1));
-    for ((to, weights), channel) in to.iter_mut().zip(weights).zip(rows.constants) {
-        let sum = dot(weights, features).wrapping_add(channel.bias);
-        *to = channel.output(sum, EMBEDDING);
-    }
-}
-
-/// The code's first `bits` bits, eight a byte, the first one lowest.
-fn code_bytes<'a>(features: &'a [i8], rows: Rows<'a, i32>, bits: u16) -> impl Iterator<Item = u8> + 'a {
-    let weights = rows.weights.chunks_exact(features.len().max(1));
-    let mut rows = weights.zip(rows.constants).take(bits.into());
-    let byte = move |_| {
-        (0..8).zip(rows.by_ref()).fold(0u8, |byte, (bit, (weights, threshold))| {
-            let one = dot(weights, features) > *threshold;
-            byte | u8::from(one).wrapping_shl(bit)
-        })
-    };
-    (0..bits.div_ceil(8)).map(byte)
-}
-
-/// At most 255^2 * 65535, which 32 bits hold.
-fn squared_distance(a: &[i8], b: &[i8]) -> u32 {
-    let squares = a.iter().zip(b).map(|(a, b)| u32::from(a.abs_diff(*b)));
-    squares.fold(0, |sum, difference| sum.wrapping_add(difference.wrapping_mul(difference)))
 }
 
 impl fmt::Display for EncoderError {

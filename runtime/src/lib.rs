@@ -25,8 +25,9 @@
 //! ```
 //!
 //! # Truncation
-//! The rows of an embedding are ordered, most important first, and so are the bits of a code. Computing fewer of them is
-//! cheaper, and gives exactly the beginning of the whole result; [`Dims`] says how many, call by call. Distances between
+//! The rows of an embedding are ordered, most important first, and so are the bits of a code, or the heads that a product
+//! code is made of, where the exporter knows an order. Computing fewer of them is cheaper, and gives exactly the beginning of the whole result; [`Dims`] says how
+//! many, call by call. Distances between
 //! truncated embeddings are plain integer distances, since one step means the same in every dimension.
 //!
 //! # The arena
@@ -52,10 +53,12 @@
 )]
 
 mod code;
+mod cost;
 mod encoder;
 #[cfg(feature = "float")]
 mod float;
 mod geometry;
+mod heads;
 mod include;
 mod index;
 mod kernels;

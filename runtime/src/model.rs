@@ -4,7 +4,7 @@ use core::fmt;
 
 use bytemuck::AnyBitPattern;
 use eigenlet_shared::blob::{Blob, BlobError};
-use eigenlet_shared::description::{Card, Clusters, Description, Embedding, Hash, Raw};
+use eigenlet_shared::description::{Card, Clusters, Description, Embedding, Hash, Raw, class_bits};
 use eigenlet_shared::numerics::Channel;
 
 use crate::geometry::{Shape, product};
@@ -18,8 +18,6 @@ pub struct Model<'a> {
     input: Shape,
     features: usize,
     arena: usize,
-    macs: u64,
-    weights: usize,
 }
 
 /// A part of a model, as errors name it.
@@ -68,7 +66,7 @@ pub enum ModelError {
         /// Whose constant it is.
         part: Part,
     },
-    /// A head has a size of 0, or prototypes have dimensions that the embedding lacks.
+    /// A head has a size of 0, a product code fewer than 2 classes, or prototypes dimensions that the embedding lacks.
     Head {
         /// Which head.
         part: Part,
@@ -96,10 +94,22 @@ pub(crate) struct Rows<'a, T> {
     pub constants: &'a [T],
 }
 
-/// Prototypes int8 `[count][dims]`.
-pub(crate) struct Prototypes<'a> {
-    pub values: &'a [i8],
-    pub dims: u16,
+/// A hash head: every `classes` rows give the next `width` bits of the code.
+pub(crate) struct CodeRows<'a> {
+    pub rows: Rows<'a, i32>,
+    /// 1: the row's constant is a threshold. More: the rows are a linear head, which chooses one of them.
+    pub classes: u16,
+    pub width: u16,
+}
+
+/// What the clusters are chosen by.
+pub(crate) enum ClusterTable<'a> {
+    /// Prototypes int8 `[count][dims]`.
+    Prototypes {
+        values: &'a [i8],
+        dims: u16,
+    },
+    Linear(Rows<'a, i32>),
 }
 
 impl<'a> Model<'a> {
@@ -116,7 +126,7 @@ impl<'a> Model<'a> {
         if !is_positive(description.input.scale) {
             return Err(ModelError::Input);
         }
-        let mut model = Self { description, data, input, features: 0, arena: input.len(), macs: 0, weights: 0 };
+        let mut model = Self { description, data, input, features: 0, arena: input.len() };
         model.check_layers()?;
         model.check_heads()?;
         model.golden_tables()?;
@@ -124,23 +134,20 @@ impl<'a> Model<'a> {
     }
 
     fn check_layers(&mut self) -> Result<(), ModelError> {
-        let (mut shape, mut arena, mut macs, mut weights) = (self.input, self.arena, 0u64, 0usize);
+        let (mut shape, mut arena) = (self.input, self.arena);
         for (number, step) in self.steps().enumerate() {
             let (step, layer) = (step?, number as u8);
             if let Some(table) = step.weighted() {
                 check_channels(table.channels, Part::Layer(layer))?;
-                weights = weights.saturating_add(table.weights.len()).saturating_add(size_of_val(table.channels));
             }
             arena = arena.max(step.arena_bytes().ok_or(ModelError::Geometry { layer })?);
-            macs = macs.saturating_add(step.macs());
             shape = step.output;
         }
-        (self.features, self.arena, self.macs, self.weights) = (shape.len(), arena, macs, weights);
+        (self.features, self.arena) = (shape.len(), arena);
         Ok(())
     }
 
     fn check_heads(&mut self) -> Result<(), ModelError> {
-        let mut shared = None;
         if let Some(embedding) = self.description.embedding {
             let part = Part::Embedding;
             let rows = self.embedding_rows(&embedding)?;
@@ -153,26 +160,22 @@ impl<'a> Model<'a> {
             }
             let arena = self.features.checked_add(embedding.rows.into());
             self.arena = self.arena.max(arena.ok_or(ModelError::Head { part })?);
-            self.weights = self.weights.saturating_add(rows.weights.len()).saturating_add(size_of_val(rows.constants));
-            shared = Some(embedding.weights);
         }
         if let Some(hash) = self.description.hash {
-            let rows = self.hash_rows(&hash)?;
-            if hash.bits == 0 {
+            if hash.bits() == 0 {
                 return Err(ModelError::Head { part: Part::Hash });
             }
-            if shared != Some(hash.weights) {
-                self.weights = self.weights.saturating_add(rows.weights.len());
+            self.code_rows(&hash)?;
+        }
+        if let Some(clusters) = self.description.clusters {
+            let valid = match clusters {
+                Clusters::Prototypes { count, dims, .. } => count > 0 && dims > 0 && dims <= self.dims(),
+                Clusters::Linear { count, .. } => count > 0,
+            };
+            if !valid {
+                return Err(ModelError::Head { part: Part::Clusters });
             }
-            self.weights = self.weights.saturating_add(size_of_val(rows.constants));
-        }
-        if let Some(Clusters::Prototypes { count, dims, .. }) = self.description.clusters
-            && (count == 0 || dims == 0 || dims > self.dims())
-        {
-            return Err(ModelError::Head { part: Part::Clusters });
-        }
-        if let Some(prototypes) = self.prototypes()? {
-            self.weights = self.weights.saturating_add(prototypes.values.len());
+            self.cluster_rows(&clusters)?;
         }
         Ok(())
     }
@@ -200,13 +203,13 @@ impl<'a> Model<'a> {
 
     /// Bits of the hash code; 0 where the model has none.
     pub fn bits(&self) -> u16 {
-        self.description.hash.map_or(0, |hash| hash.bits)
+        self.description.hash.map_or(0, Hash::bits)
     }
 
     /// Number of clusters; 0 where the model has none.
     pub fn clusters(&self) -> u16 {
         match self.description.clusters {
-            Some(Clusters::Prototypes { count, .. }) => count,
+            Some(Clusters::Prototypes { count, .. } | Clusters::Linear { count, .. }) => count,
             None => 0,
         }
     }
@@ -214,22 +217,6 @@ impl<'a> Model<'a> {
     /// Bytes of RAM that running takes for activations: the largest sum of a layer's input and output.
     pub fn arena_bytes(&self) -> usize {
         self.arena
-    }
-
-    /// Multiply-accumulates of one whole embedding; those with padding are counted.
-    pub fn macs(&self) -> u64 {
-        self.macs_for(self.dims())
-    }
-
-    /// Multiply-accumulates of the layers and of the first `dims` dimensions.
-    pub fn macs_for(&self, dims: u16) -> u64 {
-        let rows = u64::from(dims.min(self.dims()));
-        self.macs.saturating_add(rows.saturating_mul(self.features as u64))
-    }
-
-    /// Bytes of flash that running reads: weights, constants, prototypes.
-    pub fn weight_bytes(&self) -> usize {
-        self.weights
     }
 
     /// Real value of one raw step of the input.
@@ -287,41 +274,65 @@ impl<'a> Model<'a> {
         self.embedding_rows(self.description.embedding.as_ref()?).ok()
     }
 
-    pub(crate) fn hash(&self) -> Option<Rows<'a, i32>> {
-        self.hash_rows(self.description.hash.as_ref()?).ok()
+    pub(crate) fn hash(&self) -> Option<CodeRows<'a>> {
+        self.code_rows(self.description.hash.as_ref()?).ok()
     }
 
-    pub(crate) fn prototypes(&self) -> Result<Option<Prototypes<'a>>, ModelError> {
-        let Some(Clusters::Prototypes { count, dims, prototypes }) = self.description.clusters else {
-            return Ok(None);
-        };
-        let values = self.matrix(prototypes, count, dims.into(), Part::Clusters)?;
-        Ok(Some(Prototypes { values, dims }))
+    pub(crate) fn cluster_table(&self) -> Option<ClusterTable<'a>> {
+        self.cluster_rows(self.description.clusters.as_ref()?).ok()
     }
 
     fn embedding_rows(&self, head: &Embedding) -> Result<Rows<'a, Channel>, ModelError> {
-        let part = Part::Embedding;
-        Ok(Rows {
-            weights: self.matrix(head.weights, head.rows, self.features, part)?,
-            constants: section(self.data, head.channels, head.rows.into(), part)?,
-        })
+        self.rows(head.weights, head.channels, head.rows.into(), Part::Embedding)
     }
 
     fn eigenvalue_table(&self, head: &Embedding) -> Result<&'a [f32], ModelError> {
         section(self.data, head.eigenvalues, head.rows.into(), Part::Embedding)
     }
 
-    fn hash_rows(&self, head: &Hash) -> Result<Rows<'a, i32>, ModelError> {
-        let part = Part::Hash;
+    // One copy, as for `rows`.
+    #[inline(never)]
+    fn code_rows(&self, head: &Hash) -> Result<CodeRows<'a>, ModelError> {
+        let (groups, classes, width, weights, constants) = match *head {
+            Hash::Thresholds { bits, weights, thresholds } => (bits, 1, 1, weights, thresholds),
+            Hash::Product { heads, classes, weights, biases } => {
+                (heads.into(), classes, class_bits(classes), weights, biases)
+            }
+        };
+        let count = usize::from(groups).wrapping_mul(classes.into());
+        Ok(CodeRows { rows: self.rows(weights, constants, count, Part::Hash)?, classes, width })
+    }
+
+    fn cluster_rows(&self, head: &Clusters) -> Result<ClusterTable<'a>, ModelError> {
+        let part = Part::Clusters;
+        Ok(match *head {
+            Clusters::Prototypes { count, dims, prototypes } => {
+                ClusterTable::Prototypes { values: self.matrix(prototypes, count.into(), dims.into(), part)?, dims }
+            }
+            Clusters::Linear { count, weights, biases } => {
+                ClusterTable::Linear(self.rows(weights, biases, count.into(), part)?)
+            }
+        })
+    }
+
+    // One copy, small: a chip comes here once for each sample and head.
+    #[inline(never)]
+    fn rows<T: AnyBitPattern>(
+        &self,
+        weights: u32,
+        constants: u32,
+        count: usize,
+        part: Part,
+    ) -> Result<Rows<'a, T>, ModelError> {
         Ok(Rows {
-            weights: self.matrix(head.weights, head.bits, self.features, part)?,
-            constants: section(self.data, head.thresholds, head.bits.into(), part)?,
+            weights: self.matrix(weights, count, self.features, part)?,
+            constants: section(self.data, constants, count, part)?,
         })
     }
 
     fn golden_tables(&self) -> Result<GoldenTables<'a>, ModelError> {
         let golden = &self.description.golden;
-        let (part, count) = (Part::Golden, golden.count);
+        let (part, count) = (Part::Golden, golden.count.into());
         let bytes = usize::from(self.bits()).div_ceil(8);
         Ok(GoldenTables {
             samples: self.matrix(golden.samples, count, self.input_len(), part)?,
@@ -334,11 +345,11 @@ impl<'a> Model<'a> {
     fn matrix<T: AnyBitPattern>(
         &self,
         offset: u32,
-        rows: u16,
+        rows: usize,
         columns: usize,
         part: Part,
     ) -> Result<&'a [T], ModelError> {
-        let count = product(&[rows.into(), columns]).ok_or(ModelError::OutOfBounds { part })?;
+        let count = product(&[rows, columns]).ok_or(ModelError::OutOfBounds { part })?;
         section(self.data, offset, count, part)
     }
 }
@@ -413,7 +424,7 @@ impl fmt::Display for ModelError {
             }
             Self::Misaligned { part } => write!(f, "{part}: a table lies off its alignment"),
             Self::Constants { part } => write!(f, "{part}: a constant lies outside its range"),
-            Self::Head { part } => write!(f, "{part}: a size is 0 or more than the embedding's"),
+            Self::Head { part } => write!(f, "{part}: a size is too small, or more than the embedding's"),
             Self::Card => f.write_str("its card does not decode"),
         }
     }

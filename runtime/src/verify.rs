@@ -75,7 +75,7 @@ impl Model<'_> {
 
 /// The first of the pairs, expected and found, that differs.
 fn compare(sample: u16, head: Head, pairs: &mut dyn Iterator<Item = (i32, i32)>) -> Result<(), VerifyError> {
-    for (position, (expected, found)) in (0u16..).zip(pairs) {
+    for ((expected, found), position) in pairs.zip(0u16..) {
         if expected != found {
             return Err(VerifyError::Mismatch { sample, head, position, expected, found });
         }

@@ -2,15 +2,47 @@
 
 mod common;
 
-use common::{ModelPlan, Plan, Random, TestModel};
+use common::{ClusterPlan, HashPlan, ModelPlan, Plan, Random, TestModel};
 use eigenlet_runtime::{Assignment, Dims, Encoder, EncoderError, Head, Model, VerifyError};
 use eigenlet_shared::blob::crc32;
+use eigenlet_shared::description::{Clusters, Hash, class_bits};
 use eigenlet_shared::writer::AlignedBytes;
 use proptest::prelude::*;
 
-fn plan(rows: u16, bits: u16, prototypes: Option<(u16, u16)>, seed: u64) -> ModelPlan {
+fn plan(rows: u16, hash: Option<HashPlan>, clusters: Option<ClusterPlan>, seed: u64) -> ModelPlan {
     let layers = vec![Plan::Dense(24), Plan::Dense(13)];
-    ModelPlan { input: [3, 5, 1], layers, rows, bits, prototypes, golden: 3, seed }
+    ModelPlan { input: [3, 5, 1], layers, rows, hash, clusters, golden: 3, seed }
+}
+
+fn thresholds(bits: u16) -> Option<HashPlan> {
+    Some(HashPlan::Thresholds(bits))
+}
+
+fn prototypes(count: u16, dims: u16) -> Option<ClusterPlan> {
+    Some(ClusterPlan::Prototypes { count, dims })
+}
+
+/// Every kind of hash head, of at most 80 bits, or none.
+fn hash() -> impl Strategy<Value = Option<HashPlan>> {
+    prop::option::of(prop_oneof![
+        (1u16..80).prop_map(HashPlan::Thresholds),
+        (1u8..9, 2u16..40).prop_map(|(heads, classes)| HashPlan::Product { heads, classes }),
+    ])
+}
+
+/// Every prefix of the code, against the oracle's.
+fn check_prefixes(test: &TestModel, sample: &[u8]) -> Result<(), TestCaseError> {
+    let model = Model::parse(&test.blob).unwrap();
+    let outputs = test.outputs(sample);
+    let mut arena = vec![0; model.arena_bytes()];
+    let features = model.run(&mut arena, sample).unwrap();
+    prop_assert_eq!(usize::from(model.bits()), outputs.bits.len());
+    for asked in 1..=model.bits() {
+        let mut code = vec![0xff; usize::from(asked).div_ceil(8)];
+        features.hash_into(asked, &mut code).unwrap();
+        prop_assert_eq!(code, outputs.code(asked.into()));
+    }
+    Ok(())
 }
 
 /// Where the blob's data begins.
@@ -30,7 +62,7 @@ proptest! {
 
     #[test]
     fn a_truncated_embedding_is_the_beginning_of_the_whole(rows in 1u16..40, seed: u64) {
-        let test = TestModel::new(&plan(rows, 0, None, seed));
+        let test = TestModel::new(&plan(rows, None, None, seed));
         let model = Model::parse(&test.blob).unwrap();
         let sample = Random(!seed).bytes(15);
         let whole = test.outputs(&sample).embedding;
@@ -46,7 +78,7 @@ proptest! {
 
     #[test]
     fn rows_past_the_last_one_asked_for_are_not_computed(rows in 2u16..40, seed: u64) {
-        let test = TestModel::new(&plan(rows, 0, None, seed));
+        let test = TestModel::new(&plan(rows, None, None, seed));
         let model = Model::parse(&test.blob).unwrap();
         let sample = Random(!seed).bytes(15);
         for dims in 1..rows {
@@ -66,17 +98,14 @@ proptest! {
 
     #[test]
     fn a_bit_is_a_threshold_on_an_accumulator(bits in 1u16..80, seed: u64) {
-        let test = TestModel::new(&plan(3, bits, None, seed));
-        let model = Model::parse(&test.blob).unwrap();
+        let test = TestModel::new(&plan(3, thresholds(bits), None, seed));
         let sample = Random(!seed).bytes(15);
+        check_prefixes(&test, &sample)?;
+
+        let model = Model::parse(&test.blob).unwrap();
         let outputs = test.outputs(&sample);
         let mut arena = vec![0; model.arena_bytes()];
         let features = model.run(&mut arena, &sample).unwrap();
-        for asked in 1..=bits {
-            let mut code = vec![0xff; usize::from(asked).div_ceil(8)];
-            features.hash_into(asked, &mut code).unwrap();
-            prop_assert_eq!(code, outputs.code(asked.into()));
-        }
         if bits >= 8 {
             prop_assert_eq!(features.hash::<1>().unwrap().0.to_vec(), outputs.code(8));
         }
@@ -91,7 +120,7 @@ proptest! {
 
     #[test]
     fn the_cluster_is_the_nearest_prototype(count in 1u16..20, dims in 1u16..12, seed: u64) {
-        let test = TestModel::new(&plan(12, 0, Some((count, dims)), seed));
+        let test = TestModel::new(&plan(12, None, prototypes(count, dims), seed));
         let model = Model::parse(&test.blob).unwrap();
         let sample = Random(!seed).bytes(15);
         let outputs = test.outputs(&sample);
@@ -99,26 +128,71 @@ proptest! {
         sorted.sort();
         let distance = sorted[0] as u32;
         let margin = sorted.get(1).map_or(u32::MAX, |second| *second as u32 - distance);
-        let expected = Assignment { id: outputs.cluster(), distance, margin };
+        let expected = Assignment { id: outputs.cluster(), distance: Some(distance), margin };
         let mut encoder = Encoder::<64>::new(&model).unwrap();
         prop_assert_eq!(encoder.assign(&sample).unwrap(), expected);
     }
 
     #[test]
-    fn the_oracles_golden_vectors_verify(rows in 0u16..10, bits in 0u16..20, clustered: bool, seed: u64) {
-        let prototypes = (clustered && rows > 0).then_some((5, rows));
-        let test = TestModel::new(&plan(rows, bits, prototypes, seed));
+    fn a_product_code_is_its_heads_classes_one_after_another(
+        rows in 0u16..3, heads in 1u8..9, classes in 2u16..40, seed: u64,
+    ) {
+        let test = TestModel::new(&plan(rows, Some(HashPlan::Product { heads, classes }), None, seed));
+        check_prefixes(&test, &Random(!seed).bytes(15))?;
+    }
+
+    #[test]
+    fn a_linear_head_gives_the_largest_sum(rows in 0u16..3, count in 1u16..20, seed: u64) {
+        let test = TestModel::new(&plan(rows, None, Some(ClusterPlan::Linear(count)), seed));
+        let model = Model::parse(&test.blob).unwrap();
+        let sample = Random(!seed).bytes(15);
+        let outputs = test.outputs(&sample);
+        let mut sorted = outputs.sums.clone();
+        sorted.sort();
+        sorted.reverse();
+        let margin = sorted.get(1).map_or(u32::MAX, |second| (sorted[0] - second) as u32);
+        let expected = Assignment { id: outputs.cluster(), distance: None, margin };
+        let mut encoder = Encoder::<64>::new(&model).unwrap();
+        prop_assert_eq!(encoder.assign(&sample).unwrap(), expected);
+    }
+
+    #[test]
+    fn clusters_may_be_a_head_of_the_product_code(heads in 1u8..5, head in 0u8..5, classes in 2u16..40, seed: u64) {
+        let (head, hash) = (head % heads, HashPlan::Product { heads, classes });
+        let test = TestModel::new(&plan(0, Some(hash), Some(ClusterPlan::Head(head)), seed));
+        let model = Model::parse(&test.blob).unwrap();
+        let sample = Random(!seed).bytes(15);
+        let id = test.outputs(&sample).cluster();
+        let mut encoder = Encoder::<64>::new(&model).unwrap();
+        prop_assert_eq!(encoder.assign(&sample).unwrap().id, id);
+        let width = model.bits() / u16::from(heads);
+        let bits = &test.outputs(&sample).bits[usize::from(head) * usize::from(width)..][..width.into()];
+        prop_assert_eq!(bits.iter().rev().fold(0, |id, bit| 2 * id + u16::from(*bit)), id);
+        // The shared rows are kept, and counted, once.
+        let alone = TestModel::new(&plan(0, Some(hash), None, seed));
+        prop_assert_eq!(model.weight_bytes(), Model::parse(&alone.blob).unwrap().weight_bytes());
+    }
+
+    #[test]
+    fn the_oracles_golden_vectors_verify(rows in 0u16..10, hash in hash(), clusters in 0u8..3, seed: u64) {
+        let clusters = match clusters {
+            0 => None,
+            1 if rows > 0 => prototypes(5, rows),
+            _ => Some(ClusterPlan::Linear(5)),
+        };
+        let test = TestModel::new(&plan(rows, hash, clusters, seed));
         let model = Model::parse(&test.blob).unwrap();
         prop_assert_eq!(model.verify(&mut vec![0; model.arena_bytes()]), Ok(3));
-        prop_assert_eq!(model.eigenvalues(), test.eigenvalues);
-        prop_assert_eq!((model.dims(), model.bits(), model.clusters()), (rows, bits, prototypes.map_or(0, |_| 5)));
+        prop_assert_eq!(model.eigenvalues(), &test.eigenvalues);
+        prop_assert_eq!((model.dims(), model.clusters()), (rows, clusters.map_or(0, |_| 5)));
+        prop_assert_eq!(usize::from(model.bits()), test.outputs(&[0; 15]).bits.len());
     }
 }
 
 #[test]
 fn equally_near_prototypes_give_the_lower_id_and_no_margin() {
     // One embedding dimension, many prototypes: some are bound to be equal.
-    let test = TestModel::new(&plan(1, 0, Some((2000, 1)), 5));
+    let test = TestModel::new(&plan(1, None, prototypes(2000, 1), 5));
     let model = Model::parse(&test.blob).unwrap();
     let mut encoder = Encoder::<64>::new(&model).unwrap();
     let mut random = Random(1);
@@ -139,21 +213,93 @@ fn equally_near_prototypes_give_the_lower_id_and_no_margin() {
 }
 
 #[test]
+fn equally_large_sums_give_the_lower_id_and_no_margin() {
+    let (mut ties, mut others) = (0, 0);
+    for seed in 0..200 {
+        let test = TestModel::new(&plan(0, None, Some(ClusterPlan::Linear(6)), seed));
+        let model = Model::parse(&test.blob).unwrap();
+        let sample = Random(!seed).bytes(15);
+        let sums = test.outputs(&sample).sums;
+        let largest = sums.iter().max().unwrap();
+        let cluster = Encoder::<64>::new(&model).unwrap().assign(&sample).unwrap();
+        assert_eq!(usize::from(cluster.id), sums.iter().position(|sum| sum == largest).unwrap());
+        match sums.iter().filter(|sum| *sum == largest).count() {
+            1 => others += u32::from(cluster.margin > 0),
+            _ => ties += u32::from(cluster.margin == 0),
+        }
+    }
+    assert!(ties > 10 && others > 10 && ties + others == 200, "{ties} ties, {others} others");
+}
+
+#[test]
+fn sums_are_compared_as_they_are_over_all_of_their_range() {
+    let test = TestModel::new(&plan(0, None, Some(ClusterPlan::Linear(2)), 21));
+    let Some(Clusters::Linear { weights, biases, .. }) = Model::parse(&test.blob).unwrap().description().clusters
+    else {
+        unreachable!()
+    };
+    let data = data_offset(&test.blob);
+    let (weights, biases) = (data + weights as usize, data + biases as usize);
+    for pair in [[0, -1], [-1, 0], [1 << 30, -1 << 30], [-5, -3], [7, 7], [i32::MIN, i32::MAX], [i32::MAX, i32::MIN]] {
+        let mut bytes = test.blob.to_vec();
+        bytes[weights..weights + 2 * 13].fill(0); // so that the sums are the biases
+        for (row, bias) in pair.iter().enumerate() {
+            bytes[biases + 4 * row..][..4].copy_from_slice(&bias.to_le_bytes());
+        }
+        let bytes = sealed(bytes);
+        let model = Model::parse(&bytes).unwrap();
+        let found = Encoder::<64>::new(&model).unwrap().assign(&[0; 15]).unwrap();
+        assert_eq!((found.id, found.margin), (u16::from(pair[1] > pair[0]), pair[0].abs_diff(pair[1])), "{pair:?}");
+    }
+}
+
+#[test]
+fn the_bits_of_a_class_are_as_few_as_can_be() {
+    for (classes, bits) in
+        [(0, 0), (1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (128, 7), (129, 8), (32769, 16), (65535, 16)]
+    {
+        assert_eq!(class_bits(classes), bits, "{classes} classes");
+        assert_eq!(Hash::Product { heads: 3, classes, weights: 0, biases: 0 }.bits(), 3 * bits);
+    }
+}
+
+#[test]
+fn heads_cost_their_rows() {
+    let model = |plan: &ModelPlan| TestModel::new(plan).blob;
+    let macs = |blob: &[u8]| {
+        let model = Model::parse(blob).unwrap();
+        let heads = [Head::Embedding, Head::Hash, Head::Clusters].map(|head| model.head_macs(head));
+        (model.macs(), heads, model.weight_bytes())
+    };
+    let layers = 15 * 24 + 24 * 13;
+    let constants = 12 * (24 + 13);
+    let bare = macs(&model(&plan(0, None, None, 1)));
+    assert_eq!(bare, (layers, [0, 0, 0], layers as usize + constants));
+    let classic = macs(&model(&plan(5, thresholds(9), prototypes(4, 3), 1)));
+    assert_eq!((classic.0, classic.1), (layers + 5 * 13, [5 * 13, 9 * 13, 3 * 13 + 4 * 3]));
+    assert_eq!(classic.2 - bare.2, 5 * (13 + 12) + 9 * (13 + 4) + 4 * 3);
+    let product = Some(HashPlan::Product { heads: 3, classes: 7 });
+    let native = macs(&model(&plan(0, product, Some(ClusterPlan::Linear(6)), 1)));
+    assert_eq!((native.0, native.1), (layers, [0, 21 * 13, 6 * 13]));
+    assert_eq!(native.2 - bare.2, (21 + 6) * (13 + 4));
+}
+
+#[test]
 fn a_sum_equal_to_its_threshold_gives_a_zero_bit() {
-    let test = TestModel::new(&plan(0, 2, None, 11));
+    let test = TestModel::new(&plan(0, thresholds(2), None, 11));
     let model = Model::parse(&test.blob).unwrap();
     let sample = Random(12).bytes(15);
     let mut arena = vec![0; model.arena_bytes()];
     let features = model.run(&mut arena, &sample).unwrap().values().to_vec();
 
-    let hash = model.description().hash.unwrap();
+    let Some(Hash::Thresholds { weights: rows, thresholds, .. }) = model.description().hash else { unreachable!() };
     let data = data_offset(&test.blob);
     let mut bytes = test.blob.to_vec();
     for (bit, less) in [(0, 0), (1, 1)] {
-        let weights = &bytes[data + hash.weights as usize + bit * features.len()..];
+        let weights = &bytes[data + rows as usize + bit * features.len()..];
         let products = weights.iter().zip(&features).map(|(w, x)| i32::from(*w as i8) * i32::from(*x));
         let threshold = products.sum::<i32>() - less;
-        let at = data + hash.thresholds as usize + bit * 4;
+        let at = data + thresholds as usize + bit * 4;
         bytes[at..at + 4].copy_from_slice(&threshold.to_le_bytes());
     }
     let bytes = sealed(bytes);
@@ -164,7 +310,13 @@ fn a_sum_equal_to_its_threshold_gives_a_zero_bit() {
 
 #[test]
 fn any_changed_golden_byte_is_found_and_named() {
-    let test = TestModel::new(&plan(5, 12, Some((4, 5)), 77));
+    changed_golden_bytes_are_found(thresholds(12), prototypes(4, 5));
+    changed_golden_bytes_are_found(Some(HashPlan::Product { heads: 4, classes: 7 }), Some(ClusterPlan::Linear(4)));
+}
+
+/// Of a code of 12 bits.
+fn changed_golden_bytes_are_found(hash: Option<HashPlan>, clusters: Option<ClusterPlan>) {
+    let test = TestModel::new(&plan(5, hash, clusters, 77));
     let model = Model::parse(&test.blob).unwrap();
     let golden = model.description().golden;
     let data = data_offset(&test.blob);
@@ -190,7 +342,7 @@ fn any_changed_golden_byte_is_found_and_named() {
 
 #[test]
 fn wrong_arguments_are_named() {
-    let test = TestModel::new(&plan(6, 20, Some((4, 5)), 3));
+    let test = TestModel::new(&plan(6, thresholds(20), prototypes(4, 5), 3));
     let model = Model::parse(&test.blob).unwrap();
     let needed = model.arena_bytes();
     assert_eq!(Encoder::<8>::new(&model).unwrap_err(), EncoderError::Arena { expected: needed, found: 8 });
@@ -215,7 +367,7 @@ fn wrong_arguments_are_named() {
     assert_eq!(features.hash_into(21, &mut [0; 3]).unwrap_err(), bits(21));
     assert_eq!(features.hash_into(8, &mut [0; 2]).unwrap_err(), bits(8));
 
-    let bare = TestModel::new(&ModelPlan { golden: 0, ..plan(0, 0, None, 3) });
+    let bare = TestModel::new(&ModelPlan { golden: 0, ..plan(0, None, None, 3) });
     let model = Model::parse(&bare.blob).unwrap();
     let mut encoder = Encoder::<64>::new(&model).unwrap();
     let none = EncoderError::NoHead;

@@ -21,7 +21,7 @@ fn check(plan: &ModelPlan) {
 }
 
 fn one_layer(input: [u16; 3], layer: Plan, seed: u64) -> ModelPlan {
-    ModelPlan { input, layers: vec![layer], rows: 0, bits: 0, prototypes: None, golden: 0, seed }
+    ModelPlan { input, layers: vec![layer], rows: 0, hash: None, clusters: None, golden: 0, seed }
 }
 
 /// An image side, and a kernel, a stride and two paddings that fit it.
@@ -89,6 +89,39 @@ proptest! {
         }));
         check(&ModelPlan { layers, ..one_layer(input, Plan::Dense(1), seed) });
     }
+
+    /// A series is an image of width 1, and a 1-d layer one with a kernel of width 1.
+    #[test]
+    fn layers_over_a_series_are_their_definition(
+        length in 1u16..120, channels in 1u16..7, stages in prop::collection::vec(stage(), 1..5), seed: u64,
+    ) {
+        let input = [length, 1, channels];
+        let mut shape = input.map(usize::from);
+        let mut layers = Vec::new();
+        for (kind, outputs, [kernel, stride, before, after]) in stages {
+            let window = Window { kernel: [kernel, 1], stride: [stride, 1], padding: [before, 0, after, 0] };
+            if shape[0] + usize::from(before + after) < kernel.into() {
+                break;
+            }
+            let layer = match kind {
+                0 => Plan::DepthwiseConv2d(window),
+                1 => Plan::MaxPool2d(window),
+                2 => Plan::AveragePool2d(window),
+                _ => Plan::Conv2d(outputs, window),
+            };
+            shape = output_shape(shape, &layer);
+            layers.push(layer);
+        }
+        prop_assert_eq!(shape[1], 1);
+        layers.push(Plan::Dense(5));
+        check(&ModelPlan { layers, ..one_layer(input, Plan::Dense(1), seed) });
+    }
+}
+
+/// A layer over a series: its kind, its channels, its kernel, stride and paddings.
+fn stage() -> impl Strategy<Value = (u8, u16, [u8; 4])> {
+    let window = (1u8..12).prop_flat_map(|kernel| (Just(kernel), 1u8..5, 0..kernel, 0..kernel));
+    (0u8..6, 1u16..7, window.prop_map(|(kernel, stride, before, after)| [kernel, stride, before, after]))
 }
 
 #[test]

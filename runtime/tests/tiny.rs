@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ModelPlan, Plan, TestModel};
+use common::{ClusterPlan, HashPlan, ModelPlan, Plan, TestModel};
 use eigenlet_runtime::{Model, include_model};
 use eigenlet_shared::description::Window;
 
@@ -13,8 +13,8 @@ fn tiny() -> TestModel {
         input: [3, 3, 1],
         layers: vec![Plan::Conv2d(4, Window { kernel: [2, 2], stride: [1, 1], padding: [0; 4] }), Plan::Dense(8)],
         rows: 4,
-        bits: 8,
-        prototypes: Some((3, 4)),
+        hash: Some(HashPlan::Thresholds(8)),
+        clusters: Some(ClusterPlan::Prototypes { count: 3, dims: 4 }),
         golden: 16,
         seed: 8,
     })

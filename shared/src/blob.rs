@@ -198,7 +198,7 @@ pub fn header(description: u32, data_offset: u32, data: u32, crc: u32) -> [u8; H
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::description::{Golden, Input, Raw};
+    use crate::description::{Clusters, Golden, Hash, Input, Raw};
     use crate::writer::{AlignedBytes, BlobWriter};
 
     fn description() -> Description<'static> {
@@ -253,6 +253,25 @@ mod tests {
             1, 2, 3, 0, 4, 0, 0, 0, // the data
         ];
         assert_eq!(bytes[..], expected);
+    }
+
+    /// The numbers and fields of `FORMAT.md`, as for the whole.
+    #[test]
+    fn the_heads_bytes_are_those_of_the_format() {
+        let hashes = [
+            (Hash::Thresholds { bits: 300, weights: 1, thresholds: 2 }, &[0, 0xac, 2, 1, 2][..]),
+            (Hash::Product { heads: 200, classes: 300, weights: 1, biases: 2 }, &[1, 200, 0xac, 2, 1, 2]),
+        ];
+        for (head, bytes) in hashes {
+            assert_eq!(postcard::to_allocvec(&head).unwrap(), bytes);
+        }
+        let clusters = [
+            (Clusters::Prototypes { count: 300, dims: 1, prototypes: 2 }, &[0, 0xac, 2, 1, 2][..]),
+            (Clusters::Linear { count: 300, weights: 1, biases: 2 }, &[1, 0xac, 2, 1, 2]),
+        ];
+        for (head, bytes) in clusters {
+            assert_eq!(postcard::to_allocvec(&head).unwrap(), bytes);
+        }
     }
 
     #[test]

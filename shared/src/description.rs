@@ -25,7 +25,7 @@ pub struct Description<'a> {
     pub layers: Layers,
     /// An embedding whose rows are ordered, most important first.
     pub embedding: Option<Embedding>,
-    /// Hash bits, most informative first.
+    /// A hash code: the most informative bits, or heads, come first where the writer knows an order.
     pub hash: Option<Hash>,
     /// Cluster ids.
     pub clusters: Option<Clusters>,
@@ -136,15 +136,45 @@ pub struct Embedding {
     pub eigenvalues: u32,
 }
 
-/// Hash code: bit `j` is 1 where `sum(weights[j] * features) > threshold[j]`. Weights may be the embedding's own.
+/// How a sample gets its hash code. Weights may be another head's own: offsets may point into the same data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hash {
-    /// Number of bits, most informative first.
-    pub bits: u16,
-    /// Offset of the weights, int8 `[bits][features]`.
-    pub weights: u32,
-    /// Offset of `bits` i32 thresholds, 4-byte aligned.
-    pub thresholds: u32,
+pub enum Hash {
+    /// Bit `j` is 1 where `sum(weights[j] * features) > threshold[j]`.
+    Thresholds {
+        /// Number of bits.
+        bits: u16,
+        /// Offset of the weights, int8 `[bits][features]`.
+        weights: u32,
+        /// Offset of `bits` i32 thresholds, 4-byte aligned.
+        thresholds: u32,
+    },
+    /// A product code: the classes that several linear heads choose, one head after another, each in [`class_bits`] bits,
+    /// the lowest first. A head chooses as [`Clusters::Linear`] does; row `h * classes + c` is class `c` of head `h`.
+    Product {
+        /// Number of heads.
+        heads: u8,
+        /// Number of classes of each head, at least 2.
+        classes: u16,
+        /// Offset of the weights, int8 `[heads][classes][features]`; one scale for all rows of a head.
+        weights: u32,
+        /// Offset of i32 `[heads][classes]` biases, 4-byte aligned; they hold `-zero_point * sum(weights)` already.
+        biases: u32,
+    },
+}
+
+impl Hash {
+    /// Bits of the whole code; 0 where a size is invalid.
+    pub const fn bits(self) -> u16 {
+        match self {
+            Self::Thresholds { bits, .. } => bits,
+            Self::Product { heads, classes, .. } => heads as u16 * class_bits(classes),
+        }
+    }
+}
+
+/// Bits that a product code has for each head: `ceil(log2(classes))`, at most 16.
+pub const fn class_bits(classes: u16) -> u16 {
+    (u16::BITS - classes.saturating_sub(1).leading_zeros()) as u16
 }
 
 /// How a sample gets its cluster.
@@ -160,6 +190,16 @@ pub enum Clusters {
         /// Offset of the prototypes.
         prototypes: u32,
     },
+    /// The `c` with the largest `sum(weights[c] * features) + bias[c]`; ties go to the lower id. May be one head of a
+    /// [`Hash::Product`]: offsets may point into its rows.
+    Linear {
+        /// Number of clusters.
+        count: u16,
+        /// Offset of the weights, int8 `[count][features]`; one scale for all rows, so that sums are comparable.
+        weights: u32,
+        /// Offset of `count` i32 biases, 4-byte aligned; they hold `-zero_point * sum(weights)` already.
+        biases: u32,
+    },
 }
 
 /// Golden vectors. Each list has `count` entries; lists of absent heads are not there and their offset is 0.
@@ -171,7 +211,7 @@ pub struct Golden {
     pub samples: u32,
     /// Offset of the embeddings, int8, each `rows` long.
     pub embeddings: u32,
-    /// Offset of the codes, each `bits.div_ceil(8)` bytes; bit `j` is bit `j % 8` of byte `j / 8`.
+    /// Offset of the codes, each [`Hash::bits`]`.div_ceil(8)` bytes; bit `j` is bit `j % 8` of byte `j / 8`.
     pub codes: u32,
     /// Offset of the cluster ids, u16, 2-byte aligned.
     pub clusters: u32,

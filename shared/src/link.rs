@@ -86,7 +86,8 @@ pub enum Response<'a> {
     Cluster {
         /// Its id.
         id: u16,
-        /// How much farther the second-nearest prototype is, in squared int8 steps; `u32::MAX` where there is none.
+        /// How much farther the second-nearest prototype is, in squared int8 steps, or how much smaller a linear head's
+        /// second-largest sum; `u32::MAX` where there is no other.
         margin: u32,
     },
     /// The question cannot be answered.

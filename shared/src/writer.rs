@@ -42,7 +42,7 @@ impl BlobWriter {
         self.push(values)
     }
 
-    /// Appends thresholds.
+    /// Appends thresholds, or the biases of a linear head.
     pub fn push_i32(&mut self, values: &[i32]) -> u32 {
         self.push(values)
     }

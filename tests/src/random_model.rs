@@ -1,10 +1,12 @@
-//! A model with every kind of layer and head, and random weights: what no training would give, and every kernel must run.
+//! Models with every kind of layer and random weights: what no training would give, and every kernel must run. Odd seeds give
+//! bits by thresholds and clusters by prototypes, even ones a product code with clusters in the rows of one of its heads.
 
 use eigenlet_runtime::{Dims, Model};
 use eigenlet_shared::{
     blob::crc32,
     description::{
         Clusters, Conv2d, Dense, DepthwiseConv2d, Description, Embedding, Golden, Hash, Input, Layer, Raw, Window,
+        class_bits,
     },
     numerics::{Channel, INPUT_ZERO_POINT_U8, Output},
     writer::{AlignedBytes, BlobWriter},
@@ -12,9 +14,16 @@ use eigenlet_shared::{
 
 /// Bytes of the model's input, 9 x 7 x 2.
 pub const SAMPLE: usize = 9 * 7 * 2;
+/// What the heads read.
+const FEATURES: usize = 24;
 const DIMS: u16 = 33;
-const BITS: u16 = 45;
+/// Of either kind of hash: the heads of the product code take three bits each.
+const BITS: u16 = HEADS as u16 * class_bits(CLUSTERS);
+const HEADS: u8 = 15;
+/// Also the classes of each head.
 const CLUSTERS: u16 = 7;
+/// The head that the clusters share.
+const SHARED: u32 = 4;
 const CLUSTER_DIMS: u16 = 12;
 const GOLDEN: u16 = 16;
 
@@ -63,9 +72,38 @@ impl Random {
 /// # Panics
 /// Where the runtime refuses the model.
 pub fn random_model(seed: u32) -> AlignedBytes {
-    let bare = build(seed, &[], Outputs::default());
-    let model = Model::parse(&bare).expect("a valid model");
     let samples = Random::new(seed ^ 0x5bd1_e995).bytes(SAMPLE * usize::from(GOLDEN));
+    let untuned = build(seed, &Centre::default(), &[], Outputs::default());
+    let centre = centre(&untuned, &samples[..SAMPLE]);
+    let bare = build(seed, &centre, &[], Outputs::default());
+    let outputs = outputs(&bare, &samples);
+    build(seed, &centre, &samples, outputs)
+}
+
+/// What a sample gives: hash and clusters decide about there, lest all samples give the same.
+struct Centre {
+    features: Vec<i8>,
+    embedding: Vec<i8>,
+}
+
+impl Default for Centre {
+    fn default() -> Self {
+        Self { features: vec![0; FEATURES], embedding: vec![0; DIMS.into()] }
+    }
+}
+
+fn centre(blob: &[u8], sample: &[u8]) -> Centre {
+    let model = Model::parse(blob).expect("a valid model");
+    let mut arena = vec![0; model.arena_bytes()];
+    let mut features = model.run(&mut arena, sample).expect("a valid sample");
+    Centre {
+        features: features.values().to_vec(),
+        embedding: features.embed(Dims::new(DIMS)).expect("a head").to_vec(),
+    }
+}
+
+fn outputs(blob: &[u8], samples: &[u8]) -> Outputs {
+    let model = Model::parse(blob).expect("a valid model");
     let mut arena = vec![0; model.arena_bytes()];
     let mut outputs = Outputs::default();
     for sample in samples.chunks_exact(SAMPLE) {
@@ -76,7 +114,7 @@ pub fn random_model(seed: u32) -> AlignedBytes {
         outputs.codes.extend(code);
         outputs.clusters.push(features.assign().expect("a head").id);
     }
-    build(seed, &samples, outputs)
+    outputs
 }
 
 /// `blob` with the byte at `at` xored with `flip`, and the checksum made right again.
@@ -99,7 +137,7 @@ struct Outputs {
     clusters: Vec<u16>,
 }
 
-fn build(seed: u32, samples: &[u8], outputs: Outputs) -> AlignedBytes {
+fn build(seed: u32, centre: &Centre, samples: &[u8], outputs: Outputs) -> AlignedBytes {
     let random = &mut Random::new(seed);
     let writer = &mut BlobWriter::new();
     let relu = Output { zero_point: -128, minimum: -128, maximum: 127 };
@@ -114,8 +152,8 @@ fn build(seed: u32, samples: &[u8], outputs: Outputs) -> AlignedBytes {
     };
     let conv = rows(6, 18, INPUT_ZERO_POINT_U8);
     let pointwise = rows(8, 6, relu.zero_point);
-    let dense = rows(24, 48, relu.zero_point);
-    let embedding = rows(DIMS.into(), 24, relu.zero_point);
+    let dense = rows(FEATURES, 48, relu.zero_point);
+    let embedding = rows(DIMS.into(), FEATURES, relu.zero_point);
     // Here the channels are the columns.
     let weights = random.weights(9 * 6);
     let sums: Vec<i32> = (0..6).map(|channel| weights.iter().skip(channel).step_by(6)).map(sum).collect();
@@ -149,11 +187,12 @@ fn build(seed: u32, samples: &[u8], outputs: Outputs) -> AlignedBytes {
         }),
         // -> 3 x 2 x 8
         Layer::AveragePool2d(window([2, 3], [2, 2], [1, 1, 1, 0])),
-        Layer::Dense(Dense { outputs: 24, weights: dense.0, channels: dense.1, output: relu }),
+        Layer::Dense(Dense { outputs: FEATURES as u16, weights: dense.0, channels: dense.1, output: relu }),
     ];
 
     let eigenvalues: Vec<f32> = (0..DIMS).map(|row| 1.0 / f32::from(row + 1)).collect();
-    let thresholds: Vec<i32> = (0..BITS).map(|_| random.bits() as i32 % 20_000).collect();
+    let heads = if seed % 2 == 1 { thresholds_and_prototypes } else { product_code };
+    let (hash, clusters) = heads(random, writer, centre);
     let description = Description {
         input: Input { shape: [9, 7, 2], raw: Raw::U8, scale: 1.0 / 255.0 },
         layers: layers.into_iter().collect(),
@@ -164,16 +203,8 @@ fn build(seed: u32, samples: &[u8], outputs: Outputs) -> AlignedBytes {
             scale: 0.01,
             eigenvalues: writer.push_f32(&eigenvalues),
         }),
-        hash: Some(Hash {
-            bits: BITS,
-            weights: writer.push_i8(&random.weights(24 * usize::from(BITS))),
-            thresholds: writer.push_i32(&thresholds),
-        }),
-        clusters: Some(Clusters::Prototypes {
-            count: CLUSTERS,
-            dims: CLUSTER_DIMS,
-            prototypes: writer.push_i8(&random.weights(usize::from(CLUSTERS * CLUSTER_DIMS))),
-        }),
+        hash: Some(hash),
+        clusters: Some(clusters),
         golden: Golden {
             count: outputs.clusters.len() as u16,
             samples: writer.push_u8(samples),
@@ -186,8 +217,43 @@ fn build(seed: u32, samples: &[u8], outputs: Outputs) -> AlignedBytes {
     writer.finish(&description)
 }
 
+fn thresholds_and_prototypes(random: &mut Random, writer: &mut BlobWriter, centre: &Centre) -> (Hash, Clusters) {
+    let (weights, biases) = linear_rows(random, BITS.into(), centre);
+    let thresholds: Vec<i32> = biases.iter().map(|bias| -bias).collect();
+    let hash =
+        Hash::Thresholds { bits: BITS, weights: writer.push_i8(&weights), thresholds: writer.push_i32(&thresholds) };
+    let offsets = random.weights(usize::from(CLUSTERS * CLUSTER_DIMS));
+    let about = centre.embedding.iter().take(CLUSTER_DIMS.into()).cycle();
+    let prototypes: Vec<i8> = offsets.iter().zip(about).map(|(offset, at)| at.saturating_add(offset / 8)).collect();
+    let prototypes = writer.push_i8(&prototypes);
+    (hash, Clusters::Prototypes { count: CLUSTERS, dims: CLUSTER_DIMS, prototypes })
+}
+
+fn product_code(random: &mut Random, writer: &mut BlobWriter, centre: &Centre) -> (Hash, Clusters) {
+    let (weights, biases) = linear_rows(random, usize::from(HEADS) * usize::from(CLUSTERS), centre);
+    let (weights, biases) = (writer.push_i8(&weights), writer.push_i32(&biases));
+    let before = SHARED * u32::from(CLUSTERS);
+    let clusters = Clusters::Linear {
+        count: CLUSTERS,
+        weights: weights + before * FEATURES as u32,
+        biases: biases + before * size_of::<i32>() as u32,
+    };
+    (Hash::Product { heads: HEADS, classes: CLUSTERS, weights, biases }, clusters)
+}
+
+/// Weights over the features, and biases that leave small sums at the centre.
+fn linear_rows(random: &mut Random, rows: usize, centre: &Centre) -> (Vec<i8>, Vec<i32>) {
+    let weights = random.weights(rows * FEATURES);
+    let sum =
+        |row: &[i8]| -> i32 { row.iter().zip(&centre.features).map(|(w, x)| i32::from(*w) * i32::from(*x)).sum() };
+    let biases = weights.chunks_exact(FEATURES).map(|row| random.bits() as i32 % 1000 - sum(row)).collect();
+    (weights, biases)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -205,6 +271,11 @@ mod tests {
             });
             let alive = alive.count();
             assert!(alive * 3 > usize::from(DIMS) * 2, "seed {seed}: {alive} of {DIMS} dimensions vary");
+            let distinct = |outputs: &mut dyn Iterator<Item = Vec<u8>>| outputs.collect::<BTreeSet<_>>().len();
+            let codes = distinct(&mut model.golden().map(|golden| golden.code.unwrap().to_vec()));
+            assert!(codes * 2 > usize::from(GOLDEN), "seed {seed}: {codes} of {GOLDEN} codes differ");
+            let clusters = distinct(&mut model.golden().map(|golden| golden.cluster.unwrap().to_le_bytes().to_vec()));
+            assert!(clusters > 1, "seed {seed}: all samples in one cluster");
         }
     }
 }

@@ -7,6 +7,14 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 use crate::evaluate::Codes;
 
+/// A blob that this program made, as the chip would take it.
+///
+/// # Errors
+/// The runtime refuses it: the exporter is wrong.
+pub fn parse(blob: &[u8]) -> Result<Model<'_>> {
+    Model::parse(blob).map_err(|error| Error::Check(format!("the exported blob is not valid: {error}")))
+}
+
 /// Runs samples of raw bytes through a model and reads what is wanted of each.
 ///
 /// # Errors
@@ -90,7 +98,7 @@ pub fn codes(model: &Model, samples: &[&[u8]], bits: usize) -> Result<Codes> {
     Codes::from_bytes("the model's codes", bits, rows.concat())
 }
 
-/// Each sample's cluster and its margin: how much nearer, in squared int8 steps, its prototype is than the next.
+/// Each sample's cluster and its margin over the next, as [`eigenlet_runtime::Features::assign`] says it.
 ///
 /// # Errors
 /// As for [`run`].

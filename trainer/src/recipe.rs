@@ -10,7 +10,7 @@ use crate::data::DataSource;
 use crate::error::{Error, Result};
 use crate::network::NetworkSpec;
 use crate::objective::ObjectiveSpec;
-use crate::quantize::Heads;
+use crate::quantize::{ClusterHead, HashHead, Heads};
 use crate::train::TrainSpec;
 
 /// The recipes that the binary carries: name, text.
@@ -72,47 +72,104 @@ pub struct ExportSpec {
     /// Bits of the hash code; one for each dimension where it is left out, none at 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bits: Option<usize>,
-    /// Leading dimensions that hash bits are made of, turned by ITQ; at 0 each bit is the sign of one dimension.
+    /// What hash bits are made of; where it is left out, the objective's own code if it learns one, else functions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hash: Option<HashKind>,
+    /// Leading dimensions that hash bits of functions are made of, turned by ITQ; at 0 each bit is the sign of one
+    /// dimension.
     pub hash_dims: usize,
-    /// Number of clusters; none at 0.
+    /// How a sample gets its cluster; where it is left out, the objective's own clusters if it learns any, else prototypes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_by: Option<ClusterKind>,
+    /// Number of prototypes; at 0 there are none.
     pub clusters: usize,
-    /// Leading dimensions that clusters are told apart by.
+    /// Leading dimensions that prototypes are compared in.
     pub cluster_dims: usize,
     /// Training samples that the int8 grids are calibrated on, at most.
     pub calibration: usize,
 }
 
+/// What hash bits are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HashKind {
+    /// The ordered functions.
+    Functions,
+    /// The code that the objective learns.
+    Native,
+}
+
+/// How a sample gets its cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClusterKind {
+    /// By the nearest of k-means' centres in the embedding.
+    Prototypes,
+    /// By the logits that the objective learns.
+    Native,
+}
+
 impl Default for ExportSpec {
     fn default() -> Self {
-        Self { dims: None, bits: None, hash_dims: 10, clusters: 10, cluster_dims: 10, calibration: 1024 }
+        Self {
+            dims: None,
+            bits: None,
+            hash: None,
+            hash_dims: 10,
+            cluster_by: None,
+            clusters: 10,
+            cluster_dims: 10,
+            calibration: 1024,
+        }
     }
 }
 
 impl ExportSpec {
-    /// The heads for a model of `available` ordered dimensions. Left-out sizes and the clusters' dimensions follow what is
-    /// there; a size that the recipe names must be there.
-    pub fn heads(&self, available: usize) -> Heads {
+    /// The heads for a model of `available` ordered dimensions, trained for `objective`. Left-out sizes and the dimensions of
+    /// prototypes follow what is there; a size that the recipe names must be there.
+    pub fn heads(&self, objective: &ObjectiveSpec, available: usize) -> Heads {
         let dims = self.dims.unwrap_or(available);
-        Heads {
-            dims,
-            bits: self.bits.unwrap_or(dims),
-            hash_dims: self.hash_dims.min(dims),
-            clusters: self.clusters,
-            cluster_dims: self.cluster_dims.min(dims),
-        }
+        let (code, classes) = (objective.native_bits(), objective.native_clusters());
+        let hash = match self.hash.unwrap_or(if code > 0 { HashKind::Native } else { HashKind::Functions }) {
+            HashKind::Native => HashHead::Native,
+            HashKind::Functions => HashHead::Functions { leading: self.hash_dims.min(dims) },
+        };
+        let by = self.cluster_by.unwrap_or(if classes > 0 { ClusterKind::Native } else { ClusterKind::Prototypes });
+        let clusters = match by {
+            ClusterKind::Native => ClusterHead::Native,
+            ClusterKind::Prototypes if self.clusters == 0 => ClusterHead::None,
+            ClusterKind::Prototypes => {
+                ClusterHead::Prototypes { count: self.clusters, dims: self.cluster_dims.min(dims) }
+            }
+        };
+        let bits = self.bits.unwrap_or(if hash == HashHead::Native { code } else { dims });
+        Heads { dims, bits, hash, clusters }
     }
 
-    /// Checks the sizes against the network's dimensions and the number of training samples.
+    /// Checks the sizes against the network's dimensions, the objective's outputs and the number of training samples.
     ///
     /// # Errors
     /// Names the key, what was expected and what was found.
-    pub fn fits(&self, available: usize, samples: usize) -> Result<()> {
-        let heads = self.heads(available);
-        let bits = if self.hash_dims == 0 { heads.dims } else { u16::MAX.into() };
+    pub fn fits(&self, objective: &ObjectiveSpec, available: usize, samples: usize) -> Result<()> {
+        let heads = self.heads(objective, available);
+        if heads.hash == HashHead::Native && objective.native_bits() == 0 && heads.bits > 0 {
+            let what = format!("{} learns no code", objective.name());
+            return Err(Error::input("export.hash", what, "functions", "native"));
+        }
+        if heads.clusters == ClusterHead::Native && objective.native_clusters() == 0 {
+            let what = format!("{} learns no clusters", objective.name());
+            return Err(Error::input("export.cluster_by", what, "prototypes", "native"));
+        }
+        let bits = match heads.hash {
+            HashHead::Native => objective.native_bits(),
+            HashHead::Functions { leading: 0 } => heads.dims,
+            HashHead::Functions { .. } => u16::MAX.into(),
+        };
+        let prototypes = if let ClusterHead::Prototypes { count, .. } = heads.clusters { count } else { 0 };
         for (key, asked, most) in [
             ("export.dims", heads.dims, available),
             ("export.bits", heads.bits, bits),
-            ("export.clusters", heads.clusters, samples),
+            ("export.clusters", prototypes, samples),
         ] {
             if asked > most {
                 return Err(Error::input(key, "more than there can be", format!("at most {most}"), asked));

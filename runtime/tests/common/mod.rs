@@ -50,11 +50,43 @@ pub struct ModelPlan {
     pub input: [u16; 3],
     pub layers: Vec<Plan>,
     pub rows: u16,
-    pub bits: u16,
-    /// Count and dimensions.
-    pub prototypes: Option<(u16, u16)>,
+    pub hash: Option<HashPlan>,
+    pub clusters: Option<ClusterPlan>,
     pub golden: u16,
     pub seed: u64,
+}
+
+/// What to make a hash head of.
+#[derive(Clone, Copy, Debug)]
+pub enum HashPlan {
+    /// So many bits.
+    Thresholds(u16),
+    Product {
+        heads: u8,
+        classes: u16,
+    },
+}
+
+impl HashPlan {
+    /// Bits of a class, found by counting up.
+    fn width(self) -> usize {
+        match self {
+            Self::Thresholds(_) => 1,
+            Self::Product { classes, .. } => (0..).find(|bits| 1u32 << bits >= classes.into()).unwrap(),
+        }
+    }
+}
+
+/// What to make clusters of.
+#[derive(Clone, Copy, Debug)]
+pub enum ClusterPlan {
+    Prototypes {
+        count: u16,
+        dims: u16,
+    },
+    Linear(u16),
+    /// One head of the product code, of that number, in the same tables.
+    Head(u8),
 }
 
 struct Weighted {
@@ -73,7 +105,9 @@ pub struct TestModel {
     embedding: Option<Weighted>,
     hash: Vec<i8>,
     thresholds: Vec<i32>,
+    product: Option<Linear>,
     prototypes: Vec<i8>,
+    linear: Option<Linear>,
     pub eigenvalues: Vec<f32>,
     pub blob: AlignedBytes,
 }
@@ -86,6 +120,8 @@ pub struct Outputs {
     pub bits: Vec<bool>,
     /// Squared distance to each prototype.
     pub distances: Vec<i64>,
+    /// Sum of each cluster's row, its bias included.
+    pub sums: Vec<i64>,
 }
 
 impl Outputs {
@@ -97,11 +133,63 @@ impl Outputs {
         code
     }
 
-    /// The nearest prototype, found by sorting.
+    /// The nearest prototype, or the largest sum.
     pub fn cluster(&self) -> u16 {
-        let mut order: Vec<usize> = (0..self.distances.len()).collect();
-        order.sort_by_key(|id| (self.distances[*id], *id));
-        order[0] as u16
+        if self.sums.is_empty() {
+            first_largest(self.distances.iter().map(|d| -d))
+        } else {
+            first_largest(self.sums.iter().copied())
+        }
+    }
+}
+
+/// Where the largest value stands, found by sorting; of equals, the first.
+fn first_largest(values: impl Iterator<Item = i64>) -> u16 {
+    let mut order: Vec<(i64, u16)> = values.zip(0..).map(|(value, id)| (-value, id)).collect();
+    order.sort();
+    order[0].1
+}
+
+/// Rows of a linear head.
+struct Linear {
+    weights: Vec<i8>,
+    /// Without the features' zero point.
+    bias: Vec<i64>,
+}
+
+impl Linear {
+    /// Random rows; about one in four repeats its predecessor, so that sums are equal now and then.
+    fn new(random: &mut Random, count: usize, features: usize) -> Self {
+        let spread = (features as f64).sqrt() * 74.0 * 74.0;
+        let mut head = Self { weights: Vec::new(), bias: Vec::new() };
+        for row in 0..count {
+            if row > 0 && random.below(4) == 0 {
+                head.weights.extend_from_within((row - 1) * features..);
+                head.bias.push(head.bias[row - 1]);
+            } else {
+                head.weights.extend(random.weights(features));
+                head.bias.push((f64::from(random.next() as i8) / 127.0 * spread) as i64);
+            }
+        }
+        head
+    }
+
+    fn rows(&self) -> impl Iterator<Item = (&[i8], i64)> {
+        self.weights.chunks(self.weights.len() / self.bias.len()).zip(self.bias.iter().copied())
+    }
+
+    fn sums(&self, x: &[i64], zero_point: i64) -> Vec<i64> {
+        let sum = |(row, bias): (&[i8], i64)| -> i64 {
+            bias + row.iter().zip(x).map(|(w, x)| i64::from(*w) * (x - zero_point)).sum::<i64>()
+        };
+        self.rows().map(sum).collect()
+    }
+
+    /// The offsets of weights and biases, the zero point folded in.
+    fn write(&self, writer: &mut BlobWriter, zero_point: i64) -> (u32, u32) {
+        let folded = |(row, bias): (&[i8], i64)| bias - zero_point * row.iter().map(|w| i64::from(*w)).sum::<i64>();
+        let biases: Vec<i32> = self.rows().map(|row| i32::try_from(folded(row)).unwrap()).collect();
+        (writer.push_i8(&self.weights), writer.push_i32(&biases))
     }
 }
 
@@ -146,18 +234,42 @@ impl TestModel {
             let grid = Output { zero_point: 0, minimum: -127, maximum: 127 };
             Weighted::new(&mut random, plan.rows.into(), features, grid)
         });
-        let hash = random.weights(features * usize::from(plan.bits));
+        let bits = if let Some(HashPlan::Thresholds(bits)) = plan.hash { bits } else { 0 };
+        let hash = random.weights(features * usize::from(bits));
         let spread = 4000.0 * (features as f64).sqrt();
-        let thresholds = (0..plan.bits).map(|_| ((random.next() as i8) as f64 / 127.0 * spread) as i32).collect();
-        let prototypes = plan.prototypes.map_or(0, |(count, dims)| usize::from(count) * usize::from(dims));
-        let prototypes = random.weights(prototypes);
+        let thresholds = (0..bits).map(|_| ((random.next() as i8) as f64 / 127.0 * spread) as i32).collect();
+        let product = match plan.hash {
+            Some(HashPlan::Product { heads, classes }) => {
+                Some(Linear::new(&mut random, usize::from(heads) * usize::from(classes), features))
+            }
+            _ => None,
+        };
+        let (mut prototypes, mut linear) = (Vec::new(), None);
+        match plan.clusters {
+            Some(ClusterPlan::Prototypes { count, dims }) => {
+                prototypes = random.weights(usize::from(count) * usize::from(dims));
+            }
+            Some(ClusterPlan::Linear(count)) => linear = Some(Linear::new(&mut random, count.into(), features)),
+            Some(ClusterPlan::Head(head)) => {
+                let Some(HashPlan::Product { classes, .. }) = plan.hash else { panic!("a product code has heads") };
+                let (first, classes) = (usize::from(head) * usize::from(classes), usize::from(classes));
+                let product = product.as_ref().unwrap();
+                linear = Some(Linear {
+                    weights: product.weights[first * features..][..classes * features].to_vec(),
+                    bias: product.bias[first..][..classes].to_vec(),
+                });
+            }
+            None => {}
+        }
         let mut model = Self {
             plan: plan.clone(),
             layers,
             embedding,
             hash,
             thresholds,
+            product,
             prototypes,
+            linear,
             eigenvalues: (0..plan.rows).map(|row| 1.0 / f32::from(row + 1)).collect(),
             blob: AlignedBytes::from(&[][..]),
         };
@@ -184,18 +296,26 @@ impl TestModel {
             None => Vec::new(),
         };
         let count = values.len();
-        let bits = self.thresholds.iter().enumerate().map(|(bit, threshold)| {
+        let mut bits: Vec<bool> = Vec::new();
+        for (bit, threshold) in self.thresholds.iter().enumerate() {
             let sum: i64 = (0..count).map(|i| i64::from(self.hash[bit * count + i]) * values[i]).sum();
-            sum > i64::from(*threshold)
-        });
-        let dims = self.plan.prototypes.map_or(1, |(_, dims)| dims.into());
+            bits.push(sum > i64::from(*threshold));
+        }
+        if let (Some(product), Some(hash @ HashPlan::Product { classes, .. })) = (&self.product, self.plan.hash) {
+            for sums in product.sums(&values, zero_point).chunks(classes.into()) {
+                let class = first_largest(sums.iter().copied());
+                bits.extend((0..hash.width()).map(|bit| class >> bit & 1 == 1));
+            }
+        }
+        let dims = if let Some(ClusterPlan::Prototypes { dims, .. }) = self.plan.clusters { dims.into() } else { 1 };
         let distances = self
             .prototypes
             .chunks(dims)
             .map(|prototype| prototype.iter().zip(&embedding).map(|(a, b)| (i64::from(*a) - b).pow(2)).sum());
         Outputs {
-            bits: bits.collect(),
+            bits,
             distances: distances.collect(),
+            sums: self.linear.as_ref().map_or(Vec::new(), |head| head.sums(&values, zero_point)),
             features: values.iter().map(|value| i8::try_from(*value).unwrap()).collect(),
             embedding: embedding.iter().map(|value| i8::try_from(*value).unwrap()).collect(),
         }
@@ -232,20 +352,37 @@ impl TestModel {
             let eigenvalues = writer.push_f32(&self.eigenvalues);
             Embedding { rows: self.plan.rows, weights, channels, scale: 0.02, eigenvalues }
         });
-        let hash = (self.plan.bits > 0).then(|| Hash {
-            bits: self.plan.bits,
-            weights: writer.push_i8(&self.hash),
-            thresholds: writer.push_i32(&self.thresholds),
+        let hash = self.plan.hash.map(|hash| match hash {
+            HashPlan::Thresholds(bits) => Hash::Thresholds {
+                bits,
+                weights: writer.push_i8(&self.hash),
+                thresholds: writer.push_i32(&self.thresholds),
+            },
+            HashPlan::Product { heads, classes } => {
+                let (weights, biases) = self.product.as_ref().unwrap().write(&mut writer, zero_point);
+                Hash::Product { heads, classes, weights, biases }
+            }
         });
-        let clusters = self.plan.prototypes.map(|(count, dims)| Clusters::Prototypes {
-            count,
-            dims,
-            prototypes: writer.push_i8(&self.prototypes),
+        let clusters = self.plan.clusters.map(|clusters| match (clusters, hash) {
+            (ClusterPlan::Prototypes { count, dims }, _) => {
+                Clusters::Prototypes { count, dims, prototypes: writer.push_i8(&self.prototypes) }
+            }
+            (ClusterPlan::Head(head), Some(Hash::Product { classes, weights, biases, .. })) => {
+                let linear = self.linear.as_ref().unwrap();
+                let before = u32::from(head) * u32::from(classes);
+                let features = (linear.weights.len() / linear.bias.len()) as u32;
+                Clusters::Linear { count: classes, weights: weights + before * features, biases: biases + before * 4 }
+            }
+            (ClusterPlan::Linear(count), _) => {
+                let (weights, biases) = self.linear.as_ref().unwrap().write(&mut writer, zero_point);
+                Clusters::Linear { count, weights, biases }
+            }
+            (ClusterPlan::Head(_), _) => unreachable!(),
         });
         let samples = random.bytes(self.input_len() * usize::from(self.plan.golden));
         let outputs: Vec<Outputs> = samples.chunks(self.input_len()).map(|sample| self.outputs(sample)).collect();
         let embeddings: Vec<i8> = outputs.iter().flat_map(|outputs| outputs.embedding.clone()).collect();
-        let codes: Vec<u8> = outputs.iter().flat_map(|outputs| outputs.code(self.plan.bits.into())).collect();
+        let codes: Vec<u8> = outputs.iter().flat_map(|outputs| outputs.code(outputs.bits.len())).collect();
         let ids: Vec<u16> = match clusters {
             Some(_) => outputs.iter().map(Outputs::cluster).collect(),
             None => Vec::new(),

@@ -1,20 +1,20 @@
-//! Perturbation of small images: geometry, then brightness, noise and erasing.
+//! Perturbation of small images: geometry, then brightness, colour, noise and erasing.
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, RngExt};
 use rand_distr::StandardNormal;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::BatchKey;
 use super::warp::{ElasticField, Pose, Scratch, warp};
+use super::{Augmenter, BatchKey, check_range, check_up_to, for_each_sample};
 use crate::data::Samples;
 use crate::error::{Error, Result};
 
 /// How far one view of an image may go from the image. The default changes nothing.
 ///
-/// In the order in which they act: `flip`, `scale`, `shear`, `rotate`, `shift` and `elastic` in one resampling (bilinear,
-/// zero outside the image), `contrast`, `brightness`, `noise`, a clamp to what the sensor can say, `erase`.
+/// In the order in which they act: `flip`, `scale`, `shear`, `rotate`, `shift`, `crop` and `elastic` in one resampling
+/// (bilinear, zero outside the image), `contrast`, `brightness`, `saturation`, `hue`, `grey`, `noise`, a clamp to what the
+/// sensor can say, `erase`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ImageAugment {
@@ -28,6 +28,9 @@ pub struct ImageAugment {
     pub rotate: f32,
     /// Shift by up to this many pixels either way on each axis; 0 to the longer side of the image.
     pub shift: f32,
+    /// The view is a part of the image at a random place, enlarged to the whole: its area is uniform between
+    /// `1 - crop` and 1 of the image's, its sides are as long to one another as the image's; 0 to 0.99.
+    pub crop: f32,
     /// Smooth random displacement of every pixel, normally distributed with this standard deviation in pixels on each
     /// axis; 0 to the longer side of the image.
     pub elastic: f32,
@@ -38,6 +41,12 @@ pub struct ImageAugment {
     pub contrast: f32,
     /// The image grows lighter or darker by up to this fraction of full scale; 0 to 1.
     pub brightness: f32,
+    /// Three channels only: colours grow paler or stronger by up to this fraction; 0 to 1.
+    pub saturation: f32,
+    /// Three channels only: colours turn about the axis of greys by up to this many degrees either way; 0 to 180.
+    pub hue: f32,
+    /// Three channels only: probability that an image loses its colour; 0 to 1.
+    pub grey: f32,
     /// Standard deviation of the normal noise on every value, as a fraction of full scale; 0 to 1.
     pub noise: f32,
     /// Probability that a rectangle is set to zero; 0 to 1.
@@ -54,10 +63,14 @@ impl Default for ImageAugment {
             shear: 0.0,
             rotate: 0.0,
             shift: 0.0,
+            crop: 0.0,
             elastic: 0.0,
             elastic_grid: 5,
             contrast: 0.0,
             brightness: 0.0,
+            saturation: 0.0,
+            hue: 0.0,
+            grey: 0.0,
             noise: 0.0,
             erase: 0.0,
             erase_size: 0.3,
@@ -72,18 +85,23 @@ impl ImageAugment {
     /// A setting that is not; the error names it `place.key`.
     pub fn check(&self, place: &str) -> Result<()> {
         self.check_distances(place, f32::MAX)?;
-        for (key, value, max) in [
-            ("scale", self.scale, 1.0),
-            ("shear", self.shear, 1.0),
-            ("rotate", self.rotate, 180.0),
-            ("contrast", self.contrast, 1.0),
-            ("brightness", self.brightness, 1.0),
-            ("noise", self.noise, 1.0),
-            ("erase", self.erase, 1.0),
-            ("erase_size", self.erase_size, 1.0),
-        ] {
-            check_range(place, key, value, max, format!("0 to {max}"))?;
-        }
+        check_up_to(
+            place,
+            &[
+                ("scale", self.scale, 1.0),
+                ("shear", self.shear, 1.0),
+                ("rotate", self.rotate, 180.0),
+                ("crop", self.crop, 0.99),
+                ("contrast", self.contrast, 1.0),
+                ("brightness", self.brightness, 1.0),
+                ("saturation", self.saturation, 1.0),
+                ("hue", self.hue, 180.0),
+                ("grey", self.grey, 1.0),
+                ("noise", self.noise, 1.0),
+                ("erase", self.erase, 1.0),
+                ("erase_size", self.erase_size, 1.0),
+            ],
+        )?;
         if !(ElasticField::MIN_POINTS..=64).contains(&self.elastic_grid) {
             return Err(Error::input(
                 format!("{place}.elastic_grid"),
@@ -102,18 +120,40 @@ impl ImageAugment {
             } else {
                 "0 or more pixels".into()
             };
-            check_range(place, key, value, longest, expected)?;
+            check_range(place, key, value, 0.0..=longest, &expected)?;
         }
         Ok(())
     }
-}
 
-/// Refuses what is not from 0 to `max`, which NaN is not either.
-fn check_range(place: &str, key: &str, value: f32, max: f32, expected: String) -> Result<()> {
-    if (0.0..=max).contains(&value) {
-        return Ok(());
+    fn check_colours(&self, place: &str, channels: usize) -> Result<()> {
+        for (key, value) in [("saturation", self.saturation), ("hue", self.hue), ("grey", self.grey)] {
+            if value > 0.0 && channels != 3 {
+                let place = format!("{place}.{key}");
+                return Err(Error::input(place, "the images have no colours", "images of 3 channels, or 0", channels));
+            }
+        }
+        Ok(())
     }
-    Err(Error::input(format!("{place}.{key}"), "out of range", expected, value))
+
+    /// Whether it changes nothing.
+    pub fn is_identity(&self) -> bool {
+        let strengths = [
+            self.scale,
+            self.shear,
+            self.rotate,
+            self.shift,
+            self.crop,
+            self.elastic,
+            self.contrast,
+            self.brightness,
+            self.saturation,
+            self.hue,
+            self.grey,
+            self.noise,
+            self.erase,
+        ];
+        !self.flip && strengths == [0.0; 13]
+    }
 }
 
 /// Makes one view of images of one shape.
@@ -133,6 +173,15 @@ struct Draw {
     erased: Option<Rectangle>,
 }
 
+/// What chance decided for one image's colours.
+struct Colours {
+    /// Each colour's distance from grey is multiplied by this.
+    saturation: f32,
+    /// Radians about the axis of greys, from red towards green.
+    hue: f32,
+    grey: bool,
+}
+
 /// Rows and columns, the end excluded.
 struct Rectangle {
     rows: std::ops::Range<usize>,
@@ -145,36 +194,20 @@ impl ImageAugmenter {
     /// # Errors
     /// A setting out of its range; the error names it `place.key`.
     pub fn new(config: &ImageAugment, place: &str, shape: [usize; 3], raw_max: u8) -> Result<Self> {
-        let [height, width, _] = shape;
+        let [height, width, channels] = shape;
         config.check(place)?;
         config.check_distances(place, height.max(width) as f32)?;
+        config.check_colours(place, channels)?;
         let elastic =
             (config.elastic > 0.0).then(|| ElasticField::new(config.elastic, config.elastic_grid, height, width));
         Ok(Self { config: config.clone(), shape, raw_max: raw_max.into(), elastic })
     }
 
-    /// The view of the samples at `indices`: one after the other, each in height, width, channel order, in units of
-    /// full scale and clamped to `[0, 1]`.
-    ///
-    /// Uses all threads; what it gives does not depend on their number.
-    ///
-    /// # Panics
-    /// If the samples are of another shape, or an index is out of range.
-    pub fn batch(&self, samples: &Samples, indices: &[usize], key: BatchKey) -> Vec<f32> {
-        assert_eq!(samples.shape, self.shape, "the augmenter is for another shape");
-        let mut out = vec![0.0; indices.len() * samples.size()];
-        out.par_chunks_mut(samples.size()).zip(indices).with_min_len(16).for_each_init(
-            Scratch::default,
-            |scratch, (out, &index)| {
-                self.perturb(samples.sample(index), &mut key.sample_rng(index), scratch, out);
-            },
-        );
-        out
-    }
-
-    fn perturb(&self, raw: &[u8], rng: &mut Xoshiro256PlusPlus, scratch: &mut Scratch, out: &mut [f32]) {
+    fn perturb(&self, raw: &[u8], [rng, more]: [&mut Xoshiro256PlusPlus; 2], scratch: &mut Scratch, out: &mut [f32]) {
         let image = raw.iter().map(|&value| f32::from(value) / self.raw_max);
-        let draw = self.draw(rng);
+        let mut draw = self.draw(rng);
+        self.crop(&mut draw.pose, more);
+        let colours = self.draw_colours(more);
         if self.elastic.is_some() || draw.pose != Pose::IDENTITY {
             let field = self.elastic.as_ref().map(|field| (field, &mut *rng));
             warp(image, self.shape, &draw.pose, field, scratch, out);
@@ -185,6 +218,15 @@ impl ImageAugmenter {
             let mean = out.iter().sum::<f32>() / out.len() as f32;
             let offset = mean - draw.contrast * mean + draw.brightness;
             out.iter_mut().for_each(|value| *value = draw.contrast * *value + offset);
+        }
+        if colours.saturation != 1.0 || colours.hue != 0.0 || colours.grey {
+            let matrix = colours.matrix();
+            for pixel in out.chunks_exact_mut(3) {
+                let rgb = [pixel[0], pixel[1], pixel[2]];
+                for (value, weights) in pixel.iter_mut().zip(matrix) {
+                    *value = dot(weights, rgb);
+                }
+            }
         }
         if self.config.noise > 0.0 {
             for value in out.iter_mut() {
@@ -226,6 +268,62 @@ impl ImageAugmenter {
         let rectangle = Rectangle { rows: side(height), columns: side(width) };
         Draw { pose, contrast, brightness, erased: erase.then_some(rectangle) }
     }
+
+    /// Narrows the view to a part of the image.
+    fn crop(&self, pose: &mut Pose, rng: &mut impl Rng) {
+        let [area, down, right] = std::array::from_fn(|_| rng.random::<f32>());
+        let zoom = (1.0 - area * self.config.crop).sqrt().recip();
+        pose.scale *= zoom;
+        for (shift, (place, length)) in pose.shift.iter_mut().zip([(down, self.shape[0]), (right, self.shape[1])]) {
+            *shift += (2.0 * place - 1.0) * (zoom - 1.0) * length as f32 / 2.0;
+        }
+    }
+
+    fn draw_colours(&self, rng: &mut impl Rng) -> Colours {
+        let mut unit = || rng.random::<f32>();
+        Colours {
+            saturation: 1.0 + (2.0 * unit() - 1.0) * self.config.saturation,
+            hue: (2.0 * unit() - 1.0) * self.config.hue.to_radians(),
+            grey: unit() < self.config.grey,
+        }
+    }
+}
+
+impl Augmenter for ImageAugmenter {
+    fn batch(&self, samples: &Samples, indices: &[usize], key: BatchKey) -> Vec<f32> {
+        assert_eq!(samples.shape, self.shape, "the augmenter is for another shape");
+        for_each_sample(samples.size(), indices, |scratch, index, out| {
+            let rngs = [&mut key.sample_rng(index), &mut key.more_rng(index)];
+            self.perturb(samples.sample(index), rngs, scratch, out);
+        })
+    }
+}
+
+impl Colours {
+    /// How light the three channels look: Rec. ITU-R BT.601.
+    const LUMA: [f32; 3] = [0.299, 0.587, 0.114];
+
+    /// The linear map of a pixel's channels: saturation about the grey of the same luma, then hue, a turn about the
+    /// axis (1, 1, 1).
+    fn matrix(&self) -> [[f32; 3]; 3] {
+        if self.grey {
+            return [Self::LUMA; 3];
+        }
+        let (sin, cos) = self.hue.sin_cos();
+        let sin = sin / 3_f32.sqrt();
+        let along = (1.0 - cos) / 3.0;
+        let turn = [
+            [cos + along, along - sin, along + sin],
+            [along + sin, cos + along, along - sin],
+            [along - sin, along + sin, cos + along],
+        ];
+        // The turn keeps greys, so each of its rows sums to 1 and `turn * (s I + (1 - s) 1 luma')` is what follows.
+        turn.map(|row| std::array::from_fn(|k| self.saturation * row[k] + (1.0 - self.saturation) * Self::LUMA[k]))
+    }
+}
+
+fn dot(a: [f32; 3], b: [f32; 3]) -> f32 {
+    a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 }
 
 #[cfg(test)]
@@ -251,6 +349,7 @@ mod tests {
             shear: 0.2,
             rotate: 20.0,
             shift: 2.0,
+            crop: 0.5,
             elastic: 0.7,
             elastic_grid: 5,
             contrast: 0.3,
@@ -258,6 +357,7 @@ mod tests {
             noise: 0.1,
             erase: 0.5,
             erase_size: 0.4,
+            ..Default::default()
         }
     }
 
@@ -413,6 +513,7 @@ mod tests {
             "shear = 0.2",
             "rotate = 20",
             "shift = 2",
+            "crop = 0.5",
             "elastic = 0.7",
             "contrast = 0.3",
             "brightness = 0.1",
@@ -420,7 +521,115 @@ mod tests {
             "erase = 0.9",
         ] {
             let config: ImageAugment = toml::from_str(setting).unwrap();
+            assert!(!config.is_identity(), "{setting}");
             assert_ne!(view(config, &samples, KEY), same, "{setting}");
+        }
+    }
+
+    #[test]
+    fn settings_without_a_strength_are_an_identity() {
+        assert!(ImageAugment { elastic_grid: 9, erase_size: 0.9, ..Default::default() }.is_identity());
+    }
+
+    #[test]
+    fn a_crop_shows_a_part_of_its_area_from_anywhere_in_the_image() {
+        // Each value says where it was: down in one channel, right in the other.
+        let shape = [16, 16, 2];
+        let places = samples(shape, 400, |i| (if i % 2 == 0 { i / 32 % 16 } else { i / 2 % 16 } * 17) as u8);
+        let crop = 0.75;
+        let config = ImageAugment { crop, ..Default::default() };
+        let (mut smallest, mut largest) = (f32::MAX, f32::MIN);
+        let (mut first, mut last) = (f32::MAX, f32::MIN);
+        for image in view(config, &places, KEY).chunks(512) {
+            // In pixels of the image; the edge pixels may be interpolated with the zeros outside it.
+            let at = |y: usize, x: usize, axis: usize| 15.0 * image[(y * 16 + x) * 2 + axis];
+            let side = (at(14, 8, 0) - at(1, 8, 0)) / 13.0;
+            assert!((side - (at(8, 14, 1) - at(8, 1, 1)) / 13.0).abs() < 1e-4);
+            let top = at(7, 8, 0) - 7.5 * side;
+            first = first.min(top);
+            last = last.max(top + 16.0 * side);
+            assert!(top > -0.501 && top + 16.0 * side < 15.501, "{top} {side}");
+            smallest = smallest.min(side * side);
+            largest = largest.max(side * side);
+        }
+        assert!((0.25..0.26).contains(&smallest) && (0.98..1.0).contains(&largest), "{smallest} {largest}");
+        assert!(first < -0.3 && last > 15.3, "{first} {last}");
+    }
+
+    /// Random colours, one image of one pixel each.
+    fn pixels() -> Samples {
+        samples([1, 1, 3], 600, |i| (60 + i * 97 % 130) as u8)
+    }
+
+    fn luma(pixel: &[f32]) -> f32 {
+        0.299 * pixel[0] + 0.587 * pixel[1] + 0.114 * pixel[2]
+    }
+
+    #[test]
+    fn saturation_moves_colours_from_and_towards_the_grey_of_their_lightness() {
+        let pixels = pixels();
+        let config = ImageAugment { saturation: 0.4, ..Default::default() };
+        let (mut lowest, mut highest) = (f32::MAX, f32::MIN);
+        for (new, old) in view(config, &pixels, KEY).chunks(3).zip(pixels.scaled(0..600, 255).chunks(3)) {
+            let grey = luma(old);
+            assert!((luma(new) - grey).abs() < 1e-5);
+            let factor = (new[0] - grey) / (old[0] - grey);
+            if (old[0] - grey).abs() > 0.05 {
+                assert!((new[1] - grey - factor * (old[1] - grey)).abs() < 1e-4);
+                assert!((new[2] - grey - factor * (old[2] - grey)).abs() < 1e-4);
+                (lowest, highest) = (lowest.min(factor), highest.max(factor));
+            }
+        }
+        assert!((0.599..0.62).contains(&lowest) && (1.38..1.401).contains(&highest), "{lowest} {highest}");
+    }
+
+    #[test]
+    fn hue_turns_colours_about_grey() {
+        let pixels = pixels();
+        let config = ImageAugment { hue: 30.0, ..Default::default() };
+        let mut widest = 0_f32;
+        for (new, old) in view(config, &pixels, KEY).chunks(3).zip(pixels.scaled(0..600, 255).chunks(3)) {
+            let mean = |pixel: &[f32]| pixel.iter().sum::<f32>() / 3.0;
+            let chroma = |pixel: &[f32]| [pixel[0], pixel[1], pixel[2]].map(|value| value - mean(pixel));
+            let (a, b) = (chroma(old), chroma(new));
+            assert!((mean(new) - mean(old)).abs() < 1e-5);
+            assert!((dot(a, a) - dot(b, b)).abs() < 1e-4, "as strong as before");
+            widest = widest.max((dot(a, b) / dot(a, a)).min(1.0).acos().to_degrees());
+        }
+        assert!((29.0..30.1).contains(&widest), "{widest}");
+        // A third of a turn takes red to green.
+        let third = Colours { saturation: 1.0, hue: 120_f32.to_radians(), grey: false }.matrix();
+        let green = third.map(|row| dot(row, [1.0, 0.0, 0.0]));
+        assert!(
+            green.iter().zip([0.0, 1.0, 0.0]).all(|(found, expected)| (found - expected).abs() < 1e-6),
+            "{green:?}"
+        );
+    }
+
+    #[test]
+    fn grey_takes_the_colour_of_as_many_images_as_asked() {
+        let pixels = pixels();
+        let config = ImageAugment { grey: 0.2, saturation: 0.5, ..Default::default() };
+        let grey: Vec<usize> = view(config, &pixels, KEY)
+            .chunks(3)
+            .enumerate()
+            .filter(|(_, pixel)| pixel[0] == pixel[1] && pixel[1] == pixel[2])
+            .map(|(i, pixel)| {
+                assert!((pixel[0] - luma(&pixels.scaled(i..i + 1, 255))).abs() < 1e-6);
+                i
+            })
+            .collect();
+        // Binomial: 120 expected, standard deviation 10.
+        assert!((80..160).contains(&grey.len()), "{}", grey.len());
+    }
+
+    #[test]
+    fn grey_images_have_no_colours_to_change() {
+        for key in ["saturation", "hue", "grey"] {
+            let config: ImageAugment = toml::from_str(&format!("{key} = 0.1")).unwrap();
+            let message = ImageAugmenter::new(&config, "augment.first", [8, 8, 1], 255).unwrap_err().to_string();
+            assert!(message.starts_with(&format!("augment.first.{key}: the images have no colours: ")), "{message}");
+            assert!(ImageAugmenter::new(&config, "augment.first", [8, 8, 3], 255).is_ok());
         }
     }
 
@@ -445,9 +654,22 @@ mod tests {
             let key = settings.split(' ').next().unwrap();
             assert!(message.starts_with(&format!("augment.second.{key}: out of range: ")), "{message}");
         };
-        for key in
-            ["scale", "shear", "rotate", "shift", "elastic", "contrast", "brightness", "noise", "erase", "erase_size"]
-        {
+        for key in [
+            "scale",
+            "shear",
+            "rotate",
+            "shift",
+            "crop",
+            "elastic",
+            "contrast",
+            "brightness",
+            "saturation",
+            "hue",
+            "grey",
+            "noise",
+            "erase",
+            "erase_size",
+        ] {
             out_of_range(&format!("{key} = -0.1"));
             out_of_range(&format!("{key} = nan"));
             out_of_range(&format!("{key} = inf"));
@@ -457,11 +679,15 @@ mod tests {
             "shear = 1.1",
             "rotate = 181",
             "shift = 8.1",
+            "crop = 1.0",
             "elastic = 9",
             "elastic_grid = 3",
             "elastic_grid = 65",
             "contrast = 1.1",
             "brightness = 1.1",
+            "saturation = 1.1",
+            "hue = 181",
+            "grey = 1.1",
             "noise = 1.1",
             "erase = 1.1",
             "erase_size = 1.1",

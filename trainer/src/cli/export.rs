@@ -8,8 +8,9 @@ use super::DataArgs;
 use super::progress::Bar;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::quantize::Heads;
-use crate::run::encoded::Quality;
+use crate::quantize::{HashHead, Heads, Quality};
+use crate::recipe::ExportSpec;
+use crate::run::encoded;
 use crate::run::folder::RunFolder;
 use crate::run::metrics::Metrics;
 use crate::run::{self, Options};
@@ -42,16 +43,12 @@ impl Export {
         };
         self.check()?;
         let blob = run::encode(&options, &mut Bar::new(0), |recipe, data, encoded| {
-            let usual = recipe.export.heads(encoded.dims());
-            let dims = self.dims.unwrap_or(usual.dims);
-            let heads = Heads {
-                dims,
-                bits: self.bits.unwrap_or(usual.bits),
-                hash_dims: usual.hash_dims.min(dims),
-                clusters: usual.clusters,
-                cluster_dims: usual.cluster_dims.min(dims),
-            };
-            encoded.lower(recipe, data, heads, self.quality(heads, usual))
+            let usual = recipe.export.heads(&recipe.objective, encoded.dims());
+            let asked = ExportSpec { dims: self.dims.or(recipe.export.dims), ..recipe.export.clone() };
+            let cut = asked.heads(&recipe.objective, encoded.dims());
+            let heads = Heads { bits: self.bits.unwrap_or(usual.bits), ..cut };
+            let lowered = encoded.lower(recipe, data, heads)?;
+            lowered.blob(&encoded::provenance(recipe, data), &self.quality(heads, usual))
         })?;
         files::write_bytes(&self.output, &blob)?;
         let model = Model::parse(&blob).map_err(|error| Error::Check(error.to_string()))?;
@@ -74,7 +71,11 @@ impl Export {
         if !(1..=most).contains(&dims) {
             return Err(Error::input("--dims", "the model has not as many", format!("1 to {most}"), dims));
         }
-        let most = if recipe.export.hash_dims == 0 { dims } else { u16::MAX.into() };
+        let most = match recipe.export.heads(&recipe.objective, dims).hash {
+            HashHead::Native => recipe.objective.native_bits(),
+            HashHead::Functions { leading: 0 } => dims,
+            HashHead::Functions { .. } => u16::MAX.into(),
+        };
         match self.bits {
             Some(bits) if bits > most => Err(Error::input("--bits", "not so many", format!("at most {most}"), bits)),
             _ => Ok(()),
@@ -88,7 +89,7 @@ impl Export {
         let metrics = metrics.and_then(|text| serde_json::from_str::<Metrics>(&text).ok());
         let mut quality = metrics.map(|metrics| Quality::of(&metrics.int8)).unwrap_or_default();
         quality.truncation.retain(|point| usize::from(point.dims) <= heads.dims);
-        quality.hash.retain(|point| usize::from(point.bits) <= heads.bits && heads.hash_dims == usual.hash_dims);
+        quality.hash.retain(|point| usize::from(point.bits) <= heads.bits && heads.hash == usual.hash);
         quality
     }
 }

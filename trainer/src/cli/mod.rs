@@ -6,6 +6,7 @@ macro_rules! say {
     ($($text:tt)*) => { $crate::cli::print_line(format_args!($($text)*)) };
 }
 
+mod compare;
 mod demo;
 mod eval;
 mod export;
@@ -44,6 +45,8 @@ enum Command {
     Train(train::Train),
     /// Measure a finished run again, float and int8
     Eval(eval::Eval),
+    /// Train or load several runs and put them into one table
+    Compare(compare::Compare),
     /// Export a finished run with other dimensions or bits
     Export(export::Export),
     /// What is in a model, and what it costs on a chip
@@ -81,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Demo(command) => command.run(),
         Command::Train(command) => command.run(),
         Command::Eval(command) => command.run(),
+        Command::Compare(command) => command.run(),
         Command::Export(command) => command.run(),
         Command::Inspect(command) => command.run(),
         Command::Verify(command) => command.run(),

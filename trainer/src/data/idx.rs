@@ -5,12 +5,11 @@
 //! the values, big-endian, last dimension fastest.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-use flate2::bufread::MultiGzDecoder;
-
 use super::Samples;
+use super::gzip::{cut_short, plain, read_at_most};
 use crate::error::{Error, Result};
 
 /// The most bytes of values that are read, so that a small gzipped file cannot fill the memory.
@@ -32,6 +31,20 @@ pub fn images(path: &Path) -> Result<Samples> {
 pub fn labels(path: &Path) -> Result<Vec<u16>> {
     let file = File::open(path).map_err(|error| Error::reading(path, error))?;
     parse_labels(&path.display().to_string(), BufReader::new(file))
+}
+
+/// Reads 16-bit measurements or tables of whole numbers: `i16`, with their dimensions.
+///
+/// # Errors
+/// As for [`images`].
+pub fn shorts(path: &Path) -> Result<(Vec<usize>, Vec<i16>)> {
+    let file = File::open(path).map_err(|error| Error::reading(path, error))?;
+    let place = path.display().to_string();
+    let array = Array::parse(&place, BufReader::new(file))?;
+    match array.values {
+        Values::I16(values) => Ok((array.dims, values)),
+        Values::U8(_) => Err(Error::input(place, "wrong type of values", "i16 (0x0B)", "u8 (0x08)")),
+    }
 }
 
 /// [`images`] from bytes; errors name `place`.
@@ -90,13 +103,8 @@ enum Values {
 }
 
 impl Array {
-    fn parse(place: &str, mut bytes: impl BufRead) -> Result<Self> {
-        let start = bytes.fill_buf().map_err(|error| Error::reading(place, error))?;
-        if start.starts_with(&[0x1f, 0x8b]) {
-            Self::parse_plain(place, MultiGzDecoder::new(bytes))
-        } else {
-            Self::parse_plain(place, bytes)
-        }
+    fn parse(place: &str, bytes: impl BufRead) -> Result<Self> {
+        Self::parse_plain(place, plain(place, bytes)?)
     }
 
     fn parse_plain(place: &str, mut bytes: impl Read) -> Result<Self> {
@@ -163,26 +171,6 @@ impl Array {
     }
 }
 
-/// Reads up to `limit` bytes, fewer only at the end. Memory grows with the bytes that are there, not with `limit`,
-/// which an untrue header may have set.
-fn read_at_most(place: &str, bytes: &mut impl Read, limit: usize, expected: &str) -> Result<Vec<u8>> {
-    let mut read = Vec::new();
-    match bytes.take(limit as u64).read_to_end(&mut read) {
-        Ok(_) => Ok(read),
-        Err(error) => Err(match error.kind() {
-            ErrorKind::UnexpectedEof => cut_short(place, expected.into(), read.len()),
-            ErrorKind::InvalidInput | ErrorKind::InvalidData => {
-                Error::input(place, "damaged gzip data", "an intact gzip file", error)
-            }
-            _ => Error::reading(place, error),
-        }),
-    }
-}
-
-fn cut_short(place: &str, expected: String, read: usize) -> Error {
-    Error::input(place, "the file is cut short", expected, format!("{read} bytes"))
-}
-
 fn type_name(value_type: u8) -> String {
     let name = match value_type {
         0x09 => "i8",
@@ -217,13 +205,7 @@ pub(crate) mod testing {
 mod tests {
     use super::testing::idx_bytes;
     use super::*;
-    use std::io::Write;
-
-    fn gzip(bytes: &[u8]) -> Vec<u8> {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(bytes).unwrap();
-        encoder.finish().unwrap()
-    }
+    use crate::data::gzip::testing::gzip;
 
     fn wrong_images(bytes: &[u8]) -> String {
         let error = parse_images("some.idx", bytes).expect_err("the file is wrong");

@@ -2,20 +2,23 @@
 
 use std::path::{Path, PathBuf};
 
+use super::source::NewsPair;
 use crate::error::{Error, Result};
 
 /// A set that is found in the data folder.
 #[derive(Debug)]
-pub struct KnownSet {
-    /// Its folder there, which is also the recipe's `data.kind`.
+pub struct KnownSet<const FILES: usize> {
+    /// The recipe's `data.kind`.
+    kind: &'static str,
+    /// Its folder there.
     folder: &'static str,
-    /// Train images, train labels, test images, test labels.
-    files: [&'static str; 4],
+    /// Its files in that folder.
+    files: [&'static str; FILES],
     /// Where a person finds the files.
     origin: &'static str,
 }
 
-/// The files of MNIST and of the sets that took over its layout.
+/// The files of MNIST and of the sets that took over its layout: train images, train labels, test images, test labels.
 const MNIST_FILES: [&str; 4] = [
     "train-images-idx3-ubyte.gz",
     "train-labels-idx1-ubyte.gz",
@@ -24,14 +27,16 @@ const MNIST_FILES: [&str; 4] = [
 ];
 
 /// LeCun, Cortes, Burges: 60,000 and 10,000 handwritten digits, 28x28.
-pub const MNIST: KnownSet = KnownSet {
+pub const MNIST: KnownSet<4> = KnownSet {
+    kind: "mnist",
     folder: "mnist",
     files: MNIST_FILES,
     origin: "they are at https://storage.googleapis.com/cvdf-datasets/mnist/",
 };
 
 /// Xiao, Rasul, Vollgraf, 2017: 60,000 and 10,000 pieces of clothing, 28x28.
-pub const FASHION_MNIST: KnownSet = KnownSet {
+pub const FASHION_MNIST: KnownSet<4> = KnownSet {
+    kind: "fashion-mnist",
     folder: "fashion-mnist",
     files: MNIST_FILES,
     origin: "they are in data/fashion of https://github.com/zalandoresearch/fashion-mnist",
@@ -39,7 +44,8 @@ pub const FASHION_MNIST: KnownSet = KnownSet {
 
 /// Lake, Salakhutdinov, Tenenbaum, 2015: 20 drawings of each of 964 and 659 characters. The set has no IDX files of its
 /// own; these are its pictures averaged down to 28x28, ink 255, and for each the character, alphabet and drawer.
-pub const OMNIGLOT: KnownSet = KnownSet {
+pub const OMNIGLOT: KnownSet<4> = KnownSet {
+    kind: "omniglot",
     folder: "omniglot",
     files: [
         "omniglot28-background-images-idx3-ubyte.gz",
@@ -50,19 +56,73 @@ pub const OMNIGLOT: KnownSet = KnownSet {
     origin: "they are made from https://github.com/brendenlake/omniglot by averaging down to 28x28",
 };
 
-impl KnownSet {
-    /// The paths of train images, train labels, test images and test labels.
+/// Krizhevsky, "Learning multiple layers of features from tiny images", 2009: 50,000 and 10,000 colour pictures, 32x32.
+pub const CIFAR10: KnownSet<6> = KnownSet {
+    kind: "cifar10",
+    folder: "cifar-10-batches-bin",
+    files: [
+        "data_batch_1.bin.gz",
+        "data_batch_2.bin.gz",
+        "data_batch_3.bin.gz",
+        "data_batch_4.bin.gz",
+        "data_batch_5.bin.gz",
+        "test_batch.bin.gz",
+    ],
+    origin: "they are the binary version at https://www.cs.toronto.edu/~kriz/cifar.html",
+};
+
+/// A part of CIFAR-10 in the same format: the first 4,000 pictures of `data_batch_1`, and the 200 test pictures that MLPerf
+/// Tiny measures accuracy on.
+pub const CIFAR10_4K: KnownSet<2> = KnownSet {
+    kind: "cifar10",
+    folder: "cifar10-lossless-4k",
+    files: ["data_batch_1_first4000.bin.gz", "test_mlperftiny_ic01_200.bin.gz"],
+    origin: "they are cut from https://www.cs.toronto.edu/~kriz/cifar.html and https://github.com/mlcommons/tiny",
+};
+
+/// Altun, Barshan, Tuncel, 2010, "Daily and Sports Activities": the accelerometer and the gyroscope on the torso of 8
+/// people at 19 activities, 25 values a second, as 16-bit integers.
+pub const DSADS_TORSO: KnownSet<2> = KnownSet {
+    kind: "dsads-torso",
+    folder: "dsads-torso",
+    files: ["dsads-torso-accgyr-idx3-short.gz", "dsads-labels-idx2-short.gz"],
+    origin: "they are made from \"Daily and Sports Activities\" of https://archive.ics.uci.edu as the documentation of \
+             `data::dsads` says",
+};
+
+/// Lang, 1995, "20 Newsgroups", two groups of them as bags of words.
+pub const fn twenty_newsgroups(pair: NewsPair) -> KnownSet<1> {
+    KnownSet {
+        kind: "20ng-pairs",
+        folder: "20ng-pairs",
+        files: [match pair {
+            NewsPair::Basehock => "BASEHOCK.svmlight.gz",
+            NewsPair::Pcmac => "PCMAC.svmlight.gz",
+            NewsPair::Relathe => "RELATHE.svmlight.gz",
+        }],
+        origin: "they are made from skfeature/data of https://github.com/jundongl/scikit-feature as the documentation of \
+                 `data::twenty_newsgroups` says",
+    }
+}
+
+impl<const FILES: usize> KnownSet<FILES> {
+    /// Whether the data folder has a folder of this set.
+    pub fn has_folder(&self, data_dir: Option<&Path>) -> bool {
+        data_dir.is_some_and(|data_dir| data_dir.join(self.folder).is_dir())
+    }
+
+    /// The paths of the set's files, in the order in which it names them.
     ///
     /// Each is looked for in the set's folder in `data_dir`, with `.gz` and then without.
     ///
     /// # Errors
     /// No data folder was given, or a file is missing: one error that names every path looked for and where the files
     /// can be had.
-    pub fn find(&self, data_dir: Option<&Path>) -> Result<[PathBuf; 4]> {
+    pub fn find(&self, data_dir: Option<&Path>) -> Result<[PathBuf; FILES]> {
         let Some(data_dir) = data_dir else {
             return Err(Error::input(
                 "data folder",
-                format!("data.kind = \"{}\" needs files", self.folder),
+                format!("data.kind = \"{}\" needs files", self.kind),
                 format!(
                     "--data-dir DIR, or DIR in EIGENLET_DATA, with {} in DIR/{} ({})",
                     self.files.join(", "),
@@ -100,7 +160,7 @@ impl KnownSet {
         };
         Error::input(
             folder.display(),
-            format!("files of data.kind = \"{}\" are missing", self.folder),
+            format!("files of data.kind = \"{}\" are missing", self.kind),
             format!(
                 "{} (each with or without .gz; {}; put them there, or pass --data-dir or set EIGENLET_DATA)",
                 looked_for.join(", "),

@@ -3,17 +3,22 @@
 //! Values stay the bytes that a sensor would give, height x width x channels, from the file to the chip. Labels are
 //! optional everywhere: nothing that learns may ask for them, only what evaluates.
 
+pub mod cifar10;
 pub mod digits;
+pub mod dsads;
+mod gzip;
 pub mod idx;
 pub mod known;
 pub mod source;
+pub mod twenty_newsgroups;
 
+use std::borrow::Cow;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-pub use source::{DataKind, DataSource};
+pub use source::{DataKind, DataSource, Learn, NewsPair};
 
 use crate::error::{Error, Result};
 
@@ -53,9 +58,25 @@ impl Samples {
         raw.iter().map(|&value| f32::from(value) / f32::from(raw_max)).collect()
     }
 
+    /// The raw values of every sample.
+    pub fn rows(&self) -> Vec<&[u8]> {
+        self.raw.chunks_exact(self.size()).collect()
+    }
+
+    /// At most `count` samples, evenly spread.
+    pub fn spread(&self, count: usize) -> Vec<&[u8]> {
+        spread(self.len(), count).map(|index| self.sample(index)).collect()
+    }
+
     fn truncate(&mut self, len: usize) {
         self.raw.truncate(len.saturating_mul(self.size()));
     }
+}
+
+/// At most `count` of the numbers below `len`, evenly spread.
+pub fn spread(len: usize, count: usize) -> impl Iterator<Item = usize> {
+    let count = count.min(len);
+    (0..count).map(move |index| index * len / count)
 }
 
 /// One half of a data set.
@@ -83,11 +104,13 @@ impl Split {
 pub struct Dataset {
     /// The recipe's `data.kind`.
     pub name: String,
-    /// What is learnt from.
+    /// What is learnt from, unless `learn` says otherwise.
     pub train: Split,
     /// What is judged on.
     pub test: Split,
-    /// The raw value that means full scale: 16 for the digits, 255 for IDX files.
+    /// The recipe's `data.learn`.
+    pub learn: Learn,
+    /// The raw value that means full scale: 16 for the digits, 255 for all others.
     pub raw_max: u8,
     /// SHA-256, in hexadecimal, of what was loaded (after `limit_train` and `limit_test`): for train, then test, the
     /// shape as three little-endian `u32`, the number of samples as `u64`, the raw bytes, one byte that says whether
@@ -106,6 +129,8 @@ impl Dataset {
     /// test images of different shapes.
     pub fn load(source: &DataSource, data_dir: Option<&Path>) -> Result<Self> {
         source.check()?;
+        let data_dir = data_folder(data_dir);
+        let data_dir = data_dir.as_deref();
         let (train, test, raw_max) = match source.kind {
             DataKind::Digits => {
                 let (train, test) = digits::splits()?;
@@ -125,22 +150,53 @@ impl Dataset {
                 number_after(&train, &mut test);
                 (train, test, raw_max)
             }
+            DataKind::Cifar10 => bytes(cifar10::splits(data_dir)?),
+            DataKind::DsadsTorso => bytes(dsads::splits(data_dir)?),
+            DataKind::TwentyNewsgroups => bytes(twenty_newsgroups::splits(source.pair.unwrap_or_default(), data_dir)?),
         };
         Ok(Self::assemble(source, train, test, raw_max))
+    }
+
+    /// The samples to learn from: the training split, or with `learn = "all"` the training split and then the test split.
+    /// Labels are there if all of these samples have one, for measuring only.
+    pub fn learning(&self) -> Cow<'_, Split> {
+        match self.learn {
+            Learn::Train => Cow::Borrowed(&self.train),
+            Learn::All => Cow::Owned(joined(&self.train, &self.test)),
+        }
     }
 
     fn assemble(source: &DataSource, mut train: Split, mut test: Split, raw_max: u8) -> Self {
         train.limit(source.limit_train);
         test.limit(source.limit_test);
         let sha256 = fingerprint([&train, &test]);
-        Self { name: source.kind.name().into(), train, test, raw_max, sha256 }
+        Self { name: source.kind.name().into(), train, test, learn: source.learn, raw_max, sha256 }
     }
 }
 
-fn read_known(set: &known::KnownSet, data_dir: Option<&Path>) -> Result<(Split, Split, u8)> {
-    let environment = std::env::var_os("EIGENLET_DATA").filter(|dir| !dir.is_empty());
-    let [train_images, train_labels, test_images, test_labels] =
-        set.find(data_dir.or(environment.as_deref().map(Path::new)))?;
+/// Where known sets lie: `data_dir`, else what the environment variable `EIGENLET_DATA` says.
+fn data_folder(data_dir: Option<&Path>) -> Option<PathBuf> {
+    let environment = || std::env::var_os("EIGENLET_DATA").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    data_dir.map(Path::to_path_buf).or_else(environment)
+}
+
+/// Splits whose full scale is that of a byte.
+fn bytes((train, test): (Split, Split)) -> (Split, Split, u8) {
+    (train, test, u8::MAX)
+}
+
+/// The samples of `first`, then those of `second`, which have the same shape.
+fn joined(first: &Split, second: &Split) -> Split {
+    let raw = [&first.samples.raw[..], &second.samples.raw].concat();
+    let labels = first.labels.as_ref().zip(second.labels.as_ref());
+    Split {
+        samples: Samples { shape: first.samples.shape, raw },
+        labels: labels.map(|(first, second)| [&first[..], second].concat()),
+    }
+}
+
+fn read_known(set: &known::KnownSet<4>, data_dir: Option<&Path>) -> Result<(Split, Split, u8)> {
+    let [train_images, train_labels, test_images, test_labels] = set.find(data_dir)?;
     let (train, test) = read_splits((&train_images, Some(&train_labels)), (&test_images, Some(&test_labels)))?;
     Ok((train, test, u8::MAX))
 }
@@ -203,6 +259,21 @@ fn fingerprint(splits: [&Split; 2]) -> String {
         }
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Known sets for tests, where they are at hand.
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::{DataKind, DataSource, Dataset};
+
+    /// The set in the folder that `EIGENLET_DATA` names; without that variable none, which is said on standard error.
+    pub fn known_set(kind: DataKind) -> Option<Dataset> {
+        if super::data_folder(None).is_none() {
+            eprintln!("SKIPPED: nothing was tested on {}, for EIGENLET_DATA is not set", kind.name());
+            return None;
+        }
+        Some(Dataset::load(&DataSource::new(kind), None).expect("EIGENLET_DATA names a folder with the known sets"))
+    }
 }
 
 #[cfg(test)]
@@ -274,6 +345,24 @@ mod tests {
         assert_eq!(some.train.labels.as_deref(), Some(&[3, 1, 4][..]));
         assert_eq!(some.test, whole.test);
         assert_ne!(some.sha256, whole.sha256);
+    }
+
+    #[test]
+    fn all_samples_are_the_training_ones_and_then_the_test_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = small_set(folder.path());
+        let held_out = Dataset::load(&source, None).unwrap();
+        assert_eq!(*held_out.learning(), held_out.train);
+
+        let source = DataSource { learn: Learn::All, limit_train: Some(3), limit_test: Some(1), ..source };
+        let set = Dataset::load(&source, None).unwrap();
+        let learning = set.learning();
+        assert_eq!(learning.samples.raw, (0..18).chain(100..106).collect::<Vec<u8>>());
+        assert_eq!(learning.labels.as_deref(), Some(&[3, 1, 4, 5][..]));
+        assert_eq!((set.test.samples.len(), &set.test.labels), (1, &Some(vec![5])), "the test split stays");
+
+        let half_labelled = DataSource { test_labels: None, ..source };
+        assert_eq!(Dataset::load(&half_labelled, None).unwrap().learning().labels, None);
     }
 
     #[test]

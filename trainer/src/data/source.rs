@@ -19,6 +19,15 @@ pub enum DataKind {
     /// Omniglot at 28x28, found in the data folder: the background alphabets to learn from, the evaluation alphabets
     /// to be judged on. No test class is ever seen in training, and the test classes are numbered after the others.
     Omniglot,
+    /// CIFAR-10, or the part of it that fits a small experiment, found in the data folder: see
+    /// [`cifar10`](super::cifar10).
+    Cifar10,
+    /// Daily and Sports Activities, the sensors on the torso, found in the data folder: see [`dsads`](super::dsads).
+    DsadsTorso,
+    /// Two groups of the 20 Newsgroups as tf-idf features, found in the data folder: see
+    /// [`twenty_newsgroups`](super::twenty_newsgroups).
+    #[serde(rename = "20ng-pairs")]
+    TwentyNewsgroups,
     /// IDX files, plain or gzipped, named in the table.
     Idx,
 }
@@ -31,9 +40,37 @@ impl DataKind {
             Self::Mnist => "mnist",
             Self::FashionMnist => "fashion-mnist",
             Self::Omniglot => "omniglot",
+            Self::Cifar10 => "cifar10",
+            Self::DsadsTorso => "dsads-torso",
+            Self::TwentyNewsgroups => "20ng-pairs",
             Self::Idx => "idx",
         }
     }
+}
+
+/// Which two of the 20 Newsgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NewsPair {
+    /// Baseball and hockey.
+    #[default]
+    Basehock,
+    /// PC and Macintosh hardware.
+    Pcmac,
+    /// Religion and atheism.
+    Relathe,
+}
+
+/// Which samples are learnt from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Learn {
+    /// Those of the training split.
+    #[default]
+    Train,
+    /// Those of both splits, without their labels: what is learnt is judged on samples that it has seen, as clusterings
+    /// are (the transductive protocol of Hu et al., IMSAT, 2017). Results are not those of held-out data.
+    All,
 }
 
 /// The recipe's `[data]` table.
@@ -45,6 +82,12 @@ impl DataKind {
 pub struct DataSource {
     /// Which set.
     pub kind: DataKind,
+    /// Which samples are learnt from.
+    #[serde(default)]
+    pub learn: Learn,
+    /// `20ng-pairs` only, optional: which pair; `basehock` where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<NewsPair>,
     /// `idx` only: `u8` images to learn from, `[n, height, width]` or `[n, height, width, channels]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_images: Option<PathBuf>,
@@ -70,6 +113,8 @@ impl DataSource {
     pub fn new(kind: DataKind) -> Self {
         Self {
             kind,
+            learn: Learn::Train,
+            pair: None,
             train_images: None,
             train_labels: None,
             test_images: None,
@@ -82,13 +127,16 @@ impl DataSource {
     /// Whether the keys fit the kind.
     ///
     /// # Errors
-    /// An image file that `idx` needs is not named; another kind names files; a limit is 0.
+    /// An image file that `idx` needs is not named; a key belongs to another kind; a limit is 0.
     pub fn check(&self) -> Result<()> {
         if self.kind == DataKind::Idx {
             self.train_images()?;
             self.test_images()?;
         } else {
             self.check_names_no_files()?;
+        }
+        if let (Some(pair), false) = (self.pair, self.kind == DataKind::TwentyNewsgroups) {
+            return Err(self.foreign_key("pair", DataKind::TwentyNewsgroups, format!("{pair:?}").to_lowercase()));
         }
         for (key, limit) in [("limit_train", self.limit_train), ("limit_test", self.limit_test)] {
             if limit == Some(0) {
@@ -114,15 +162,19 @@ impl DataSource {
             ("test_labels", &self.test_labels),
         ] {
             if let Some(path) = path {
-                return Err(Error::input(
-                    format!("data.{key}"),
-                    "this key belongs to data.kind = \"idx\"",
-                    format!("no such key with data.kind = \"{}\"", self.kind.name()),
-                    path.display(),
-                ));
+                return Err(self.foreign_key(key, DataKind::Idx, path.display()));
             }
         }
         Ok(())
+    }
+
+    fn foreign_key(&self, key: &str, kind: DataKind, found: impl ToString) -> Error {
+        Error::input(
+            format!("data.{key}"),
+            format!("this key belongs to data.kind = \"{}\"", kind.name()),
+            format!("no such key with data.kind = \"{}\"", self.kind.name()),
+            found,
+        )
     }
 }
 
@@ -145,14 +197,23 @@ mod tests {
 
     #[test]
     fn every_kind_is_written_as_it_is_named() {
-        for kind in [DataKind::Digits, DataKind::Mnist, DataKind::FashionMnist, DataKind::Omniglot, DataKind::Idx] {
+        for kind in [
+            DataKind::Digits,
+            DataKind::Mnist,
+            DataKind::FashionMnist,
+            DataKind::Omniglot,
+            DataKind::Cifar10,
+            DataKind::DsadsTorso,
+            DataKind::TwentyNewsgroups,
+            DataKind::Idx,
+        ] {
             assert_eq!(parse(&format!("kind = \"{}\"", kind.name())).kind, kind);
         }
     }
 
     #[test]
     fn a_table_survives_writing_and_reading() {
-        let table = "kind = \"idx\"\ntrain_images = \"a\"\ntest_images = \"b\"\nlimit_train = 5\n";
+        let table = "kind = \"idx\"\nlearn = \"all\"\ntrain_images = \"a\"\ntest_images = \"b\"\nlimit_train = 5\n";
         let source = parse(table);
         source.check().unwrap();
         assert_eq!(toml::to_string(&source).unwrap(), table);
@@ -161,6 +222,7 @@ mod tests {
     #[test]
     fn unknown_keys_and_kinds_are_refused() {
         assert!(toml::from_str::<DataSource>("kind = \"digits\"\nlimit = 3").is_err());
+        assert!(toml::from_str::<DataSource>("kind = \"digits\"\nlearn = \"test\"").is_err());
         assert!(toml::from_str::<DataSource>("kind = \"svhn\"").is_err());
         assert!(toml::from_str::<DataSource>("kind = \"digits\"\nlimit_train = -3").is_err());
         assert!(toml::from_str::<DataSource>("limit_train = 3").is_err());
@@ -171,6 +233,9 @@ mod tests {
         let message = message("kind = \"mnist\"\ntest_labels = \"x\"");
         assert!(message.starts_with("data.test_labels: "), "{message}");
         assert!(message.contains("\"mnist\""), "{message}");
+        let message = self::message("kind = \"mnist\"\npair = \"pcmac\"");
+        assert!(message.starts_with("data.pair: this key belongs to data.kind = \"20ng-pairs\""), "{message}");
+        assert!(message.ends_with("found pcmac"), "{message}");
     }
 
     #[test]

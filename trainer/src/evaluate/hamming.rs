@@ -59,6 +59,15 @@ impl Codes {
         Self { bits, bytes }
     }
 
+    /// Adds the codes of `others` behind these.
+    ///
+    /// # Panics
+    /// When they have another number of bits.
+    pub fn append(&mut self, others: &Self) {
+        assert_eq!(self.bits, others.bits, "codes of one length");
+        self.bytes.extend_from_slice(&others.bytes);
+    }
+
     /// Bits of each code.
     pub fn bits(&self) -> usize {
         self.bits

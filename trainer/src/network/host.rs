@@ -40,12 +40,12 @@ struct Segment {
 fn segments(shape: [usize; 3], window: &Window, y: usize, x: usize) -> impl Iterator<Item = Segment> {
     let [height, width, channels] = shape;
     let [kernel_height, kernel_width] = window.kernel;
-    let before = window.padding[0];
-    let (top, left) = (y * window.stride, x * window.stride);
+    let [above, before] = window.before();
+    let (top, left) = (y * window.stride[0], x * window.stride[1]);
     let first = before.saturating_sub(left).min(kernel_width);
     let last = (width + before).saturating_sub(left).clamp(first, kernel_width);
     (0..kernel_height).filter_map(move |tap| {
-        let row = (top + tap).checked_sub(before).filter(|&row| row < height)?;
+        let row = (top + tap).checked_sub(above).filter(|&row| row < height)?;
         (last > first).then(|| Segment {
             patch: (tap * kernel_width + first) * channels,
             image: (row * width + left + first - before) * channels,

@@ -85,8 +85,8 @@ pub mod tensor {
             .map(|tap| {
                 [
                     Slice::full(),
-                    strided(tap / width, rows, window.stride),
-                    strided(tap % width, columns, window.stride),
+                    strided(tap / width, rows, window.stride[0]),
+                    strided(tap % width, columns, window.stride[1]),
                     Slice::full(),
                 ]
             })
@@ -96,20 +96,20 @@ pub mod tensor {
     /// The images of `shape` inside padded ones.
     fn inside(shape: [usize; 4], window: &Window) -> [std::ops::Range<usize>; 4] {
         let [n, height, width, channels] = shape;
-        let before = window.padding[0];
-        [0..n, before..before + height, before..before + width, 0..channels]
+        let [above, left] = window.before();
+        [0..n, above..above + height, left..left + width, 0..channels]
     }
 
     fn padded<B: Backend>(shape: [usize; 4], window: &Window, device: &B::Device) -> Tensor<B, 4> {
-        let more: usize = window.padding.iter().sum();
-        Tensor::zeros([shape[0], shape[1] + more, shape[2] + more, shape[3]], device)
+        let [taller, wider] = window.padding.map(|[before, after]| before + after);
+        Tensor::zeros([shape[0], shape[1] + taller, shape[2] + wider, shape[3]], device)
     }
 
     /// See [`Kernels::gather`].
     pub fn gather<B: Backend>(images: Tensor<B, 4>, window: &Window) -> Tensor<B, 2> {
         let shape = images.dims();
         let images = match window.padding {
-            [0, 0] => images,
+            [[0, 0], [0, 0]] => images,
             _ => padded(shape, window, &images.device()).slice_assign(inside(shape, window), images),
         };
         let slices: Vec<_> = taps(shape, window).into_iter().map(|slice| images.clone().slice(slice)).collect();
@@ -273,7 +273,7 @@ pub(super) mod tests {
 
     /// Image shapes with windows: every way of falling on and off the edges, then random ones.
     pub fn windows() -> Vec<([usize; 4], Window)> {
-        let window = |kernel, stride, padding| Window { kernel, stride, padding };
+        let window = |kernel, stride: usize, padding| Window { kernel, stride: [stride; 2], padding: [padding; 2] };
         let mut cases = vec![
             ([2, 5, 7, 3], window([3, 3], 1, [1, 1])),
             ([2, 5, 7, 3], window([3, 3], 2, [1, 1])),
@@ -289,7 +289,11 @@ pub(super) mod tests {
         while cases.len() < 60 {
             let kernel = [rng.random_range(1..6), rng.random_range(1..6)];
             let padding = [rng.random_range(0..kernel[0].min(kernel[1])), rng.random_range(0..3)];
-            let window = window(kernel, rng.random_range(1..5), padding);
+            let mut window = window(kernel, rng.random_range(1..5), padding);
+            if rng.random_bool(0.5) {
+                window.stride[1] = rng.random_range(1..5);
+                window.padding[1] = [rng.random_range(0..kernel[1]), rng.random_range(0..3)];
+            }
             let shape = [1, 10, 10, 4].map(|largest| rng.random_range(1..=largest));
             if (0..2).all(|axis| window.output(axis, shape[1 + axis]).is_some()) {
                 cases.push((shape, window));
@@ -310,8 +314,8 @@ pub(super) mod tests {
                 (0..n * rows * columns).map(|i| (i / (rows * columns), i / columns % rows, i % columns))
             {
                 for tap in 0..window.kernel[0] * window.kernel[1] {
-                    let row = (y * window.stride + tap / window.kernel[1]).checked_sub(window.padding[0]);
-                    let column = (x * window.stride + tap % window.kernel[1]).checked_sub(window.padding[0]);
+                    let row = (y * window.stride[0] + tap / window.kernel[1]).checked_sub(window.before()[0]);
+                    let column = (x * window.stride[1] + tap % window.kernel[1]).checked_sub(window.before()[1]);
                     for channel in 0..channels {
                         naive.push(match (row, column) {
                             (Some(row), Some(column)) if row < height && column < width => {

@@ -12,6 +12,14 @@ pub mod host;
 pub mod kernels;
 pub mod spec;
 
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+
 pub use encoder::{Encoder, Mode};
 pub use kernels::{Kernels, Trainable};
 pub use spec::{Body, NetworkSpec, Plan};
+
+/// A tensor's values, row by row, on the host.
+pub fn floats<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
+    tensor.into_data().convert::<f32>().to_vec().expect("converted to f32")
+}

@@ -50,6 +50,18 @@ pub enum LayerSpec {
         #[serde(default = "one")]
         stride: usize,
     },
+    /// Convolution along the height alone, with zero padding that keeps the size at stride 1: for series, whose height is
+    /// time.
+    Conv1d {
+        /// Output channels.
+        channels: usize,
+        /// Height of the window.
+        #[serde(default = "three")]
+        kernel: usize,
+        /// Step.
+        #[serde(default = "one")]
+        stride: usize,
+    },
     /// Depthwise convolution with zero padding that keeps the size at stride 1.
     DepthwiseConv2d {
         /// Side of the square window.
@@ -67,6 +79,12 @@ pub enum LayerSpec {
     /// Largest value of each window, no padding.
     MaxPool {
         /// Side of the square window, and step.
+        #[serde(default = "two")]
+        kernel: usize,
+    },
+    /// Largest value of each window along the height, no padding.
+    MaxPool1d {
+        /// Height of the window, and step.
         #[serde(default = "two")]
         kernel: usize,
     },
@@ -162,21 +180,21 @@ impl Operation {
 pub struct Window {
     /// Height and width.
     pub kernel: [usize; 2],
-    /// Step in both directions.
-    pub stride: usize,
-    /// Zeros before (top and left) and after (bottom and right).
-    pub padding: [usize; 2],
+    /// Vertical and horizontal step.
+    pub stride: [usize; 2],
+    /// Zeros before and after: above and below, left and right.
+    pub padding: [[usize; 2]; 2],
 }
 
 impl Window {
     /// Padded so that stride 1 keeps the size.
-    fn same(kernel: usize, stride: usize) -> Self {
-        Self { kernel: [kernel, kernel], stride, padding: [(kernel - 1) / 2, kernel / 2] }
+    fn same(kernel: [usize; 2], stride: [usize; 2]) -> Self {
+        Self { kernel, stride, padding: kernel.map(|kernel| [(kernel - 1) / 2, kernel / 2]) }
     }
 
     /// No padding.
     fn tiling(kernel: [usize; 2]) -> Self {
-        Self { kernel, stride: kernel[0], padding: [0, 0] }
+        Self { kernel, stride: kernel, padding: [[0, 0]; 2] }
     }
 
     /// Output height and width for an input that the window fits.
@@ -186,8 +204,13 @@ impl Window {
 
     /// Output height or width for an input of `size` along axis `axis`; `None` where the window does not fit.
     pub fn output(&self, axis: usize, size: usize) -> Option<usize> {
-        let padded = size + self.padding[0] + self.padding[1];
-        Some(padded.checked_sub(self.kernel[axis])? / self.stride + 1)
+        let padded = size + self.padding[axis][0] + self.padding[axis][1];
+        Some(padded.checked_sub(self.kernel[axis])? / self.stride[axis] + 1)
+    }
+
+    /// Zeros above and left.
+    pub fn before(&self) -> [usize; 2] {
+        self.padding.map(|[before, _]| before)
     }
 }
 
@@ -251,29 +274,35 @@ impl NetworkSpec {
         let mut shape = input;
         for (index, layer) in self.layers.iter().enumerate() {
             let place = format!("network.layers[{index}]");
-            let window = |kernel: usize, stride: usize, padded: bool| {
+            let sizes = |kernel: usize, stride: usize| {
                 let kernel = small(&format!("{place}.kernel"), kernel)?;
-                let stride = small(&format!("{place}.stride"), stride)?;
-                Ok::<_, Error>(match padded {
-                    true => Window::same(kernel, stride),
-                    false => Window::tiling([kernel, kernel]),
-                })
+                Ok::<_, Error>((kernel, small(&format!("{place}.stride"), stride)?))
             };
+            let same = |kernel, stride| {
+                let (kernel, stride) = sizes(kernel, stride)?;
+                Ok::<_, Error>(Window::same([kernel, kernel], [stride, stride]))
+            };
+            let tiling = |kernel| Ok::<_, Error>(Window::tiling([sizes(kernel, 1)?.0; 2]));
             let operation = match *layer {
-                LayerSpec::Conv2d { kernel, stride, .. } => Operation::Conv2d(window(kernel, stride, true)?),
-                LayerSpec::DepthwiseConv2d { kernel, stride } => {
-                    Operation::DepthwiseConv2d(window(kernel, stride, true)?)
+                LayerSpec::Conv2d { kernel, stride, .. } => Operation::Conv2d(same(kernel, stride)?),
+                LayerSpec::Conv1d { kernel, stride, .. } => {
+                    let (kernel, stride) = sizes(kernel, stride)?;
+                    Operation::Conv2d(Window::same([kernel, 1], [stride, 1]))
                 }
+                LayerSpec::DepthwiseConv2d { kernel, stride } => Operation::DepthwiseConv2d(same(kernel, stride)?),
                 LayerSpec::Dense { .. } => Operation::Dense,
-                LayerSpec::MaxPool { kernel } => Operation::MaxPool(window(kernel, kernel, false)?),
-                LayerSpec::AveragePool { kernel } => Operation::AveragePool(window(kernel, kernel, false)?),
+                LayerSpec::MaxPool { kernel } => Operation::MaxPool(tiling(kernel)?),
+                LayerSpec::MaxPool1d { kernel } => Operation::MaxPool(Window::tiling([sizes(kernel, 1)?.0, 1])),
+                LayerSpec::AveragePool { kernel } => Operation::AveragePool(tiling(kernel)?),
                 LayerSpec::GlobalAveragePool => {
                     small(&place, shape[0].max(shape[1]))?;
                     Operation::AveragePool(Window::tiling([shape[0], shape[1]]))
                 }
             };
             let channels = match *layer {
-                LayerSpec::Conv2d { channels, .. } => size(&format!("{place}.channels"), channels)?,
+                LayerSpec::Conv2d { channels, .. } | LayerSpec::Conv1d { channels, .. } => {
+                    size(&format!("{place}.channels"), channels)?
+                }
                 LayerSpec::Dense { units } => size(&format!("{place}.units"), units)?,
                 _ => shape[2],
             };
@@ -345,6 +374,14 @@ mod tests {
         assert_eq!(plan.steps[2].weight_shape(), Some([9, 6]));
         let bodies = [Body::Outputs, Body::Hidden, Body::Backbone].map(|body| plan.body(body).outputs());
         assert_eq!(bodies, [5, 8, 6]);
+    }
+
+    #[test]
+    fn one_dimensional_layers_leave_the_width_alone() {
+        let layers = vec![LayerSpec::Conv1d { channels: 5, kernel: 5, stride: 2 }, LayerSpec::MaxPool1d { kernel: 4 }];
+        let plan = spec(layers).plan([125, 1, 6], 4).unwrap();
+        assert_eq!((plan.steps[0].output, plan.steps[1].output), ([63, 1, 5], [15, 1, 5]));
+        assert_eq!(plan.steps[0].weight_shape(), Some([30, 5]));
     }
 
     #[test]

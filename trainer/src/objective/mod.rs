@@ -1,7 +1,13 @@
 //! What an encoder is trained for. The training loop knows only the trait [`Objective`]; adding one is a file here
 //! and a line in [`ObjectiveSpec`].
 
+pub mod barlow_twins;
+pub mod contrastive;
+pub mod imsat;
 pub mod neural_eigenmap;
+pub mod sela;
+pub mod sinkhorn;
+pub mod spectral_contrastive;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,8 +18,14 @@ use serde::{Deserialize, Serialize};
 use crate::augment::View;
 use crate::error::Result;
 use crate::network::{Body, Encoder, Trainable};
+use crate::quantize::native::id_bits;
 use crate::train::source::Source;
+use barlow_twins::{BarlowTwins, BarlowTwinsSpec};
+use contrastive::{Contrastive, ContrastiveSpec};
+use imsat::{Imsat, ImsatClusterSpec, ImsatHashSpec};
 use neural_eigenmap::{NeuralEigenmap, NeuralEigenmapSpec};
+use sela::{Sela, SelaSpec};
+use spectral_contrastive::{SpectralContrastive, SpectralContrastiveSpec};
 
 /// How far training has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +133,18 @@ pub trait Objective<B: Trainable> {
 pub enum ObjectiveSpec {
     /// Neural Eigenmaps: ordered eigenfunctions of the augmentation kernel.
     NeuralEigenmap(NeuralEigenmapSpec),
+    /// SeLa: labels that the network gives itself, each class to its share of the samples.
+    Sela(SelaSpec),
+    /// IMSAT: clusters that say much about the input and do not change when it is moved a little.
+    ImsatCluster(ImsatClusterSpec),
+    /// IMSAT: bits that do.
+    ImsatHash(ImsatHashSpec),
+    /// Contrastive learning with hard negatives; debiased and SimCLR are its limits.
+    Contrastive(ContrastiveSpec),
+    /// Barlow Twins, a baseline.
+    BarlowTwins(BarlowTwinsSpec),
+    /// The spectral contrastive loss, a baseline.
+    SpectralContrastive(SpectralContrastiveSpec),
 }
 
 impl ObjectiveSpec {
@@ -128,6 +152,12 @@ impl ObjectiveSpec {
     pub fn name(&self) -> &'static str {
         match self {
             Self::NeuralEigenmap(_) => "neural-eigenmap",
+            Self::Sela(_) => "sela",
+            Self::ImsatCluster(_) => "imsat-cluster",
+            Self::ImsatHash(_) => "imsat-hash",
+            Self::Contrastive(_) => "contrastive",
+            Self::BarlowTwins(_) => "barlow-twins",
+            Self::SpectralContrastive(_) => "spectral-contrastive",
         }
     }
 
@@ -138,6 +168,28 @@ impl ObjectiveSpec {
     pub fn check(&self) -> Result<()> {
         match self {
             Self::NeuralEigenmap(spec) => spec.check(),
+            Self::Sela(spec) => spec.check(),
+            Self::ImsatCluster(spec) => spec.check(),
+            Self::ImsatHash(spec) => spec.check(),
+            Self::Contrastive(spec) => spec.check(),
+            Self::BarlowTwins(spec) => spec.check(),
+            Self::SpectralContrastive(_) => Ok(()),
+        }
+    }
+
+    /// Checks the settings against the number of training samples and the samples in a batch.
+    ///
+    /// # Errors
+    /// Names the key, what was expected and what was found.
+    pub fn fits(&self, samples: usize, batch: usize) -> Result<()> {
+        match self {
+            Self::NeuralEigenmap(_) => Ok(()),
+            Self::Sela(spec) => spec.fits(samples),
+            Self::ImsatCluster(spec) => spec.fits(samples, batch),
+            Self::ImsatHash(spec) => spec.fits(samples, batch),
+            Self::Contrastive(spec) => spec.fits(samples, batch),
+            Self::BarlowTwins(spec) => spec.fits(samples, batch),
+            Self::SpectralContrastive(spec) => spec.fits(samples, batch),
         }
     }
 
@@ -145,21 +197,47 @@ impl ObjectiveSpec {
     pub fn outputs(&self, dims: usize) -> usize {
         match self {
             // The constant is the first eigenfunction of every augmentation kernel; it is learned, then dropped.
-            Self::NeuralEigenmap(_) => dims + 1,
+            Self::NeuralEigenmap(_) | Self::SpectralContrastive(_) => dims + 1,
+            Self::Sela(spec) => spec.outputs(),
+            Self::ImsatCluster(spec) => spec.clusters,
+            Self::ImsatHash(spec) => spec.bits,
+            Self::Contrastive(spec) => spec.outputs,
+            Self::BarlowTwins(spec) => spec.outputs,
         }
     }
 
     /// Where the embedding is read.
     pub fn body(&self) -> Body {
         match self {
-            Self::NeuralEigenmap(_) => Body::Outputs,
+            Self::NeuralEigenmap(_) | Self::SpectralContrastive(_) => Body::Outputs,
+            Self::Sela(_) | Self::ImsatCluster(_) | Self::ImsatHash(_) => Body::Hidden,
+            Self::Contrastive(_) | Self::BarlowTwins(_) => Body::Backbone,
+        }
+    }
+
+    /// Clusters that its outputs say by themselves; 0 where they say none.
+    pub fn native_clusters(&self) -> usize {
+        match self {
+            Self::Sela(spec) => spec.classes,
+            Self::ImsatCluster(spec) => spec.clusters,
+            _ => 0,
+        }
+    }
+
+    /// Bits of the code that its outputs say by themselves; 0 where they say none.
+    pub fn native_bits(&self) -> usize {
+        match self {
+            Self::Sela(spec) => spec.heads * id_bits(spec.classes),
+            Self::ImsatHash(spec) => spec.bits,
+            _ => 0,
         }
     }
 
     /// What the output layer's first weights are multiplied by.
     pub fn output_gain(&self) -> f64 {
         match self {
-            Self::NeuralEigenmap(_) => 1.0,
+            Self::ImsatCluster(_) | Self::ImsatHash(_) => imsat::OUTPUT_GAIN,
+            _ => 1.0,
         }
     }
 
@@ -167,6 +245,12 @@ impl ObjectiveSpec {
     pub fn build<B: Trainable>(&self) -> Box<dyn Objective<B>> {
         match self {
             Self::NeuralEigenmap(spec) => Box::new(NeuralEigenmap::new(spec.clone())),
+            Self::Sela(spec) => Box::new(Sela::new(spec.clone())),
+            Self::ImsatCluster(spec) => Box::new(Imsat::<B::InnerBackend>::clusters(spec.clone())),
+            Self::ImsatHash(spec) => Box::new(Imsat::<B::InnerBackend>::bits(spec.clone())),
+            Self::Contrastive(spec) => Box::new(Contrastive::new(spec.clone())),
+            Self::BarlowTwins(spec) => Box::new(BarlowTwins::new(spec.clone())),
+            Self::SpectralContrastive(_) => Box::new(SpectralContrastive),
         }
     }
 }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{Batch, Loss, Objective, State};
 use crate::augment::View;
 use crate::error::{Error, Result};
-use crate::network::{Encoder, Mode, Trainable};
+use crate::network::{Encoder, Mode, Trainable, floats};
 
 /// Settings of the objective.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -166,8 +166,7 @@ impl<B: Trainable> Objective<B> for NeuralEigenmap<B::InnerBackend> {
         let mut state = State::new();
         for (name, value) in [("mean_square", &self.mean_square), ("eigenvalues", &self.eigenvalues)] {
             if let Some(tensor) = value {
-                let values = tensor.to_data().convert::<f32>().to_vec().expect("converted to f32");
-                state.insert(name.into(), values);
+                state.insert(name.into(), floats(tensor.clone()));
             }
         }
         state

@@ -15,7 +15,7 @@
 //! eigenfunction with `μ = 1` that says nothing about the input, and every other eigenfunction has mean zero.
 
 use nalgebra::DMatrix;
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
 
 use super::symmetric_eigen;
 
@@ -137,6 +137,20 @@ impl Ordering {
             features.assign(&ordered.mapv(|value| value as f32));
         }
         features
+    }
+
+    /// The first `dims` functions alone; all, where there are fewer.
+    pub fn first(mut self, dims: usize) -> Self {
+        let dims = dims.min(self.kept());
+        self.transform = self.transform.slice(s![.., ..dims]).to_owned();
+        self.bias = self.bias.slice(s![..dims]).to_owned();
+        self.eigenvalues.truncate(dims);
+        self
+    }
+
+    /// The map as a linear layer: weight `[outputs, kept]` and bias `[kept]`.
+    pub fn affine(&self) -> (Array2<f32>, Array1<f32>) {
+        (self.transform.mapv(|value| value as f32), self.bias.mapv(|value| value as f32))
     }
 
     /// Folds the map into the linear layer `x · weight + bias` that made the outputs: returns the weight

@@ -1,11 +1,11 @@
 //! Which part of the real line each int8 grid covers, found on training samples.
 
-use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 use ndarray::ArrayView2;
 
 use crate::network::kernels::Kernels;
-use crate::network::{Encoder, Mode};
+use crate::network::spec::Operation;
+use crate::network::{Encoder, Mode, floats};
 
 /// Outputs of every step but the last on calibration samples, and the clipping chosen from them.
 #[derive(Clone, Debug)]
@@ -25,28 +25,26 @@ const FRACTIONS: [f32; 14] = [1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0
 const SAMPLED: usize = 1 << 18;
 
 impl Calibration {
-    /// Runs `pixels` (whole images in network units) through the encoder. `embeddings` are the ordered features of
+    /// Runs `pixels` (whole images in network units) through the encoder's body. `embeddings` are the ordered features of
     /// training samples.
     pub fn new<B: Kernels>(
-        encoder: &Encoder<B>,
+        body: &Encoder<B>,
         pixels: &[f32],
         embeddings: &ArrayView2<f32>,
         device: &B::Device,
     ) -> Self {
-        let [height, width, channels] = encoder.plan.input;
-        let samples = pixels.len() / encoder.plan.input_len();
+        let [height, width, channels] = body.plan.input;
+        let samples = pixels.len() / body.plan.input_len();
         let images = TensorData::new(pixels.to_vec(), [samples, height, width, channels]);
         let mut activations = Vec::new();
-        encoder.run(Tensor::from_data(images, device), Mode::Evaluate, |output| activations.push(values(output)));
-        activations.pop();
+        body.run(Tensor::from_data(images, device), Mode::Evaluate, |output| activations.push(floats(output.clone())));
+        if body.plan.steps.last().is_some_and(|step| step.operation == Operation::Linear) {
+            activations.pop();
+        }
         let tops = activations.iter().map(|values| clipping(values, 255.0)).collect();
         let magnitudes: Vec<f32> = embeddings.iter().map(|value| value.abs()).collect();
         Self { tops, embedding: clipping(&magnitudes, 127.0), activations }
     }
-}
-
-fn values<B: Backend>(tensor: &Tensor<B, 4>) -> Vec<f32> {
-    tensor.to_data().convert::<f32>().to_vec().expect("converted to f32")
 }
 
 /// The top of a grid of `steps` steps from zero up that represents `values` with the least squared error.

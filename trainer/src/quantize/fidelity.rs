@@ -1,13 +1,12 @@
 //! How far a blob is from the float network it was lowered from.
 
-use eigenlet_runtime::Model;
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
 use super::lower::lower_layers;
 use super::{Calibration, FloatModel};
 use crate::data::Samples;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::inference;
 
 /// The error of one layer's int8 outputs against the float network's, both fed from the input on.
@@ -44,12 +43,13 @@ pub fn layer_errors(
     samples: &Samples,
     raw_max: u8,
 ) -> Result<Vec<LayerError>> {
-    let samples: Vec<&[u8]> = (0..samples.len()).map(|index| samples.sample(index)).collect();
+    let samples = samples.rows();
     (0..model.plan.steps.len() - 1)
         .map(|layer| {
             let (bytes, grid) = lower_layers(model, calibration, raw_max, layer + 1)?;
-            let blob = Model::parse(&bytes).map_err(|error| Error::Check(format!("layer {layer}: {error}")))?;
-            let found = inference::run(&blob, &samples, |features| Ok(features.values().to_vec()))?.concat();
+            let found =
+                inference::run(&inference::parse(&bytes)?, &samples, |features| Ok(features.values().to_vec()))?
+                    .concat();
             let (mut signal, mut noise) = (0.0, 0.0);
             for (&float, &quantised) in calibration.activations[layer].iter().zip(&found) {
                 let steps = i32::from(quantised) - i32::from(grid.zero_point);

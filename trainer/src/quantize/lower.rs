@@ -1,6 +1,5 @@
 //! Lowering a float model to `int8.v1` and writing its blob. `NUMERICS.md` says what the numbers mean.
 
-use eigenlet_runtime::Model;
 use eigenlet_shared::description::{
     self as blob, Card, Clusters, Conv2d, Dense, DepthwiseConv2d, Description, Embedding, Golden, Hash, HashQuality,
     Input, Layer, Layers, Raw, TruncationQuality,
@@ -10,10 +9,13 @@ use eigenlet_shared::writer::{AlignedBytes, BlobWriter, encode_card};
 use ndarray::{Array2, ArrayView1, ArrayView2};
 use rayon::prelude::*;
 
+use super::float_model::Weights;
+use super::native::{NativeCode, id_bits};
 use super::{Calibration, FloatModel};
 use crate::data::Samples;
 use crate::error::{Error, Result};
-use crate::evaluate::kmeans;
+use crate::evaluate::{FeatureReport, kmeans};
+use crate::inference::{self, parse};
 use crate::network::spec::{Operation, Window};
 
 /// Which heads the blob is to have.
@@ -23,12 +25,39 @@ pub struct Heads {
     pub dims: usize,
     /// Bits of the hash code; 0 leaves the head out.
     pub bits: usize,
-    /// Leading dimensions that bits are made of; 0 makes each bit of one dimension (then `bits` is at most `dims`).
-    pub hash_dims: usize,
-    /// Number of clusters; 0 leaves the head out.
-    pub clusters: usize,
-    /// Leading dimensions that prototypes are compared in.
-    pub cluster_dims: usize,
+    /// What the bits are made of.
+    pub hash: HashHead,
+    /// How a sample gets its cluster.
+    pub clusters: ClusterHead,
+}
+
+/// What hash bits are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HashHead {
+    /// Thresholds along directions of the first `leading` functions; 0 makes each bit of one function (then there are at
+    /// most as many bits as dimensions).
+    Functions {
+        /// How many functions.
+        leading: usize,
+    },
+    /// The code that the network itself learned.
+    Native,
+}
+
+/// How a sample gets its cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterHead {
+    /// It gets none.
+    None,
+    /// The nearest of k-means' centres.
+    Prototypes {
+        /// Number of clusters.
+        count: usize,
+        /// Leading dimensions that are compared.
+        dims: usize,
+    },
+    /// The largest of the logits that the network itself learned.
+    Native,
 }
 
 /// Where the model comes from, for its card.
@@ -44,10 +73,28 @@ pub struct Provenance {
     pub recipe_sha256: [u8; 32],
     /// The run's seed.
     pub seed: u64,
-    /// Quality of truncated int8 embeddings, if measured.
+}
+
+/// Quality for a model card; empty where nothing was measured.
+#[derive(Clone, Debug, Default)]
+pub struct Quality {
+    /// Of truncated int8 embeddings.
     pub truncation: Vec<TruncationQuality>,
-    /// Quality of truncated codes, if measured.
+    /// Of truncated codes.
     pub hash: Vec<HashQuality>,
+}
+
+impl Quality {
+    /// Of an embedding measured by the protocol; empty without labels.
+    pub fn of(report: &FeatureReport) -> Self {
+        let truncation = report.truncation.iter().map(|point| TruncationQuality {
+            dims: point.dims as u16,
+            knn_acc: point.knn_acc as f32,
+            map: point.map as f32,
+        });
+        let hash = report.hash.iter().map(|point| HashQuality { bits: point.bits as u16, map: point.map as f32 });
+        Self { truncation: truncation.collect(), hash: hash.collect() }
+    }
 }
 
 /// Golden vectors in a blob.
@@ -57,8 +104,35 @@ const HEAD_SAMPLES: usize = 4096;
 /// k-means restarts for prototypes.
 const RESTARTS: usize = 10;
 
-/// The whole blob. `samples` are training samples, for thresholds, prototypes and golden vectors; `projection` is the
-/// hash's, `[dims, bits]` ([`binarize`](super::binarize)).
+/// A lowered model: a blob but for its card.
+pub struct Lowered {
+    builder: Builder,
+}
+
+impl Lowered {
+    /// The blob.
+    ///
+    /// # Errors
+    /// A blob that the runtime refuses.
+    pub fn blob(&self, provenance: &Provenance, quality: &Quality) -> Result<AlignedBytes> {
+        let card = encode_card(&Card {
+            objective: &provenance.objective,
+            dataset: &provenance.dataset,
+            dataset_sha256: provenance.dataset_sha256,
+            recipe_sha256: provenance.recipe_sha256,
+            seed: provenance.seed,
+            producer: concat!("eigenlet ", env!("CARGO_PKG_VERSION")),
+            truncation: quality.truncation.iter().copied().take(blob::MAX_QUALITY).collect(),
+            hash: quality.hash.iter().copied().take(blob::MAX_QUALITY).collect(),
+        });
+        let bytes = self.builder.seal(&card);
+        parse(&bytes)?;
+        Ok(bytes)
+    }
+}
+
+/// Quantises a model. `samples` are training samples, for thresholds, prototypes and golden vectors; `projection` is the
+/// hash's, `[dims, bits]` ([`binarize`](super::binarize)), where it is made of functions; `seed` is k-means'.
 ///
 /// # Errors
 /// Heads that the model cannot have, more layers than a blob holds, or accumulators that could overflow.
@@ -69,26 +143,38 @@ pub fn lower(
     raw_max: u8,
     heads: Heads,
     projection: &ArrayView2<f32>,
-    provenance: &Provenance,
-) -> Result<AlignedBytes> {
+    seed: u64,
+) -> Result<Lowered> {
     let mut builder = Builder::layers(model, calibration, raw_max, model.plan.steps.len() - 1)?;
-    let available = model.eigenvalues.len();
-    at_most("export.dims", "dimensions", heads.dims, available)?;
-    if heads.clusters > 0 {
-        at_most("export.cluster_dims", "dimensions", heads.cluster_dims, heads.dims)?;
-        at_most("export.clusters", "clusters", heads.clusters, samples.len())?;
-    }
-
+    at_most("export.dims", "dimensions", heads.dims, model.eigenvalues.len())?;
     builder.embedding(model, calibration, heads.dims)?;
-    let some = spread(samples, HEAD_SAMPLES);
-    if heads.bits > 0 {
-        builder.hash(model, projection, heads.hash_dims == 0, &some)?;
+    let some = samples.spread(HEAD_SAMPLES);
+    match heads.hash {
+        _ if heads.bits == 0 => {}
+        HashHead::Functions { leading } => builder.hash(model, projection, leading == 0, &some)?,
+        HashHead::Native => {
+            let code = model.native.code.as_ref().ok_or_else(|| no_native("export.hash", "hash code"))?;
+            builder.native_hash(code, heads.bits)?;
+        }
     }
-    if heads.clusters > 0 {
-        builder.clusters(heads.clusters, heads.cluster_dims, provenance.seed, &some)?;
+    match heads.clusters {
+        ClusterHead::None => {}
+        ClusterHead::Prototypes { count, dims } => {
+            at_most("export.cluster_dims", "dimensions", dims, heads.dims)?;
+            at_most("export.clusters", "clusters", count, samples.len())?;
+            builder.prototypes(count, dims, seed, &some)?;
+        }
+        ClusterHead::Native => {
+            let rows = model.native.clusters.as_ref().ok_or_else(|| no_native("export.cluster_by", "clusters"))?;
+            builder.native_clusters(rows)?;
+        }
     }
-    builder.golden(&spread(samples, GOLDEN))?;
-    builder.finish(provenance)
+    builder.golden(&samples.spread(GOLDEN))?;
+    Ok(Lowered { builder })
+}
+
+fn no_native(key: &str, what: &str) -> Error {
+    Error::input(key, format!("the objective learns no {what}"), "functions or prototypes", "native")
 }
 
 /// The first `layers` steps alone, without heads: for looking at what they compute.
@@ -110,12 +196,6 @@ fn at_most(place: &str, what: &str, asked: usize, available: usize) -> Result<()
         true => Ok(()),
         false => Err(Error::input(place, format!("the model has fewer {what}"), format!("at most {available}"), asked)),
     }
-}
-
-/// At most `count` samples, evenly spread.
-fn spread(samples: &Samples, count: usize) -> Vec<&[u8]> {
-    let count = count.min(samples.len());
-    (0..count).map(|index| samples.sample(index * samples.len() / count)).collect()
 }
 
 /// An affine int8 grid: `real = scale * (value - zero_point)`.
@@ -144,18 +224,22 @@ struct Rows {
     channels: Vec<Channel>,
 }
 
-/// Quantises one output channel: its weights, bias and requantisation.
-fn channel(weights: ArrayView1<f32>, bias: f32, input: Grid, output_scale: f64) -> Result<(Vec<i8>, Channel)> {
-    let largest = weights.iter().fold(0.0f32, |top, weight| top.max(weight.abs()));
-    let input_scale = f64::from(input.scale);
-    // A bias must not need more than 28 bits, however small its weights are.
-    let needed = f64::from(bias.abs()) / input_scale / f64::from(1 << 28);
-    let step = (f64::from(largest) / 127.0).max(needed).max(f64::MIN_POSITIVE);
+/// Real value of one weight step: as fine as the largest weight allows, and coarse enough that no bias needs more than 28
+/// bits, however small the weights are.
+fn weight_step(weights: impl IntoIterator<Item = f32>, bias: f32, input: Grid) -> f64 {
+    let largest = weights.into_iter().fold(0.0f32, |top, weight| top.max(weight.abs()));
+    let needed = f64::from(bias.abs()) / f64::from(input.scale) / f64::from(1 << 28);
+    (f64::from(largest) / 127.0).max(needed).max(f64::MIN_POSITIVE)
+}
+
+/// Quantises one row: its weights, and the bias that brings `sum(weights * features)` to the real sum in steps of
+/// `step * input.scale`.
+fn quantised_row(weights: ArrayView1<f32>, bias: f32, input: Grid, step: f64) -> Result<(Vec<i8>, i32)> {
     let quantised: Vec<i8> =
         weights.iter().map(|&weight| (f64::from(weight) / step).round().clamp(-127.0, 127.0) as i8).collect();
-    let scale = input_scale * step;
     let sum: i64 = quantised.iter().map(|&weight| i64::from(weight)).sum();
     let magnitude: i64 = quantised.iter().map(|&weight| i64::from(weight).abs()).sum();
+    let scale = f64::from(input.scale) * step;
     let bias = (f64::from(bias) / scale).round() as i64 - i64::from(input.zero_point) * sum;
     if bias.abs() + 128 * magnitude >= ACCUMULATOR_BOUND {
         return Err(Error::Check(format!(
@@ -163,8 +247,15 @@ fn channel(weights: ArrayView1<f32>, bias: f32, input: Grid, output_scale: f64) 
             weights.len()
         )));
     }
-    let (multiplier, shift) = multiplier(scale / output_scale);
-    Ok((quantised, Channel { bias: bias as i32, multiplier, shift }))
+    Ok((quantised, bias as i32))
+}
+
+/// Quantises one output channel: its weights, bias and requantisation.
+fn channel(weights: ArrayView1<f32>, bias: f32, input: Grid, output_scale: f64) -> Result<(Vec<i8>, Channel)> {
+    let step = weight_step(weights.iter().copied(), bias, input);
+    let (quantised, bias) = quantised_row(weights, bias, input, step)?;
+    let (multiplier, shift) = multiplier(f64::from(input.scale) * step / output_scale);
+    Ok((quantised, Channel { bias, multiplier, shift }))
 }
 
 /// A real factor below one as `multiplier / 2^31 / 2^shift`; what is too small for that is zero.
@@ -283,10 +374,12 @@ impl Builder {
         let dims = usize::from(embedding.rows);
         let last = model.weights.last().expect("a plan ends with a linear step").weight.slice(ndarray::s![..dims, ..]);
         let directions = projection.t().dot(&last);
-        // Thresholds are compared with accumulators, so neither bias nor requantisation matters.
-        let zeros = ndarray::Array1::zeros(directions.nrows());
-        let scale = widened(0.0, &directions, self.grid);
-        let rows = quantise(&directions, &zeros, true, self.grid, scale)?.weights;
+        let mut rows = Vec::with_capacity(directions.len());
+        for direction in directions.outer_iter() {
+            // Thresholds are compared with accumulators, so no bias matters.
+            let step = weight_step(direction.iter().copied(), 0.0, self.grid);
+            rows.extend(quantised_row(direction, 0.0, self.grid, step)?.0);
+        }
 
         let features = self.run(samples, |features| Ok(features.values().to_vec()))?;
         let thresholds: Vec<i32> = rows
@@ -302,12 +395,77 @@ impl Builder {
             .collect();
         let weights = if shared { embedding.weights } else { self.writer.push_i8(&rows) };
         let thresholds = self.writer.push_i32(&thresholds);
-        self.description.hash = Some(Hash { bits: directions.nrows() as u16, weights, thresholds });
+        self.description.hash = Some(Hash::Thresholds { bits: directions.nrows() as u16, weights, thresholds });
         Ok(())
     }
 
+    /// The code that the network learned, or its first `bits` bits.
+    fn native_hash(&mut self, code: &NativeCode, bits: usize) -> Result<()> {
+        at_most("export.bits", "bits", bits, code.bits())?;
+        self.description.hash = Some(match code {
+            NativeCode::Signs(rows) => {
+                let (mut weights, mut thresholds) = (Vec::new(), Vec::new());
+                for (row, &bias) in rows.weight.outer_iter().zip(&rows.bias).take(bits) {
+                    let step = weight_step(row.iter().copied(), bias, self.grid);
+                    let (row, bias) = quantised_row(row, bias, self.grid, step)?;
+                    weights.extend(row);
+                    thresholds.push(-bias);
+                }
+                let weights = self.writer.push_i8(&weights);
+                Hash::Thresholds { bits: bits as u16, weights, thresholds: self.writer.push_i32(&thresholds) }
+            }
+            NativeCode::Product { classes, rows, .. } => {
+                let width = id_bits(*classes);
+                let heads = bits / width;
+                if bits % width != 0 || heads > usize::from(u8::MAX) {
+                    let expected = format!("a multiple of {width}, the bits of one head's id, at most 255 of them");
+                    return Err(Error::input("export.bits", "not whole ids", expected, bits));
+                }
+                let (mut weights, mut biases) = (Vec::new(), Vec::new());
+                for head in 0..heads {
+                    let (rows, offsets) = self.comparable(rows, head * classes..(head + 1) * classes)?;
+                    weights.extend(rows);
+                    biases.extend(offsets);
+                }
+                let weights = self.writer.push_i8(&weights);
+                let biases = self.writer.push_i32(&biases);
+                Hash::Product { heads: heads as u8, classes: *classes as u16, weights, biases }
+            }
+        });
+        Ok(())
+    }
+
+    /// The clusters that the network learned.
+    fn native_clusters(&mut self, rows: &Weights) -> Result<()> {
+        let count = rows.bias.len();
+        let (weights, biases) = self.comparable(rows, 0..count)?;
+        let weights = self.writer.push_i8(&weights);
+        let biases = self.writer.push_i32(&biases);
+        self.description.clusters = Some(Clusters::Linear { count: count as u16, weights, biases });
+        Ok(())
+    }
+
+    /// Rows quantised with one step, so that their accumulators can be compared, and their biases.
+    fn comparable(&self, rows: &Weights, range: std::ops::Range<usize>) -> Result<(Vec<i8>, Vec<i32>)> {
+        // What all have in common changes no comparison and would only cost steps.
+        let weight = rows.weight.slice(ndarray::s![range.clone(), ..]);
+        let bias = rows.bias.slice(ndarray::s![range]);
+        let common = weight.mean_axis(ndarray::Axis(0)).expect("a head has rows");
+        let middle = bias.mean().unwrap_or(0.0);
+        let (weight, bias) = (&weight - &common, bias.mapv(|bias| bias - middle));
+        let largest_bias = bias.iter().fold(0.0f32, |top, bias| top.max(bias.abs()));
+        let step = weight_step(weight.iter().copied(), largest_bias, self.grid);
+        let (mut weights, mut biases) = (Vec::new(), Vec::new());
+        for (row, &bias) in weight.outer_iter().zip(&bias) {
+            let (row, bias) = quantised_row(row, bias, self.grid, step)?;
+            weights.extend(row);
+            biases.push(bias);
+        }
+        Ok((weights, biases))
+    }
+
     /// Prototypes are k-means centres of the int8 embeddings of the given samples.
-    fn clusters(&mut self, count: usize, dims: usize, seed: u64, samples: &[&[u8]]) -> Result<()> {
+    fn prototypes(&mut self, count: usize, dims: usize, seed: u64, samples: &[&[u8]]) -> Result<()> {
         let embeddings = self.run(samples, |features| {
             let mut embedding = vec![0i8; dims];
             features.embed_into(&mut embedding)?;
@@ -324,7 +482,7 @@ impl Builder {
 
     fn golden(&mut self, samples: &[&[u8]]) -> Result<()> {
         let description = &self.description;
-        let (dims, bits) = (description.embedding.map_or(0, |e| e.rows), description.hash.map_or(0, |h| h.bits));
+        let (dims, bits) = (description.embedding.map_or(0, |e| e.rows), description.hash.map_or(0, |h| h.bits()));
         let clusters = description.clusters.is_some();
         let outputs = self.run(samples, |features| {
             let mut embedding = vec![0i8; dims.into()];
@@ -350,22 +508,6 @@ impl Builder {
         Ok(())
     }
 
-    fn finish(&self, provenance: &Provenance) -> Result<AlignedBytes> {
-        let card = encode_card(&Card {
-            objective: &provenance.objective,
-            dataset: &provenance.dataset,
-            dataset_sha256: provenance.dataset_sha256,
-            recipe_sha256: provenance.recipe_sha256,
-            seed: provenance.seed,
-            producer: concat!("eigenlet ", env!("CARGO_PKG_VERSION")),
-            truncation: provenance.truncation.iter().copied().take(blob::MAX_QUALITY).collect(),
-            hash: provenance.hash.iter().copied().take(blob::MAX_QUALITY).collect(),
-        });
-        let bytes = self.seal(&card);
-        Model::parse(&bytes).map_err(|error| Error::Check(format!("the exported blob is not valid: {error}")))?;
-        Ok(bytes)
-    }
-
     /// What there is so far, as a blob.
     fn seal(&self, card: &[u8]) -> AlignedBytes {
         self.writer.finish(&Description { card, ..self.description.clone() })
@@ -378,19 +520,16 @@ impl Builder {
         read: impl Fn(&mut eigenlet_runtime::Features) -> std::result::Result<T, eigenlet_runtime::EncoderError> + Sync,
     ) -> Result<Vec<T>> {
         let bytes = self.seal(&[]);
-        let model = Model::parse(&bytes)
-            .map_err(|error| Error::Check(format!("the blob in the making is not valid: {error}")))?;
-        crate::inference::run(&model, samples, read)
+        inference::run(&parse(&bytes)?, samples, read)
     }
 }
 
 fn window_of(window: Window) -> blob::Window {
-    let [before, after] = window.padding.map(|size| size as u8);
-    let stride = window.stride as u8;
+    let [[top, bottom], [left, right]] = window.padding.map(|sides| sides.map(|size| size as u8));
     blob::Window {
         kernel: window.kernel.map(|size| size as u8),
-        stride: [stride, stride],
-        padding: [before, before, after, after],
+        stride: window.stride.map(|step| step as u8),
+        padding: [top, left, bottom, right],
     }
 }
 

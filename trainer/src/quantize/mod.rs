@@ -4,6 +4,7 @@
 //! * [`float_model`]: the network as plain arrays, batch norm and ordering folded in;
 //! * [`calibrate`]: which part of the real line each int8 grid covers;
 //! * [`binarize`]: which directions become hash bits;
+//! * [`native`]: clusters and codes that the network's own outputs say;
 //! * [`lower`]: int8 weights, requantisation constants, heads, golden vectors: the blob;
 //! * [`fidelity`]: how far the blob is from the float network, layer by layer and output by output.
 
@@ -12,8 +13,9 @@ pub mod calibrate;
 pub mod fidelity;
 pub mod float_model;
 pub mod lower;
+pub mod native;
 
 pub use calibrate::Calibration;
 pub use fidelity::{Agreement, LayerError, layer_errors, mean_cosine};
 pub use float_model::FloatModel;
-pub use lower::{Heads, Provenance, lower};
+pub use lower::{ClusterHead, HashHead, Heads, Lowered, Provenance, Quality, lower};

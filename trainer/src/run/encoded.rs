@@ -3,25 +3,30 @@
 use burn::tensor::{Tensor, TensorData};
 use eigenlet_runtime::Model;
 use eigenlet_shared::blob::Blob;
-use eigenlet_shared::description::{Clusters, HashQuality, TruncationQuality};
+use eigenlet_shared::description::Clusters;
 use eigenlet_shared::writer::AlignedBytes;
-use ndarray::{Array1, Array2, ArrayView2, Axis, s};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
 
-use super::metrics::{BlobCost, Metrics, OrderingReport, SCHEMA};
+use super::metrics::{Assignments, BlobCost, ClusterMatch, Metrics, OrderingReport, SCHEMA};
 use crate::augment::View;
 use crate::backend::BackendName;
-use crate::data::{Dataset, Samples};
+use crate::data::{Dataset, Samples, spread};
 use crate::error::{Error, Result};
 use crate::evaluate::{
-    ClusterCollapse, CodeCollapse, CodeSplit, Codes, FeatureReport, PROTOCOL, Split, evaluate_baselines,
-    evaluate_codes, evaluate_features, evaluate_random_subsets,
+    ClusterCollapse, CodeCollapse, CodeSplit, Codes, PROTOCOL, Split, evaluate_baselines, evaluate_codes,
+    evaluate_features, evaluate_random_subsets,
 };
-use crate::inference;
+use crate::inference::{self, parse};
 use crate::network::kernels::Kernels;
-use crate::network::{Encoder, Mode, Trainable};
+use crate::network::{Encoder, Mode, Trainable, floats};
+use crate::objective::Native;
 use crate::order::{Moments, Ordering};
 use crate::quantize::binarize::projection;
-use crate::quantize::{Agreement, Calibration, FloatModel, Heads, Provenance, layer_errors, lower, mean_cosine};
+use crate::quantize::native::NativeHeads;
+use crate::quantize::{
+    Agreement, Calibration, ClusterHead, FloatModel, HashHead, Heads, Lowered, Provenance, Quality, layer_errors,
+    lower, mean_cosine,
+};
 use crate::recipe::Recipe;
 use crate::train::Epoch;
 use crate::train::source::{Augmented, Source, views_of};
@@ -37,14 +42,25 @@ const PROJECTED: usize = 4096;
 /// Batches that settle an untrained network's batch norm.
 const SETTLING: usize = 50;
 
-/// An encoder with its order, its float features and what quantising it needs.
+/// An encoder with its order, its float outputs and what quantising it needs.
 pub struct Encoded {
     ordering: Ordering,
     model: FloatModel,
     calibration: Calibration,
     calibration_samples: Samples,
-    train: Array2<f32>,
-    test: Array2<f32>,
+    train: FloatOutputs,
+    test: FloatOutputs,
+}
+
+/// What the float network makes of one split.
+#[derive(Clone)]
+pub struct FloatOutputs {
+    /// `[n, dims]`, ordered, of unit variance over the views.
+    pub embeddings: Array2<f32>,
+    /// The network's own clusters, where it has learned any.
+    pub clusters: Option<Vec<u16>>,
+    /// The network's own codes, where it has learned any.
+    pub codes: Option<Codes>,
 }
 
 /// Everything that was made and measured.
@@ -61,8 +77,8 @@ pub struct Evaluated {
 
 /// A model's outputs on one split.
 pub struct SplitOutputs {
-    /// `[n, dims]`, ordered, of unit variance over the views.
-    pub float: Array2<f32>,
+    /// The float network's.
+    pub float: FloatOutputs,
     /// The blob's.
     pub int8: inference::Outputs,
 }
@@ -75,42 +91,53 @@ fn outputs<B: Kernels>(encoder: &Encoder<B>, pixels: &[f32], device: &B::Device)
     for chunk in pixels.chunks(BATCH * size) {
         let images = TensorData::new(chunk.to_vec(), [chunk.len() / size, height, width, channels]);
         let outputs = encoder.forward(Tensor::from_data(images, device), Mode::Evaluate);
-        values.extend(outputs.into_data().convert::<f32>().to_vec::<f32>().expect("converted to f32"));
+        values.extend(floats(outputs));
     }
     Array2::from_shape_vec((pixels.len() / size, encoder.plan.outputs()), values).expect("one row for each image")
 }
 
-/// Orders a network's outputs on new views of the training split.
-fn order<B: Kernels>(encoder: &Encoder<B>, recipe: &Recipe, data: &Dataset, device: &B::Device) -> Result<Ordering> {
+/// Orders what a network's body gives on new views of the training split.
+fn order<B: Kernels>(body: &Encoder<B>, recipe: &Recipe, data: &Dataset, device: &B::Device) -> Result<Ordering> {
     let source = Augmented::new(&data.train.samples, data.raw_max, &recipe.augment)?;
     let all: Vec<u32> = (0..source.len() as u32).collect();
-    let mut moments = Moments::new(encoder.plan.outputs());
+    let mut moments = Moments::new(body.plan.outputs());
     for pass in 0..recipe.order.passes as u64 {
         for samples in all.chunks(BATCH) {
             let views = views_of(&source, PAIR, recipe.seed, ORDERING_EPOCH + pass, samples);
-            let outputs = outputs(encoder, &views, device);
+            let outputs = outputs(body, &views, device);
             let (first, second) = outputs.view().split_at(Axis(0), samples.len());
             moments.add(&first, &second);
         }
     }
-    Ok(moments.ordering())
+    Ok(moments.ordering().first(recipe.network.dims))
 }
 
-/// Ordered features `[n, kept]` of samples as they are.
-fn features<B: Kernels>(
-    encoder: &Encoder<B>,
+/// What a network makes of samples as they are.
+fn float_outputs<B: Kernels>(
+    body: &Encoder<B>,
     ordering: &Ordering,
+    native: &NativeHeads,
     samples: &Samples,
     raw_max: u8,
     device: &B::Device,
-) -> Array2<f32> {
-    let mut features = Array2::zeros((samples.len(), ordering.kept()));
+) -> FloatOutputs {
+    let mut embeddings = Array2::zeros((samples.len(), ordering.kept()));
+    let (mut clusters, mut codes) = (native.clusters.as_ref().map(|_| Vec::new()), None);
     for start in (0..samples.len()).step_by(BATCH) {
         let end = (start + BATCH).min(samples.len());
-        let outputs = outputs(encoder, &samples.scaled(start..end, raw_max), device);
-        features.slice_mut(s![start..end, ..]).assign(&ordering.apply(&outputs.view()));
+        let features = outputs(body, &samples.scaled(start..end, raw_max), device);
+        embeddings.slice_mut(s![start..end, ..]).assign(&ordering.apply(&features.view()));
+        if let (Some(all), Some(some)) = (&mut clusters, native.clusters(&features.view())) {
+            all.extend(some);
+        }
+        if let Some(some) = native.codes(&features.view()) {
+            match &mut codes {
+                None => codes = Some(some),
+                Some(all) => all.append(&some),
+            }
+        }
     }
-    features
+    FloatOutputs { embeddings, clusters, codes }
 }
 
 /// Ordered float features of the same network before training, its batch norm settled on training views: train, test.
@@ -122,47 +149,62 @@ pub fn untrained<B: Trainable>(
     data: &Dataset,
     device: &B::Device,
 ) -> Result<(Array2<f32>, Array2<f32>)> {
-    let encoder = Encoder::<B>::new(super::plan(recipe, data)?, recipe.seed, device);
+    let body = Encoder::<B>::new(super::plan(recipe, data)?, recipe.seed, device).body(recipe.objective.body());
     let source = Augmented::new(&data.train.samples, data.raw_max, &recipe.augment)?;
     let all: Vec<u32> = (0..source.len() as u32).collect();
-    let [height, width, channels] = encoder.plan.input;
+    let [height, width, channels] = body.plan.input;
     for samples in all.chunks(BATCH).cycle().take(SETTLING) {
-        let views = TensorData::new(
-            views_of(&source, PAIR, recipe.seed, 0, samples),
-            [2 * samples.len(), height, width, channels],
-        );
-        encoder.forward(Tensor::from_data(views, device), Mode::Train);
+        let views = views_of(&source, PAIR, recipe.seed, 0, samples);
+        let views = TensorData::new(views, [2 * samples.len(), height, width, channels]);
+        body.forward(Tensor::from_data(views, device), Mode::Train);
     }
-    let encoder = encoder.valid();
-    let ordering = order(&encoder, recipe, data, device)?;
-    let dims = recipe.network.dims.min(ordering.kept());
-    let of = |samples: &Samples| -> Array2<f32> {
-        features(&encoder, &ordering, samples, data.raw_max, device).slice(s![.., ..dims]).to_owned()
+    let body = body.valid();
+    let ordering = order(&body, recipe, data, device)?;
+    let of = |samples: &Samples| {
+        float_outputs(&body, &ordering, &NativeHeads::default(), samples, data.raw_max, device).embeddings
     };
     Ok((of(&data.train.samples), of(&data.test.samples)))
 }
 
+/// Where a recipe's model comes from.
+pub fn provenance(recipe: &Recipe, data: &Dataset) -> Provenance {
+    Provenance {
+        objective: recipe.objective.name().into(),
+        dataset: data.name.clone(),
+        dataset_sha256: hexadecimal(&data.sha256),
+        recipe_sha256: recipe.sha256(),
+        seed: recipe.seed,
+    }
+}
+
 impl Encoded {
-    /// Orders a trained network and runs it over the data.
+    /// Orders a trained network and runs it over the data. `native` is what its outputs mean by themselves.
     ///
     /// # Errors
     /// Outputs that are all constant.
-    pub fn new<B: Kernels>(encoder: &Encoder<B>, recipe: &Recipe, data: &Dataset, device: &B::Device) -> Result<Self> {
-        let ordering = order(encoder, recipe, data, device)?;
+    pub fn new<B: Kernels>(
+        encoder: &Encoder<B>,
+        native: &Native,
+        recipe: &Recipe,
+        data: &Dataset,
+        device: &B::Device,
+    ) -> Result<Self> {
+        let kind = recipe.objective.body();
+        let body = encoder.body(kind);
+        let ordering = order(&body, recipe, data, device)?;
         if ordering.kept() == 0 {
             return Err(Error::Check(
                 "the encoder has collapsed: every output is constant; weaken the augmentation or lower the learning rate".into(),
             ));
         }
-        let dims = recipe.network.dims.min(ordering.kept());
-        let all = |samples: &Samples| -> Array2<f32> {
-            features(encoder, &ordering, samples, data.raw_max, device).slice(s![.., ..dims]).to_owned()
-        };
+        let model = FloatModel::new(encoder, kind, &ordering, recipe.network.dims, native);
+        let all = |samples| float_outputs(&body, &ordering, &model.native, samples, data.raw_max, device);
         let (train, test) = (all(&data.train.samples), all(&data.test.samples));
-        let calibration_samples = spread(&data.train.samples, recipe.export.calibration);
+        let samples = &data.train.samples;
+        let raw = samples.spread(recipe.export.calibration).concat();
+        let calibration_samples = Samples { shape: samples.shape, raw };
         let pixels = calibration_samples.scaled(0..calibration_samples.len(), data.raw_max);
-        let calibration = Calibration::new(encoder, &pixels, &train.view(), device);
-        let model = FloatModel::new(encoder, &ordering, dims);
+        let calibration = Calibration::new(&body, &pixels, &train.embeddings.view(), device);
         Ok(Self { ordering, model, calibration, calibration_samples, train, test })
     }
 
@@ -171,37 +213,32 @@ impl Encoded {
         self.model.eigenvalues.len()
     }
 
-    /// The blob with the given heads, its card without quality.
+    /// The model with the given heads, quantised.
     ///
     /// # Errors
     /// Heads that the model cannot have.
-    pub fn lower(&self, recipe: &Recipe, data: &Dataset, heads: Heads, quality: Quality) -> Result<AlignedBytes> {
-        let provenance = Provenance {
-            objective: recipe.objective.name().into(),
-            dataset: data.name.clone(),
-            dataset_sha256: hexadecimal(&data.sha256),
-            recipe_sha256: recipe.sha256(),
-            seed: recipe.seed,
-            truncation: quality.truncation,
-            hash: quality.hash,
-        };
-        let projection = self.projection(recipe, heads)?;
-        let samples = &data.train.samples;
-        lower(&self.model, &self.calibration, samples, data.raw_max, heads, &projection.view(), &provenance)
+    pub fn lower(&self, recipe: &Recipe, data: &Dataset, heads: Heads) -> Result<Lowered> {
+        self.lower_along(recipe, data, heads, &self.projection(recipe, heads)?)
     }
 
-    /// The hash's directions in the ordered features, `[dims, bits]`.
+    fn lower_along(&self, recipe: &Recipe, data: &Dataset, heads: Heads, projection: &Array2<f32>) -> Result<Lowered> {
+        let samples = &data.train.samples;
+        lower(&self.model, &self.calibration, samples, data.raw_max, heads, &projection.view(), recipe.seed)
+    }
+
+    /// The directions in the ordered features, `[dims, bits]`, of a hash that is made of functions.
     fn projection(&self, recipe: &Recipe, heads: Heads) -> Result<Array2<f32>> {
-        let Heads { dims, bits, hash_dims, .. } = heads;
-        let available = if hash_dims == 0 { dims.min(self.dims()) } else { usize::from(u16::MAX) };
+        let Heads { dims, bits, .. } = heads;
+        let HashHead::Functions { leading } = heads.hash else { return Ok(Array2::zeros((dims, 0))) };
+        let available = if leading == 0 { dims.min(self.dims()) } else { usize::from(u16::MAX) };
         if bits > available {
-            let expected = format!("at most {available} with export.hash_dims = {hash_dims}");
+            let expected = format!("at most {available} with export.hash_dims = {leading}");
             return Err(Error::input("export.bits", "not so many bits", expected, bits));
         }
-        let samples = self.train.nrows().min(PROJECTED);
-        let spread: Vec<usize> = (0..samples).map(|index| index * self.train.nrows() / samples).collect();
-        let features = self.train.slice(s![.., ..dims.min(self.dims())]).select(Axis(0), &spread);
-        Ok(projection(&features.view(), bits, hash_dims, recipe.seed))
+        let features = &self.train.embeddings;
+        let spread: Vec<usize> = spread(features.nrows(), PROJECTED).collect();
+        let features = features.slice(s![.., ..dims.min(self.dims())]).select(Axis(0), &spread);
+        Ok(projection(&features.view(), bits, leading, recipe.seed))
     }
 
     /// Quantises, runs both networks over the data, and measures everything.
@@ -216,8 +253,9 @@ impl Encoded {
         epochs: &[Epoch],
         untrained: &(Array2<f32>, Array2<f32>),
     ) -> Result<Evaluated> {
-        let heads = recipe.export.heads(self.dims());
-        let Heads { dims, cluster_dims, .. } = heads;
+        let heads = recipe.export.heads(&recipe.objective, self.dims());
+        let dims = heads.dims;
+        let cluster_dims = recipe.export.cluster_dims.clamp(1, dims);
         let spec = &recipe.evaluate;
         let labels = (data.train.labels.as_deref(), data.test.labels.as_deref());
         let measure = |train: ArrayView2<f32>, test: ArrayView2<f32>| {
@@ -229,12 +267,15 @@ impl Encoded {
             evaluate_codes(split(train, labels.0), split(test, labels.1), &spec.bits)
         };
 
-        let unmarked = self.lower(recipe, data, heads, Quality::default())?;
+        let directions = self.projection(recipe, heads)?;
+        let lowered = self.lower_along(recipe, data, heads, &directions)?;
+        let provenance = provenance(recipe, data);
+        let unmarked = lowered.blob(&provenance, &Quality::default())?;
         let model = parse(&unmarked)?;
-        let train = SplitOutputs::of(&model, &data.train.samples, self.train.slice(s![.., ..dims]))?;
-        let test = SplitOutputs::of(&model, &data.test.samples, self.test.slice(s![.., ..dims]))?;
+        let train = SplitOutputs::of(&model, &data.train.samples, &self.train, dims)?;
+        let test = SplitOutputs::of(&model, &data.test.samples, &self.test, dims)?;
 
-        let mut float = measure(train.float.view(), test.float.view())?;
+        let mut float = measure(train.float.embeddings.view(), test.float.embeddings.view())?;
         let steps = |outputs: &SplitOutputs| outputs.int8.embeddings.mapv(f32::from);
         let (train_steps, test_steps) = (steps(&train), steps(&test));
         let mut int8 = measure(train_steps.view(), test_steps.view())?;
@@ -242,24 +283,54 @@ impl Encoded {
         let mut equal_bits = 1.0;
         let mut warnings = int8.collapse.warnings();
         if let (Some(train_codes), Some(test_codes)) = (&train.int8.codes, &test.int8.codes) {
-            let projection = self.projection(recipe, heads)?;
-            let middle = medians(&train.float.dot(&projection).view());
-            let balanced =
-                |outputs: &SplitOutputs| Codes::from_signs(&(outputs.float.dot(&projection) - &middle).view());
-            let (train_float, test_float) = (balanced(&train), balanced(&test));
+            let (train_float, test_float) = match heads.hash {
+                HashHead::Native => {
+                    let codes =
+                        |outputs: &SplitOutputs| outputs.float.codes.clone().expect("the blob has native codes");
+                    (codes(&train), codes(&test))
+                }
+                HashHead::Functions { .. } => {
+                    let middle = medians(&train.float.embeddings.dot(&directions).view());
+                    let balanced = |outputs: &SplitOutputs| {
+                        Codes::from_signs(&(outputs.float.embeddings.dot(&directions) - &middle).view())
+                    };
+                    (balanced(&train), balanced(&test))
+                }
+            };
             float.hash = measure_codes(&train_float, &test_float)?;
             int8.hash = measure_codes(train_codes, test_codes)?;
             equal_bits = share_of_equal_bits(&test_float, test_codes);
             warnings.extend(CodeCollapse::of(test_codes).warnings());
         }
-        if heads.clusters > 0 {
-            let ids: Vec<u32> = test.int8.clusters.iter().map(|&id| id.into()).collect();
-            warnings.extend(ClusterCollapse::of(&ids, heads.clusters).warnings());
+
+        let mut equal_clusters = 1.0;
+        let mut assignments = None;
+        if heads.clusters != ClusterHead::None {
+            let found = &test.int8.clusters;
+            let (by, float) = match &test.float.clusters {
+                Some(own) if heads.clusters == ClusterHead::Native => ("native", own.clone()),
+                _ => ("prototypes", nearest_prototypes(&unmarked, &test.float.embeddings)),
+            };
+            let equal = float.iter().zip(found).filter(|(float, int8)| float == int8).count();
+            equal_clusters = equal as f64 / found.len().max(1) as f64;
+            let clusters = usize::from(model.clusters());
+            let ids: Vec<u32> = found.iter().map(|&id| id.into()).collect();
+            warnings.extend(ClusterCollapse::of(&ids, clusters).warnings());
+            if let (Some(train_labels), Some(test_labels)) = labels {
+                let all = [&train.int8.clusters[..], found].concat();
+                assignments = Some(Assignments {
+                    by: by.into(),
+                    clusters,
+                    float: ClusterMatch::of(&float, test_labels),
+                    int8: ClusterMatch::of(found, test_labels),
+                    all: ClusterMatch::of(&all, &[train_labels, test_labels].concat()),
+                });
+            }
         }
         let agreement = Agreement {
             bits: equal_bits,
-            clusters: share_of_equal_clusters(&unmarked, &test),
-            cosine: mean_cosine(&test.float.view(), &test_steps.view()),
+            clusters: equal_clusters,
+            cosine: mean_cosine(&test.float.embeddings.view(), &test_steps.view()),
         };
 
         let pixels = |samples: &Samples| -> Array2<f32> {
@@ -271,13 +342,13 @@ impl Encoded {
         let (raw_train, raw_test) = (split(train_pixels.view(), labels.0), split(test_pixels.view(), labels.1));
         let mut baselines = evaluate_baselines(raw_train, raw_test, &spec.dims, &spec.bits, cluster_dims)?;
         baselines.random_subsets = evaluate_random_subsets(
-            split(train.float.view(), labels.0),
-            split(test.float.view(), labels.1),
+            split(train.float.embeddings.view(), labels.0),
+            split(test.float.embeddings.view(), labels.1),
             &spec.dims,
         )?;
         baselines.untrained = Some(measure(untrained.0.view(), untrained.1.view())?);
 
-        let blob = self.lower(recipe, data, heads, Quality::of(&int8))?;
+        let blob = lowered.blob(&provenance, &Quality::of(&int8))?;
         let cost = BlobCost { bytes: blob.len(), macs: model.macs(), arena_bytes: model.arena_bytes() };
         let wall_s: f64 = epochs.iter().map(|epoch| epoch.wall_s).sum();
         let waited: f64 = epochs.iter().map(|epoch| epoch.wall_s * epoch.waiting).sum();
@@ -296,6 +367,7 @@ impl Encoded {
             float,
             int8,
             baselines,
+            assignments,
             agreement,
             layers: layer_errors(&self.model, &self.calibration, &self.calibration_samples, data.raw_max)?,
             ordering: OrderingReport {
@@ -311,24 +383,11 @@ impl Encoded {
 }
 
 impl SplitOutputs {
-    fn of(model: &Model, samples: &Samples, float: ArrayView2<f32>) -> Result<Self> {
-        Ok(Self { float: float.to_owned(), int8: inference::outputs(model, &rows(samples))? })
+    fn of(model: &Model, samples: &Samples, float: &FloatOutputs, dims: usize) -> Result<Self> {
+        let embeddings = float.embeddings.slice(s![.., ..dims]).to_owned();
+        let float = FloatOutputs { embeddings, clusters: float.clusters.clone(), codes: float.codes.clone() };
+        Ok(Self { float, int8: inference::outputs(model, &samples.rows())? })
     }
-}
-
-fn parse(blob: &AlignedBytes) -> Result<Model<'_>> {
-    Model::parse(blob).map_err(|error| Error::Check(format!("the exported blob is not valid: {error}")))
-}
-
-fn rows(samples: &Samples) -> Vec<&[u8]> {
-    (0..samples.len()).map(|index| samples.sample(index)).collect()
-}
-
-/// At most `count` samples, evenly spread.
-fn spread(samples: &Samples, count: usize) -> Samples {
-    let count = count.min(samples.len());
-    let raw = (0..count).flat_map(|index| samples.sample(index * samples.len() / count)).copied().collect();
-    Samples { shape: samples.shape, raw }
 }
 
 /// The median of each column.
@@ -346,51 +405,28 @@ fn share_of_equal_bits(a: &Codes, b: &Codes) -> f64 {
     1.0 - f64::from(different) / (a.len() * a.bits()).max(1) as f64
 }
 
-/// The share of samples whose float embedding is nearest to the prototype that the blob chose.
-fn share_of_equal_clusters(blob: &[u8], outputs: &SplitOutputs) -> f64 {
-    let Ok(Blob { description, data }) = Blob::parse(blob) else { return 0.0 };
+/// The blob's prototype that is nearest to each float embedding.
+fn nearest_prototypes(blob: &[u8], embeddings: &Array2<f32>) -> Vec<u16> {
+    let Ok(Blob { description, data }) = Blob::parse(blob) else { return Vec::new() };
     let (Some(Clusters::Prototypes { count, dims, prototypes }), Some(embedding)) =
         (description.clusters, description.embedding)
     else {
-        return 1.0;
+        return Vec::new();
     };
     let dims = usize::from(dims);
     let bytes = &data[prototypes as usize..][..usize::from(count) * dims];
     let prototypes: Vec<f32> =
         bytemuck::cast_slice::<u8, i8>(bytes).iter().map(|&step| f32::from(step) * embedding.scale).collect();
-    let equal = outputs.float.outer_iter().zip(&outputs.int8.clusters).filter(|(float, id)| {
+    let nearest = |float: ArrayView1<f32>| {
         let distance = |prototype: &[f32]| -> f32 { prototype.iter().zip(float).map(|(p, x)| (p - x).powi(2)).sum() };
         let distances: Vec<f32> = prototypes.chunks(dims).map(distance).collect();
-        let nearest = (0..distances.len()).min_by(|&a, &b| distances[a].total_cmp(&distances[b]));
-        nearest == Some(usize::from(**id))
-    });
-    equal.count() as f64 / outputs.int8.clusters.len().max(1) as f64
+        (0..count).min_by(|&a, &b| distances[usize::from(a)].total_cmp(&distances[usize::from(b)])).unwrap_or(0)
+    };
+    embeddings.outer_iter().map(nearest).collect()
 }
 
 fn hexadecimal(digest: &str) -> [u8; 32] {
     std::array::from_fn(|byte| {
         digest.get(2 * byte..2 * byte + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()).unwrap_or(0)
     })
-}
-
-/// Quality for a model card.
-#[derive(Clone, Debug, Default)]
-pub struct Quality {
-    /// Of truncated embeddings.
-    pub truncation: Vec<TruncationQuality>,
-    /// Of truncated codes.
-    pub hash: Vec<HashQuality>,
-}
-
-impl Quality {
-    /// Of an embedding measured by the protocol; empty without labels.
-    pub fn of(report: &FeatureReport) -> Self {
-        let truncation = report.truncation.iter().map(|point| TruncationQuality {
-            dims: point.dims as u16,
-            knn_acc: point.knn_acc as f32,
-            map: point.map as f32,
-        });
-        let hash = report.hash.iter().map(|point| HashQuality { bits: point.bits as u16, map: point.map as f32 });
-        Self { truncation: truncation.collect(), hash: hash.collect() }
-    }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::evaluate::{Baselines, FeatureReport};
+use crate::evaluate::{Baselines, Contingency, FeatureReport};
 use crate::quantize::{Agreement, LayerError};
 
 /// The file's format; a reader may rely on the keys of this version.
@@ -39,6 +39,8 @@ pub struct Metrics {
     pub int8: FeatureReport,
     /// What the embedding is compared with.
     pub baselines: Baselines,
+    /// How well the clusters that the model gives match the labels; `None` without labels or clusters.
+    pub assignments: Option<Assignments>,
     /// Agreement of int8 with float on the test split.
     pub agreement: Agreement,
     /// The error of each int8 layer on calibration samples.
@@ -49,6 +51,41 @@ pub struct Metrics {
     pub blob: BlobCost,
     /// Signs of collapse, and what may help; empty where all is well.
     pub warnings: Vec<String>,
+}
+
+/// How well clusters match the labels that nothing learned from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Assignments {
+    /// `prototypes` or `native`.
+    pub by: String,
+    /// Clusters that the model can give.
+    pub clusters: usize,
+    /// The float network's, on the test split.
+    pub float: ClusterMatch,
+    /// The blob's, on the test split.
+    pub int8: ClusterMatch,
+    /// The blob's, on both splits together: the transductive figure, where training saw both.
+    pub all: ClusterMatch,
+}
+
+/// Clusters against labels.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClusterMatch {
+    /// Accuracy under the best one-to-one matching (Hungarian).
+    pub acc: f64,
+    /// Mutual information over the mean entropy.
+    pub nmi: f64,
+    /// Adjusted Rand index.
+    pub ari: f64,
+}
+
+impl ClusterMatch {
+    /// Of clusters and the labels of the same samples.
+    pub fn of(clusters: &[u16], labels: &[u16]) -> Self {
+        let clusters: Vec<u32> = clusters.iter().map(|&id| id.into()).collect();
+        let table = Contingency::new(&clusters, labels);
+        Self { acc: table.accuracy(), nmi: table.nmi(), ari: table.ari() }
+    }
 }
 
 /// What Rayleigh-Ritz found.

@@ -4,6 +4,8 @@
 //! is done, `metrics.json`, `model.eigenlet` and `report.html`. Everything behind the checkpoint follows from recipe, data
 //! and checkpoint alone, so that `eval` and `export` give what training gave.
 
+pub mod collapse;
+pub mod compare;
 pub mod encoded;
 pub mod folder;
 pub mod metrics;
@@ -20,6 +22,7 @@ use crate::report::{self, Gallery, ReportInput};
 use crate::train::checkpoint::Checkpoint;
 use crate::train::source::Augmented;
 use crate::train::{Epoch, Trainee, Watch, fit};
+use collapse::CollapseWatch;
 use encoded::{Encoded, Evaluated, SplitOutputs};
 use folder::RunFolder;
 
@@ -78,7 +81,8 @@ pub fn train(recipe: &Recipe, options: &Options, progress: &mut dyn Progress) ->
     let data = Dataset::load(&recipe.data, options.data_dir)?;
     // Known before anything is written: does the network fit the data, do the heads fit both, can it be computed?
     plan(recipe, &data)?;
-    recipe.export.fits(recipe.network.dims, data.train.samples.len())?;
+    recipe.objective.fits(data.train.samples.len(), recipe.train.batch)?;
+    recipe.export.fits(&recipe.objective, recipe.network.dims, data.train.samples.len())?;
     backend::check(options.backend)?;
     let folder = RunFolder::open(options.folder, recipe, options.resume)?;
     backend::on(options.backend, TrainAndFinish { recipe, options, data: &data, folder: &folder, progress })
@@ -147,9 +151,10 @@ impl Work for TrainAndFinish<'_> {
         }
         progress.stage("training");
         let source = Augmented::new(samples, data.raw_max, &recipe.augment)?;
-        let mut watch = Recording { folder, progress, epochs: recipe.train.epochs };
+        let collapse = CollapseWatch::new(samples, data.raw_max, recipe.train.epochs);
+        let mut watch = Recording::<B> { folder, progress, epochs: recipe.train.epochs, collapse, device };
         let trainee = fit(trainee, &source, &recipe.train, recipe.seed, device, &mut watch)?;
-        finish(&trainee.encoder, recipe, options, data, folder, progress, device)
+        finish(&trainee, recipe, options, data, folder, progress, device)
     }
 }
 
@@ -166,7 +171,7 @@ impl Work for Finish<'_> {
     fn run<B: Trainable>(self, device: &B::Device) -> Result<Evaluated> {
         let Self { options, data, folder, progress } = self;
         let trainee = restored::<B>(folder, data, device)?;
-        finish(&trainee.encoder, &folder.recipe, options, data, folder, progress, device)
+        finish(&trainee, &folder.recipe, options, data, folder, progress, device)
     }
 }
 
@@ -182,7 +187,8 @@ impl Work for Encode<'_> {
     fn run<B: Trainable>(self, device: &B::Device) -> Result<Encoded> {
         let trainee = restored::<B>(self.folder, self.data, device)?;
         self.progress.stage("ordering");
-        Encoded::new(&trainee.encoder.valid(), &self.folder.recipe, self.data, device)
+        let native = trainee.objective.native();
+        Encoded::new(&trainee.encoder.valid(), &native, &self.folder.recipe, self.data, device)
     }
 }
 
@@ -197,7 +203,7 @@ fn restored<B: Trainable>(folder: &RunFolder, data: &Dataset, device: &B::Device
 
 /// Orders, quantises, measures, and writes the blob, the metrics and the report.
 fn finish<B: Trainable>(
-    encoder: &Encoder<B>,
+    trainee: &Trainee<B>,
     recipe: &Recipe,
     options: &Options,
     data: &Dataset,
@@ -206,7 +212,7 @@ fn finish<B: Trainable>(
     device: &B::Device,
 ) -> Result<Evaluated> {
     progress.stage("ordering");
-    let encoded = Encoded::new(&encoder.valid(), recipe, data, device)?;
+    let encoded = Encoded::new(&trainee.encoder.valid(), &trainee.objective.native(), recipe, data, device)?;
     progress.stage("untrained network");
     let untrained = encoded::untrained::<B>(recipe, data, device)?;
     progress.stage("quantising and measuring");
@@ -232,19 +238,21 @@ fn gallery<'a>(split: &'a Split, outputs: &'a SplitOutputs) -> Gallery<'a> {
         samples: &split.samples,
         labels: split.labels.as_deref(),
         embeddings: outputs.int8.embeddings.view(),
-        float: outputs.float.view(),
+        float: outputs.float.embeddings.view(),
         clusters: &outputs.int8.clusters,
     }
 }
 
-/// Writes each epoch's line and checkpoint as it ends.
-struct Recording<'a> {
+/// Writes each epoch's line and checkpoint as it ends, and says where outputs collapse.
+struct Recording<'a, B: Trainable> {
     folder: &'a RunFolder,
     progress: &'a mut dyn Progress,
     epochs: usize,
+    collapse: CollapseWatch,
+    device: &'a B::Device,
 }
 
-impl<B: Trainable> Watch<B> for Recording<'_> {
+impl<B: Trainable> Watch<B> for Recording<'_, B> {
     fn batch(&mut self, epoch: usize, step: usize, steps: usize) -> Result<()> {
         self.progress.batch(epoch, step, steps).map_err(|error| match error {
             Error::Interrupted(_) => Error::Interrupted(format!(
@@ -261,6 +269,9 @@ impl<B: Trainable> Watch<B> for Recording<'_> {
         self.folder.add_epoch(epoch)?;
         self.folder.write_checkpoint(&trainee.checkpoint())?;
         self.progress.epoch(epoch, self.epochs);
+        for warning in self.collapse.look(trainee, self.device) {
+            self.progress.note(&format!("after epoch {}: {warning}", epoch.epoch));
+        }
         Ok(())
     }
 }

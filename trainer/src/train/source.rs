@@ -6,7 +6,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use crate::augment::{self, BatchKey, ImageAugmenter, View};
+use crate::augment::{self, Augmenter, BatchKey, View};
 use crate::data::Samples;
 use crate::error::Result;
 
@@ -45,14 +45,14 @@ pub fn views_of(source: &dyn Source, views: &[View], seed: u64, epoch: u64, samp
 pub struct Augmented<'a> {
     samples: &'a Samples,
     raw_max: u8,
-    augmenters: [ImageAugmenter; 2],
+    augmenters: [Box<dyn Augmenter>; 2],
 }
 
 impl<'a> Augmented<'a> {
     /// Views of `samples`, whose full scale is `raw_max`, as the recipe's `[augment]` table says.
     ///
     /// # Errors
-    /// A setting out of its range.
+    /// A setting out of its range, or of another kind of data.
     pub fn new(samples: &'a Samples, raw_max: u8, views: &augment::Views) -> Result<Self> {
         Ok(Self { samples, raw_max, augmenters: views.augmenters(samples.shape, raw_max)? })
     }
@@ -155,7 +155,7 @@ mod tests {
     const BOTH: &[View] = &[View::First, View::Second];
 
     fn noisy() -> augment::Views {
-        toml::from_str("[first]\nshift = 1.0\nnoise = 0.1\n[second]\nnoise = 0.2").expect("a table")
+        toml::from_str("kind = 'image'\n[first]\nshift = 1.0\nnoise = 0.1\n[second]\nnoise = 0.2").expect("a table")
     }
 
     #[test]

@@ -1,0 +1,75 @@
+//! What a model costs to keep and to run. Worked out when it is asked for: a chip that does not ask does not pay.
+
+use bytemuck::{NoUninit, cast_slice};
+use eigenlet_shared::description::Clusters;
+
+use crate::model::{ClusterTable, Model, Rows};
+use crate::verify::Head;
+
+impl<'a> Model<'a> {
+    /// Multiply-accumulates of one whole embedding, layers included, or of the layers alone where the model has none; those
+    /// with padding are counted.
+    pub fn macs(&self) -> u64 {
+        self.macs_for(self.dims())
+    }
+
+    /// Multiply-accumulates of the layers and of the first `dims` dimensions.
+    pub fn macs_for(&self, dims: u16) -> u64 {
+        let layers = self.steps().flatten().fold(0u64, |sum, step| sum.saturating_add(step.macs()));
+        let rows = u64::from(dims.min(self.dims()));
+        layers.saturating_add(rows.saturating_mul(self.features() as u64))
+    }
+
+    /// Multiply-accumulates of one whole output of a head, without the layers; 0 where the model lacks the head. Prototypes
+    /// cost the dimensions that they compare, and one for each difference that is squared.
+    pub fn head_macs(&self, head: Head) -> u64 {
+        let rows = |rows: usize| (rows as u64).saturating_mul(self.features() as u64);
+        match head {
+            Head::Embedding => rows(self.dims().into()),
+            Head::Hash => rows(self.hash().map_or(0, |head| head.rows.constants.len())),
+            Head::Clusters => match self.description().clusters {
+                Some(Clusters::Linear { count, .. }) => rows(count.into()),
+                Some(Clusters::Prototypes { count, dims, .. }) => {
+                    rows(dims.into()).saturating_add(u64::from(count).saturating_mul(dims.into()))
+                }
+                None => 0,
+            },
+        }
+    }
+
+    /// Bytes of flash that running reads: weights, constants, prototypes. A head's table that lies in an earlier head's is
+    /// counted once.
+    pub fn weight_bytes(&self) -> usize {
+        let layers = self.steps().flatten().map(|step| {
+            step.weighted().map_or(0, |table| table.weights.len().saturating_add(size_of_val(table.channels)))
+        });
+        let tables = self.head_tables();
+        let heads = tables.iter().enumerate().map(|(number, table)| {
+            let shared = tables.iter().take(number).any(|earlier| holds(earlier, table));
+            if shared { 0 } else { table.len() }
+        });
+        layers.chain(heads).fold(0, usize::saturating_add)
+    }
+
+    /// The bytes of all tables of all heads.
+    fn head_tables(&self) -> [&'a [u8]; 6] {
+        let [embedding, channels] = self.embedding().map_or([&[][..]; 2], tables);
+        let [hash, constants] = self.hash().map_or([&[][..]; 2], |head| tables(head.rows));
+        let [clusters, biases] = match self.cluster_table() {
+            Some(ClusterTable::Prototypes { values, .. }) => [cast_slice(values), &[]],
+            Some(ClusterTable::Linear(rows)) => tables(rows),
+            None => [&[][..]; 2],
+        };
+        [embedding, channels, hash, constants, clusters, biases]
+    }
+}
+
+fn tables<T: NoUninit>(rows: Rows<'_, T>) -> [&[u8]; 2] {
+    [cast_slice(rows.weights), cast_slice(rows.constants)]
+}
+
+/// Whether `outer` covers the memory of `inner`.
+fn holds(outer: &[u8], inner: &[u8]) -> bool {
+    let (outer, inner) = (outer.as_ptr_range(), inner.as_ptr_range());
+    outer.start <= inner.start && inner.end <= outer.end
+}

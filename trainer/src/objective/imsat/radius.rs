@@ -1,0 +1,215 @@
+//! How far each training sample may be moved: the distance to its `k`-th nearest neighbour.
+//!
+//! Distances are exact, so they depend neither on the machine nor on the number of threads: of values shifted to
+//! `[-128, 127]`, a sum of up to 1024 products is an integer of at most 2^24, which `f32` holds whatever the order of
+//! summation. A matrix product in `f32` is therefore an exact one.
+//!
+//! The neighbour is counted without the sample itself; a duplicate counts as a neighbour at distance 0. The released
+//! IMSAT code meant the 10th too and, by an index off by one, took the 11th.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, ArrayView2, Axis};
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use crate::data::Samples;
+use crate::error::{Error, Result};
+use crate::files;
+
+/// Of the positive radii, the quantile that takes the place of a radius of 0.
+const FLOOR: f64 = 0.01;
+
+/// Distance of every sample to its `neighbour`-th nearest, in network units (`raw / raw_max`). Where it is 0, because
+/// there are so many duplicates, it is the lowest percentile of the others: every sample can be moved.
+///
+/// The distances are kept in the folder `$EIGENLET_CACHE`, else `$XDG_CACHE_HOME/eigenlet`, else `$HOME/.cache/eigenlet`,
+/// under a name made of the samples themselves.
+///
+/// # Errors
+/// No more samples than `neighbour`; no sample with a positive distance (all equal, say).
+pub fn radii(samples: &Samples, raw_max: u8, neighbour: usize) -> Result<Vec<f32>> {
+    if neighbour == 0 || samples.len() <= neighbour {
+        return Err(Error::input(
+            "objective.smoothness.neighbour",
+            "no such neighbour",
+            format!("1 to {}, below the number of training samples", samples.len().saturating_sub(1)),
+            neighbour,
+        ));
+    }
+    let squares = cached(samples, neighbour, cache_folder(|name| std::env::var_os(name)).as_deref());
+    let positive = lifted(&squares).ok_or_else(|| {
+        Error::input(
+            "data",
+            "the training samples are all alike",
+            format!("some that differ from their {neighbour} nearest"),
+            format!("{} samples, each with {neighbour} or more equal to it", samples.len()),
+        )
+    })?;
+    Ok(positive.into_iter().map(|square| ((square as f64).sqrt() / f64::from(raw_max)) as f32).collect())
+}
+
+/// Zeros replaced by a low quantile of the others; `None` where there are no others.
+fn lifted(squares: &[u64]) -> Option<Vec<u64>> {
+    let mut positive: Vec<u64> = squares.iter().copied().filter(|&square| square > 0).collect();
+    positive.sort_unstable();
+    let floor = *positive.get((positive.len() as f64 * FLOOR) as usize)?;
+    Some(squares.iter().map(|&square| if square == 0 { floor } else { square }).collect())
+}
+
+/// Where results are kept; `None` where the environment names no place.
+fn cache_folder(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let named = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    named("EIGENLET_CACHE")
+        .or_else(|| named("XDG_CACHE_HOME").map(|folder| folder.join("eigenlet")))
+        .or_else(|| named("HOME").map(|folder| folder.join(".cache/eigenlet")))
+}
+
+/// Squared distances from the cache, else computed and, where that is possible, cached.
+fn cached(samples: &Samples, neighbour: usize, folder: Option<&Path>) -> Vec<u64> {
+    let key = content(samples, neighbour);
+    let file = folder.map(|folder| {
+        let name: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        folder.join(format!("{name}.radius"))
+    });
+    let known = file.as_ref().and_then(|file| unpack(&std::fs::read(file).ok()?, &key, samples.len()));
+    known.unwrap_or_else(|| {
+        let squares = squared_distances(samples, neighbour);
+        if let (Some(folder), Some(file)) = (folder, &file) {
+            // A cache that cannot be written costs time, nothing else.
+            let _ = files::create_folder(folder).and_then(|()| files::write_bytes(file, &pack(&squares, &key)));
+        }
+        squares
+    })
+}
+
+/// SHA-256 of everything that the distances depend on, and of the file's format.
+fn content(samples: &Samples, neighbour: usize) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(b"eigenlet radius 1");
+    for extent in samples.shape {
+        hash.update((extent as u64).to_le_bytes());
+    }
+    hash.update((neighbour as u64).to_le_bytes());
+    hash.update(&samples.raw);
+    hash.finalize().into()
+}
+
+/// The squares as little-endian `u64`, then the SHA-256 of the key and of them.
+fn pack(squares: &[u64], key: &[u8; 32]) -> Vec<u8> {
+    let mut bytes: Vec<u8> = squares.iter().flat_map(|square| square.to_le_bytes()).collect();
+    let seal = Sha256::new().chain_update(key).chain_update(&bytes).finalize();
+    bytes.extend(seal);
+    bytes
+}
+
+/// What [`pack`] packed; `None` where a byte is not as it was.
+fn unpack(bytes: &[u8], key: &[u8; 32], samples: usize) -> Option<Vec<u64>> {
+    let (values, seal) = bytes.split_at_checked(samples * 8)?;
+    let expected = Sha256::new().chain_update(key).chain_update(values).finalize();
+    (seal == expected.as_slice()).then(|| {
+        let (words, _) = values.as_chunks::<8>();
+        words.iter().map(|&word| u64::from_le_bytes(word)).collect()
+    })
+}
+
+/// Rows and columns of the distance matrix that are in memory at once.
+const BLOCK: usize = 512;
+/// Values of which a product sum is exact in `f32`.
+const EXACT: usize = 1024;
+
+/// Squared raw distance of each sample to its `neighbour`-th nearest other one.
+fn squared_distances(samples: &Samples, neighbour: usize) -> Vec<u64> {
+    let shifted = samples.raw.iter().map(|&value| f32::from(value) - 128.0).collect();
+    let values = Array2::from_shape_vec([samples.len(), samples.size()], shifted).expect("all values of all samples");
+    let blocks: Vec<Block> = values.axis_chunks_iter(Axis(0), BLOCK).map(Block::new).collect();
+    let fresh = |block: &Block| vec![Nearest::new(neighbour); block.squares.len()];
+    let mut nearest: Vec<Vec<Nearest>> = blocks.iter().map(fresh).collect();
+    for (i, block) in blocks.iter().enumerate() {
+        let (earlier, later) = nearest.split_at_mut(i + 1);
+        let own = &mut earlier[i];
+        block.each_distance(block, |row, column, square| {
+            if row != column {
+                own[row].offer(square);
+            }
+        });
+        // A pair of blocks is met once, for both; what it says of the one here is gathered afterwards.
+        let found: Vec<Vec<Nearest>> = later
+            .par_iter_mut()
+            .zip(&blocks[i + 1..])
+            .map(|(theirs, other)| {
+                let mut ours = fresh(block);
+                block.each_distance(other, |row, column, square| {
+                    ours[row].offer(square);
+                    theirs[column].offer(square);
+                });
+                ours
+            })
+            .collect();
+        for found in found {
+            for (own, found) in own.iter_mut().zip(found) {
+                found.values.into_iter().for_each(|square| own.offer(square));
+            }
+        }
+    }
+    nearest.iter().flatten().map(|nearest| nearest.farthest as u64).collect()
+}
+
+/// Some of the samples, shifted.
+struct Block<'a> {
+    /// `[samples, values]`.
+    values: ArrayView2<'a, f32>,
+    /// Sum of squares of each.
+    squares: Vec<f64>,
+}
+
+impl<'a> Block<'a> {
+    fn new(values: ArrayView2<'a, f32>) -> Self {
+        let square = |&value: &f32| f64::from(value) * f64::from(value);
+        let squares = values.outer_iter().map(|row| row.iter().map(square).sum()).collect();
+        Self { values, squares }
+    }
+
+    /// Shows `see` the exact squared distance of each sample here (first number) to each sample of `other` (second).
+    fn each_distance(&self, other: &Block, mut see: impl FnMut(usize, usize, f64)) {
+        let shape = [self.squares.len(), other.squares.len()];
+        let mut products = Array2::<f64>::zeros(shape);
+        let mut part = Array2::<f32>::zeros(shape);
+        let parts = self.values.axis_chunks_iter(Axis(1), EXACT).zip(other.values.axis_chunks_iter(Axis(1), EXACT));
+        for (rows, columns) in parts {
+            general_mat_mul(1.0, &rows, &columns.t(), 0.0, &mut part);
+            products.zip_mut_with(&part, |sum, &part| *sum += f64::from(part));
+        }
+        for (row, (products, own)) in products.outer_iter().zip(&self.squares).enumerate() {
+            for (column, (product, square)) in products.iter().zip(&other.squares).enumerate() {
+                see(row, column, own + square - 2.0 * product);
+            }
+        }
+    }
+}
+
+/// The lowest squared distances seen.
+#[derive(Clone)]
+struct Nearest {
+    /// Sorted; infinite where too few were seen.
+    values: Vec<f64>,
+    /// The last of them.
+    farthest: f64,
+}
+
+impl Nearest {
+    fn new(count: usize) -> Self {
+        Self { values: vec![f64::INFINITY; count], farthest: f64::INFINITY }
+    }
+
+    fn offer(&mut self, square: f64) {
+        if square < self.farthest {
+            let place = self.values.partition_point(|&other| other <= square);
+            self.values.pop();
+            self.values.insert(place, square);
+            self.farthest = self.values[self.values.len() - 1];
+        }
+    }
+}
