@@ -328,6 +328,54 @@ fn search_equals_a_naive_search() {
     }
 }
 
+#[test]
+fn compare_trains_each_seed_once_and_then_says_the_same_again() {
+    let folder = TempDir::new().unwrap();
+    let out = folder.path().join("compare");
+    let call = |arguments: &[&'static str]| {
+        [&["compare"][..], arguments, &SMALL, &["--set", "train.epochs=2", "--out", text(&out)]].concat()
+    };
+    let arguments = [&call(&[RECIPE])[..], &["--seeds", "1,2", text(finished())]].concat();
+    let said = done(&arguments);
+    let lines: Vec<&str> = said.lines().filter(|line| line.starts_with('|')).collect();
+    // Heads and rule; int8 and float of two recipes; PCA, its rotation, the input.
+    assert_eq!(lines.len(), 2 + 2 * 2 + 3, "{said}");
+    assert!(lines[2].contains(RECIPE) && lines[2].contains(" 1, 2 ") && lines[2].contains(" ± "), "{said}");
+    assert!(lines[4].contains("cli-finished-run") && !lines[4].contains(" ± "), "{said}");
+    let metrics = json(&finished().join("metrics.json"));
+    for fact in ["gallery-queries.v1", metrics["dataset_sha256"].as_str().unwrap()] {
+        assert!(said.contains(fact), "no {fact} in {said}");
+    }
+
+    let row = &json(&out.join("compare.json"))["tables"][0]["rows"][0];
+    for (place, seed) in [1, 2].into_iter().enumerate() {
+        let run = out.join(format!("{RECIPE}-seed{seed}"));
+        assert_epochs_are_counted_once(&run, 2);
+        assert_eq!(
+            (row["runs"][place]["seed"].as_u64(), row["runs"][place]["folder"].as_str()),
+            (Some(seed), run.to_str())
+        );
+        let measured = json(&run.join("metrics.json"))["int8"]["knn_acc"].as_f64().unwrap();
+        assert!((row["int8"]["knn_acc"]["values"][place].as_f64().unwrap() - measured).abs() < 1e-12);
+    }
+    assert!(fs::read_to_string(out.join("compare.svg")).unwrap().starts_with("<svg"));
+    assert!(
+        said.starts_with(fs::read_to_string(out.join("compare.md")).unwrap().split("![").next().unwrap().trim_end())
+    );
+
+    // A run that were trained again would have other times in its log.
+    let before = files_in(&out);
+    assert_eq!(done(&arguments), said);
+    assert!(files_in(&out) == before, "the second call changed a file in {}", out.display());
+
+    refused(&[&call(&[RECIPE])[..], &["--seeds", "1,1"]].concat(), &["--seeds", "expected each seed once, found 1"]);
+    refused(&[&call(&[RECIPE])[..], &["--seeds", ""]].concat(), &["--seeds"]);
+    refused(&call(&["no-such-recipe"]), &["no-such-recipe", "neither a run nor a recipe", RECIPE]);
+    refused(&[&call(&[RECIPE])[..], &["--set", "train.batch=50"]].concat(), &["cannot resume", "batch = 50"]);
+    refused(&["compare", text(folder.path()), "--out", text(&out)], &["not a run", "no recipe.toml"]);
+    assert!(files_in(&out) == before);
+}
+
 // --- Data that the recipe has never seen
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {

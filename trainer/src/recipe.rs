@@ -246,6 +246,14 @@ impl Recipe {
         self.data.check()?;
         self.augment.check()?;
         self.objective.check()?;
+        let [first, second] = self.augment.are_identities();
+        if first && (second || self.objective.perturbs_first()) {
+            let (key, expected) = match second {
+                true => ("augment", "a perturbation in [augment.first] or [augment.second]"),
+                false => ("augment.first", "a perturbation: the objective learns to overlook it"),
+            };
+            return Err(Error::input(key, "the views of a sample are all the same", expected, "none"));
+        }
         self.train.check()?;
         if self.order.passes == 0 {
             return Err(Error::input("order.passes", "impossible value", "at least 1", 0));

@@ -235,17 +235,17 @@ mod tests {
     /// Rows of a Hadamard matrix: balanced and orthogonal.
     #[test]
     fn equal_views_with_uncorrelated_outputs_cost_nothing() {
-        let mut outputs = vec![0.0; 2 * SAMPLES * K];
+        let mut balanced = vec![0.0; 2 * SAMPLES * K];
         // Eight of the samples; the ninth is the mean of all.
-        for (row, values) in outputs.chunks_exact_mut(K).enumerate() {
+        for (row, values) in balanced.chunks_exact_mut(K).enumerate() {
             let sample = row % SAMPLES;
             for (output, value) in values.iter_mut().enumerate().filter(|_| sample < 8) {
                 let parity = ((output + 1) & sample).count_ones() % 2;
                 *value = if parity == 0 { 5.0 } else { -5.0 };
             }
         }
-        assert!(loss(&outputs, 1.0) < 1e-8);
-        assert!(loss(&super::tests::outputs(), 1.0) > 0.1);
+        assert!(loss(&balanced, 1.0) < 1e-8);
+        assert!(loss(&outputs(), 1.0) > 0.1);
     }
 
     #[test]

@@ -296,15 +296,23 @@ mod tests {
         ContrastiveSpec { temperature, beta, tau_plus, ..Default::default() }
     }
 
-    /// SimCLR, debiased, weighted, both, and over-corrected so that some anchors clamp.
+    /// SimCLR, debiased, weighted, both, over-corrected so that some anchors clamp, and hardly weighted.
     fn every_spec() -> Vec<ContrastiveSpec> {
-        [(0.5, 0.0, 0.0), (0.5, 0.0, 0.1), (0.3, 1.0, 0.0), (0.5, 1.0, 0.1), (0.7, 2.0, 0.05), (0.5, 0.5, 0.3)]
-            .into_iter()
-            .flat_map(|(temperature, beta, tau_plus)| {
-                let spec = spec(temperature, beta, tau_plus);
-                [ContrastiveSpec { detach_weights: true, ..spec.clone() }, spec]
-            })
-            .collect()
+        [
+            (0.5, 0.0, 0.0),
+            (0.5, 0.0, 0.1),
+            (0.3, 1.0, 0.0),
+            (0.5, 1.0, 0.1),
+            (0.7, 2.0, 0.05),
+            (0.5, 0.5, 0.3),
+            (0.5, 1e-6, 0.1),
+        ]
+        .into_iter()
+        .flat_map(|(temperature, beta, tau_plus)| {
+            let spec = spec(temperature, beta, tau_plus);
+            [ContrastiveSpec { detach_weights: true, ..spec.clone() }, spec]
+        })
+        .collect()
     }
 
     fn cosine(outputs: &[f64], a: usize, b: usize) -> f64 {

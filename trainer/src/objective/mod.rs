@@ -177,13 +177,13 @@ impl ObjectiveSpec {
         }
     }
 
-    /// Checks the settings against the number of training samples and the samples in a batch.
+    /// Checks the settings against the number of training samples, the samples in a batch and the embedding's dimensions.
     ///
     /// # Errors
     /// Names the key, what was expected and what was found.
-    pub fn fits(&self, samples: usize, batch: usize) -> Result<()> {
+    pub fn fits(&self, samples: usize, batch: usize, dims: usize) -> Result<()> {
         match self {
-            Self::NeuralEigenmap(_) => Ok(()),
+            Self::NeuralEigenmap(spec) => spec.fits(samples, batch, dims),
             Self::Sela(spec) => spec.fits(samples),
             Self::ImsatCluster(spec) => spec.fits(samples, batch),
             Self::ImsatHash(spec) => spec.fits(samples, batch),
@@ -212,6 +212,15 @@ impl ObjectiveSpec {
             Self::NeuralEigenmap(_) | Self::SpectralContrastive(_) => Body::Outputs,
             Self::Sela(_) | Self::ImsatCluster(_) | Self::ImsatHash(_) => Body::Hidden,
             Self::Contrastive(_) | Self::BarlowTwins(_) => Body::Backbone,
+        }
+    }
+
+    /// Whether it compares a sample with its first view, which then must differ from it.
+    pub fn perturbs_first(&self) -> bool {
+        match self {
+            Self::ImsatCluster(spec) => spec.smoothness.perturbation.needs_view(),
+            Self::ImsatHash(spec) => spec.smoothness.perturbation.needs_view(),
+            _ => false,
         }
     }
 

@@ -67,6 +67,21 @@ impl NeuralEigenmapSpec {
     }
 }
 
+impl NeuralEigenmapSpec {
+    /// Checks that a batch can tell the functions apart.
+    ///
+    /// # Errors
+    /// Fewer samples in a batch than there are functions.
+    pub fn fits(&self, samples: usize, batch: usize, dims: usize) -> Result<()> {
+        let batch = batch.min(samples);
+        if batch <= dims {
+            let expected = format!("below {batch}, the samples in a batch");
+            return Err(Error::input("network.dims", "more dimensions than samples in a batch", expected, dims));
+        }
+        Ok(())
+    }
+}
+
 /// Lowest root mean square that an output is divided by: a dead output stays zero.
 const LOWEST_RMS: f64 = 1e-6;
 /// Lowest eigenvalue that a penalty is divided by. Estimates near zero are noise of the batch.

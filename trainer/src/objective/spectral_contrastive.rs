@@ -6,12 +6,12 @@
 //! L = -2 E[f(x)^T f(x+)] + E[(f(x)^T f(x'))^2]
 //! ```
 //!
-//! Up to a constant this is `||K - F F^T||^2`, so the least of it is at the kernel's leading eigenfunctions, each times the
-//! root of its eigenvalue, turned by any rotation. The outputs themselves are thus what the theory speaks of, and what
-//! ships (experiments in the paper also read features before the projector, as is the custom); Rayleigh-Ritz undoes the
-//! rotation. The constant is the first of these functions, so one output more than the embedding has is learned.
+//! Up to a constant this is `||K - F F^T||^2`, so at its minimum the outputs are the kernel's leading eigenfunctions, each
+//! times the root of its eigenvalue, under any rotation. The theory is thus about the outputs themselves, and they are what
+//! ships (the paper's experiments read features before the projector, as is the custom); Rayleigh-Ritz undoes the rotation.
+//! The first of these functions is the constant, so one output more than the embedding has dimensions is learned.
 //!
-//! The authors' code also clips outputs to a ball, which the least of the loss need not lie in; here they are free.
+//! The authors' code also clips outputs to a ball, in which the minimum need not lie; here they are free.
 
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;

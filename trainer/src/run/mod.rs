@@ -81,7 +81,7 @@ pub fn train(recipe: &Recipe, options: &Options, progress: &mut dyn Progress) ->
     let data = Dataset::load(&recipe.data, options.data_dir)?;
     // Known before anything is written: does the network fit the data, do the heads fit both, can it be computed?
     plan(recipe, &data)?;
-    recipe.objective.fits(data.train.samples.len(), recipe.train.batch)?;
+    recipe.objective.fits(data.train.samples.len(), recipe.train.batch, recipe.network.dims)?;
     recipe.export.fits(&recipe.objective, recipe.network.dims, data.train.samples.len())?;
     backend::check(options.backend)?;
     let folder = RunFolder::open(options.folder, recipe, options.resume)?;

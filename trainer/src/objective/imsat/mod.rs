@@ -255,7 +255,8 @@ impl Perturbation {
         matches!(self, Self::Vat | Self::Rpt | Self::VatAffine)
     }
 
-    fn needs_view(self) -> bool {
+    /// Whether it is, or contains, the recipe's first view.
+    pub fn needs_view(self) -> bool {
         matches!(self, Self::Affine | Self::VatAffine)
     }
 }
