@@ -1,6 +1,6 @@
 //! Host equals chip: the same model, the same samples, the same bytes, on the machine that trained it and on a Cortex-M4F.
 
-use std::{env, fs};
+use std::{env, fs, path::Path};
 
 use eigenlet_runtime::{Dims, Model};
 use eigenlet_shared::{
@@ -70,6 +70,26 @@ fn two_hundred_and_fifty_six_fresh_test_images_come_out_the_same() {
     let mut board = Board::serving(Some(&blob));
     for image in 0..256 {
         assert_same(&mut board, &model, test.samples.sample(image));
+    }
+}
+
+#[test]
+#[ignore = "needs QEMU and an embedded target: run tests/run chip"]
+fn a_model_of_every_objective_comes_out_the_same() {
+    let folder = env::var_os("EIGENLET_TEST_OBJECTIVES").expect("the folder of runs: use tests/run chip");
+    let (_, test) = digits::splits().unwrap();
+    for objective in ["sela", "imsat-cluster", "imsat-hash", "hard-negative"] {
+        let path = Path::new(&folder).join(format!("digits-{objective}/model.eigenlet"));
+        let blob = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let blob = AlignedBytes::from(&blob[..]);
+        let model = Model::parse(&blob).unwrap();
+        let mut board = Board::serving(Some(&blob));
+        let samples = model.golden().count() as u16;
+        assert!(samples >= 16 && model.dims() > 0 && model.bits() > 0 && model.clusters() > 0, "{objective}");
+        board.ask(&Request::Verify, |found| assert_eq!(found, Response::Verified { samples }));
+        for image in 0..32 {
+            assert_same(&mut board, &model, test.samples.sample(image));
+        }
     }
 }
 

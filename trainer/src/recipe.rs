@@ -16,7 +16,13 @@ use crate::train::TrainSpec;
 /// The recipes that the binary carries: name, text.
 pub const SHIPPED: &[(&str, &str)] = &[
     ("digits-neural-eigenmap", include_str!("../recipes/digits-neural-eigenmap.toml")),
+    ("digits-sela", include_str!("../recipes/digits-sela.toml")),
+    ("digits-imsat-cluster", include_str!("../recipes/digits-imsat-cluster.toml")),
+    ("digits-imsat-hash", include_str!("../recipes/digits-imsat-hash.toml")),
+    ("digits-hard-negative", include_str!("../recipes/digits-hard-negative.toml")),
     ("mnist-neural-eigenmap", include_str!("../recipes/mnist-neural-eigenmap.toml")),
+    ("mnist-imsat-cluster", include_str!("../recipes/mnist-imsat-cluster.toml")),
+    ("mnist-imsat-hash", include_str!("../recipes/mnist-imsat-hash.toml")),
 ];
 
 /// A whole recipe.

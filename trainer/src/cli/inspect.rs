@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use eigenlet_runtime::Model;
-use eigenlet_shared::description::{Card, Layer};
+use eigenlet_runtime::{Head, Model};
+use eigenlet_shared::description::{Card, Clusters, Hash, Layer};
 use serde_json::{Value, json};
 
 use super::model_file;
@@ -58,6 +58,21 @@ fn prefixes(dims: u16) -> Vec<u16> {
     prefixes
 }
 
+/// What the code is made of, and how a sample gets its cluster.
+fn heads(model: &Model) -> (String, String) {
+    let hash = match model.description().hash {
+        None => "none".into(),
+        Some(hash @ Hash::Thresholds { .. }) => format!("{} thresholds", hash.bits()),
+        Some(Hash::Product { heads, classes, .. }) => format!("ids of {heads} heads of {classes} classes"),
+    };
+    let clusters = match model.description().clusters {
+        None => "none".into(),
+        Some(Clusters::Prototypes { count, dims, .. }) => format!("{count} prototypes in {dims} dimensions"),
+        Some(Clusters::Linear { count, .. }) => format!("the largest of {count} logits"),
+    };
+    (hash, clusters)
+}
+
 fn object(model: &Model, card: &Card, bytes: usize) -> Value {
     let layers: Vec<Value> = model
         .description()
@@ -80,6 +95,8 @@ fn object(model: &Model, card: &Card, bytes: usize) -> Value {
         "dims": model.dims(),
         "bits": model.bits(),
         "clusters": model.clusters(),
+        "hash_head": {"kind": heads(model).0, "macs": model.head_macs(Head::Hash)},
+        "cluster_head": {"kind": heads(model).1, "macs": model.head_macs(Head::Clusters)},
         "scale": model.scale(),
         "eigenvalues": model.eigenvalues(),
         "golden_vectors": model.description().golden.count,
@@ -99,6 +116,9 @@ fn print(model: &Model, card: &Card, bytes: usize) {
         say!("layer       {kind}: {shape}");
     }
     say!("outputs     {} dimensions, {} bits, {} clusters", model.dims(), model.bits(), model.clusters());
+    let (hash, clusters) = heads(model);
+    say!("code        {hash}: {} multiply-accumulates behind the layers", model.head_macs(Head::Hash));
+    say!("clusters    {clusters}: {} multiply-accumulates behind the layers", model.head_macs(Head::Clusters));
     say!("flash       {bytes} bytes for the model");
     say!("RAM         {} bytes: const ARENA: usize = {};", model.arena_bytes(), model.arena_bytes());
     for dims in prefixes(model.dims()) {

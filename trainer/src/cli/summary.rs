@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use crate::data::Learn;
 use crate::evaluate::{FeatureReport, HashPoint};
-use crate::run::metrics::Metrics;
+use crate::run::metrics::{ClusterMatch, Metrics};
 
 /// Prints the table of a run.
 pub fn print(metrics: &Metrics, folder: &Path) {
@@ -46,6 +47,15 @@ pub fn print(metrics: &Metrics, folder: &Path) {
         whole("raw input", &metrics.baselines.raw_input);
         say!();
     }
+    if let Some(found) = &metrics.assignments {
+        let ClusterMatch { acc, nmi, ari } = found.int8;
+        say!(
+            "{} clusters ({}): ACC {acc:.3}, NMI {nmi:.3}, ARI {ari:.3} on the test split; ACC {:.3} on both",
+            found.clusters,
+            found.by,
+            found.all.acc
+        );
+    }
     let agreement = &metrics.agreement;
     say!(
         "int8 against float: {:.1} % of bits equal, {:.1} % of clusters, cosine {:.4}",
@@ -70,6 +80,9 @@ pub fn print(metrics: &Metrics, folder: &Path) {
     if metrics.ordering.dropped > 0 {
         let (dropped, kept) = (metrics.ordering.dropped, metrics.ordering.eigenvalues.len());
         say!("ordering: {dropped} directions that the outputs do not span are left out, {kept} dimensions are kept");
+    }
+    if metrics.learn == Learn::All {
+        say!("the test split was learned from too: its figures are transductive");
     }
     for warning in &metrics.warnings {
         say!("warning: {warning}");

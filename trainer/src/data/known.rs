@@ -90,6 +90,14 @@ pub const DSADS_TORSO: KnownSet<2> = KnownSet {
              `data::dsads` says",
 };
 
+/// Jackson and others, "Free Spoken Digit Dataset", 2016 on: 3,000 recordings of spoken digits.
+pub const FSDD: KnownSet<1> = KnownSet {
+    kind: "fsdd",
+    folder: "fsdd",
+    files: ["recordings.tar.gz"],
+    origin: "it is the folder recordings of https://github.com/Jakobovski/free-spoken-digit-dataset, packed with tar",
+};
+
 /// Lang, 1995, "20 Newsgroups", two groups of them as bags of words.
 pub const fn twenty_newsgroups(pair: NewsPair) -> KnownSet<1> {
     KnownSet {

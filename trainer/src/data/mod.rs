@@ -6,9 +6,11 @@
 pub mod cifar10;
 pub mod digits;
 pub mod dsads;
+pub mod fsdd;
 mod gzip;
 pub mod idx;
 pub mod known;
+pub mod log_mel;
 pub mod source;
 pub mod twenty_newsgroups;
 
@@ -152,6 +154,7 @@ impl Dataset {
             }
             DataKind::Cifar10 => bytes(cifar10::splits(data_dir)?),
             DataKind::DsadsTorso => bytes(dsads::splits(data_dir)?),
+            DataKind::Fsdd => bytes(fsdd::splits(data_dir)?),
             DataKind::TwentyNewsgroups => bytes(twenty_newsgroups::splits(source.pair.unwrap_or_default(), data_dir)?),
         };
         Ok(Self::assemble(source, train, test, raw_max))
@@ -163,6 +166,14 @@ impl Dataset {
         match self.learn {
             Learn::Train => Cow::Borrowed(&self.train),
             Learn::All => Cow::Owned(joined(&self.train, &self.test)),
+        }
+    }
+
+    /// Number of samples to learn from.
+    pub fn learning_len(&self) -> usize {
+        match self.learn {
+            Learn::Train => self.train.samples.len(),
+            Learn::All => self.train.samples.len() + self.test.samples.len(),
         }
     }
 

@@ -24,6 +24,8 @@ pub enum DataKind {
     Cifar10,
     /// Daily and Sports Activities, the sensors on the torso, found in the data folder: see [`dsads`](super::dsads).
     DsadsTorso,
+    /// Spoken digits as log-mel features, found in the data folder: see [`fsdd`](super::fsdd).
+    Fsdd,
     /// Two groups of the 20 Newsgroups as tf-idf features, found in the data folder: see
     /// [`twenty_newsgroups`](super::twenty_newsgroups).
     #[serde(rename = "20ng-pairs")]
@@ -42,6 +44,7 @@ impl DataKind {
             Self::Omniglot => "omniglot",
             Self::Cifar10 => "cifar10",
             Self::DsadsTorso => "dsads-torso",
+            Self::Fsdd => "fsdd",
             Self::TwentyNewsgroups => "20ng-pairs",
             Self::Idx => "idx",
         }
@@ -204,6 +207,7 @@ mod tests {
             DataKind::Omniglot,
             DataKind::Cifar10,
             DataKind::DsadsTorso,
+            DataKind::Fsdd,
             DataKind::TwentyNewsgroups,
             DataKind::Idx,
         ] {

@@ -106,6 +106,7 @@ fn metrics(labelled: bool) -> Metrics {
         objective: "neural-eigenmap".into(),
         dataset: "digits".into(),
         dataset_sha256: "00ff".into(),
+        learn: crate::data::Learn::Train,
         seed: 7,
         backend: "flex".into(),
         epochs: 5,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::Learn;
 use crate::evaluate::{Baselines, Contingency, FeatureReport};
 use crate::quantize::{Agreement, LayerError};
 
@@ -19,6 +20,8 @@ pub struct Metrics {
     pub dataset: String,
     /// SHA-256 of the data set, in hexadecimal.
     pub dataset_sha256: String,
+    /// What was learned from; where it is all, the test split was seen in training, and figures on it are transductive.
+    pub learn: Learn,
     /// The run's seed.
     pub seed: u64,
     /// The backend that trained.

@@ -81,7 +81,7 @@ pub fn train(recipe: &Recipe, options: &Options, progress: &mut dyn Progress) ->
     let data = Dataset::load(&recipe.data, options.data_dir)?;
     // Known before anything is written: does the network fit the data, do the heads fit both, can it be computed?
     plan(recipe, &data)?;
-    recipe.objective.fits(data.train.samples.len(), recipe.train.batch, recipe.network.dims)?;
+    recipe.objective.fits(data.learning_len(), recipe.train.batch, recipe.network.dims)?;
     recipe.export.fits(&recipe.objective, recipe.network.dims, data.train.samples.len())?;
     backend::check(options.backend)?;
     let folder = RunFolder::open(options.folder, recipe, options.resume)?;
@@ -144,7 +144,8 @@ impl Work for TrainAndFinish<'_> {
         }
         folder.keep_epochs(trainee.epochs)?;
 
-        let samples = &data.train.samples;
+        let learning = data.learning();
+        let samples = &learning.samples;
         if samples.len() < recipe.train.batch {
             let (batch, len) = (recipe.train.batch, samples.len());
             progress.note(&format!("batches of {len}: there are fewer training samples than train.batch = {batch}"));

@@ -479,3 +479,329 @@ impl<B: Trainable> Objective<B> for Imsat<B::InnerBackend> {
         }
     }
 }
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::tensor::ElementConversion;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::data::Samples;
+    use crate::network::NetworkSpec;
+    use crate::train::source::Augmented;
+    use crate::train::{Epoch, TrainSpec, Trainee, Watch, fit};
+
+    type Plain = burn::backend::Flex;
+    type Tracked = crate::backend::Flex;
+
+    const SAMPLES: usize = 12;
+    const OUTPUTS: usize = 3;
+
+    fn encoder() -> Encoder<Tracked> {
+        let network: NetworkSpec = toml::from_str("layers = [{ kind = \"dense\", units = 5 }]\ndims = 2").unwrap();
+        Encoder::new(network.plan([1, 2, 2], OUTPUTS).unwrap(), 1, &Default::default())
+    }
+
+    /// The same images twice: `other` of them different the second time.
+    fn batch(views: usize, other: bool, seen: u64) -> Batch<Tracked> {
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        let mut image = || -> Vec<f32> { (0..SAMPLES * 4).map(|_| rng.random_range(0.0..1.0)).collect() };
+        let first = image();
+        let second = if other { image() } else { first.clone() };
+        let values = if views == 2 { [first, second].concat() } else { first };
+        let images = Tensor::from_data(TensorData::new(values, [views * SAMPLES, 1, 2, 2]), &Default::default());
+        Batch {
+            images,
+            samples: (0..SAMPLES as u32).rev().collect(),
+            position: Position { seed: 1, seen, total: 1000 },
+        }
+    }
+
+    fn smoothness(perturbation: Perturbation) -> SmoothnessSpec {
+        SmoothnessSpec { perturbation, ..Default::default() }
+    }
+
+    fn clusters(perturbation: Perturbation) -> ImsatClusterSpec {
+        ImsatClusterSpec { clusters: OUTPUTS, smoothness: smoothness(perturbation), ..Default::default() }
+    }
+
+    fn bits(perturbation: Perturbation) -> ImsatHashSpec {
+        ImsatHashSpec { bits: OUTPUTS, smoothness: smoothness(perturbation), ..Default::default() }
+    }
+
+    /// Both objectives, with moves of lengths that differ.
+    fn both(perturbation: Perturbation) -> [Imsat<Plain>; 2] {
+        [Imsat::clusters(clusters(perturbation)), Imsat::bits(bits(perturbation))].map(|mut objective| {
+            objective.lengths = (1..=SAMPLES).map(|i| 0.1 * i as f32).collect();
+            objective
+        })
+    }
+
+    fn scalar<B: Backend>(tensor: Tensor<B, 1>) -> f64 {
+        tensor.into_scalar().elem()
+    }
+
+    /// The loss and its terms by name.
+    fn run(objective: &mut Imsat<Plain>, encoder: &Encoder<Tracked>, batch: Batch<Tracked>) -> (f64, State) {
+        let loss = objective.loss(encoder, batch);
+        let terms = loss.terms.into_iter().map(|(name, term)| (name.to_string(), vec![scalar(term) as f32])).collect();
+        (scalar(loss.total), terms)
+    }
+
+    const EVERY: [Perturbation; 5] =
+        [Perturbation::Vat, Perturbation::Rpt, Perturbation::Affine, Perturbation::VatAffine, Perturbation::None];
+
+    #[test]
+    fn the_loss_is_the_sum_that_the_text_says() {
+        for perturbation in EVERY {
+            let views = if perturbation.needs_view() { 2 } else { 1 };
+            for (mut objective, bits) in both(perturbation).into_iter().zip([false, true]) {
+                assert_eq!(Objective::<Tracked>::views(&objective).len(), views);
+                let (total, terms) = run(&mut objective, &encoder(), batch(views, true, 0));
+                let term = |name: &str| terms.get(name).map_or(0.0, |value| f64::from(value[0]));
+                assert_eq!(terms.contains_key("smoothness"), perturbation != Perturbation::None);
+                let information = match bits {
+                    false => term("conditional_entropy") + 4.0 * ((OUTPUTS as f64).ln() - term("marginal_entropy")),
+                    true => term("conditional_entropy") - term("marginal_entropy") + 2.0 * term("pair_information"),
+                };
+                let expected = term("smoothness") + 0.1 * information;
+                assert!((total - expected).abs() < 1e-6, "{perturbation:?}, bits {bits}: {total}, expected {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_prior_moves_the_optimum_to_its_shares() {
+        // Uniform assignments agree with the uniform prior, and not with another.
+        let encoder = encoder().with_output_gain(0.0);
+        let loss = |prior: Option<Vec<f64>>| {
+            let spec = ImsatClusterSpec { prior, ..clusters(Perturbation::None) };
+            run(&mut Imsat::clusters(spec), &encoder, batch(1, false, 0)).0
+        };
+        let prior = vec![0.5, 0.3, 0.2];
+        let kl: f64 = prior.iter().map(|&q: &f64| -(3.0 * q).ln() / 3.0).sum();
+        assert!((loss(Some(prior)) - loss(None) - 0.1 * 4.0 * kl).abs() < 1e-6);
+    }
+
+    #[test]
+    fn vat_costs_more_than_rpt_and_an_unchanged_view_costs_nothing() {
+        for index in 0..2 {
+            let smoothness = |perturbation, other| {
+                let views = if Perturbation::needs_view(perturbation) { 2 } else { 1 };
+                run(&mut both(perturbation)[index], &encoder(), batch(views, other, 0)).1["smoothness"][0]
+            };
+            assert!(smoothness(Perturbation::Vat, true) > smoothness(Perturbation::Rpt, true));
+            assert!(smoothness(Perturbation::Rpt, true) > 0.0);
+            assert!(smoothness(Perturbation::Affine, false).abs() < 1e-6);
+            assert!(smoothness(Perturbation::Affine, true) > 1e-3);
+            let sum = smoothness(Perturbation::Vat, true) + smoothness(Perturbation::Affine, true);
+            assert!((smoothness(Perturbation::VatAffine, true) - sum).abs() < 1e-5 * sum);
+        }
+    }
+
+    #[test]
+    fn a_sample_is_moved_by_its_own_length() {
+        for index in 0..2 {
+            let cost = |lengths: Vec<f32>| {
+                let mut objective = both(Perturbation::Rpt).into_iter().nth(index).expect("two");
+                objective.lengths = lengths;
+                run(&mut objective, &encoder(), batch(1, false, 0)).1["smoothness"][0]
+            };
+            assert!(cost(vec![0.0; SAMPLES]).abs() < 1e-6);
+            let one = |sample: usize| (0..SAMPLES).map(|i| if i == sample { 0.5 } else { 0.0 }).collect::<Vec<f32>>();
+            assert!(cost(one(0)) > 1e-5 && cost(one(0)) != cost(one(1)));
+        }
+    }
+
+    #[test]
+    fn the_running_moments_see_the_clean_images_alone() {
+        let moments = |encoder: &Encoder<Tracked>| {
+            let norm = encoder.parameters.affines[0].norm.as_ref().expect("batch norm");
+            [norm.running_mean.value_sync(), norm.running_var.value_sync()].map(|value| value.into_data())
+        };
+        let expected = encoder();
+        expected.forward(batch(1, false, 0).images, Mode::Train);
+        for objective in &mut both(Perturbation::VatAffine) {
+            let encoder = encoder();
+            run(objective, &encoder, batch(2, true, 0));
+            assert_eq!(moments(&encoder), moments(&expected));
+        }
+    }
+
+    #[test]
+    fn the_same_moment_gives_the_same_loss_and_another_does_not() {
+        for index in 0..2 {
+            let loss = |seen| run(&mut both(Perturbation::Rpt)[index], &encoder(), batch(1, false, seen)).0;
+            assert_eq!(loss(24), loss(24));
+            assert_ne!(loss(24), loss(36));
+        }
+    }
+
+    #[test]
+    fn a_constraint_costs_what_is_beyond_it_and_its_weight_grows_while_it_is_broken() {
+        let spec = |delta| ImsatClusterSpec { delta: Some(delta), ..clusters(Perturbation::None) };
+        let encoder = encoder();
+        let mut kept = Imsat::<Plain>::clusters(spec(0.9));
+        let mut broken = Imsat::<Plain>::clusters(spec(1e-4));
+        for step in 1..=3 {
+            let (total, terms) = run(&mut kept, &encoder, batch(1, false, 0));
+            assert!((total - 0.1 * f64::from(terms["conditional_entropy"][0])).abs() < 1e-6);
+            assert_eq!(terms["mu"], [4.0]);
+
+            let (total, terms) = run(&mut broken, &encoder, batch(1, false, 0));
+            let mu = f64::from(terms["mu"][0]);
+            assert!((mu - 4.0 * 1.01f64.powi(step)).abs() < 1e-5, "{mu}");
+            let imbalance = (OUTPUTS as f64).ln() - f64::from(terms["marginal_entropy"][0]);
+            let expected = f64::from(terms["conditional_entropy"][0]) + mu * (imbalance - 1e-4);
+            assert!((total - 0.1 * expected).abs() < 1e-6, "{total}, expected {}", 0.1 * expected);
+        }
+    }
+
+    #[test]
+    fn a_constraint_is_taken_up_where_it_was() {
+        let spec = ImsatClusterSpec { delta: Some(1e-4), ..clusters(Perturbation::None) };
+        let mut objective = Imsat::<Plain>::clusters(spec.clone());
+        assert!(Objective::<Tracked>::state(&objective).is_empty());
+        let encoder = encoder();
+        run(&mut objective, &encoder, batch(1, false, 0));
+        let state = Objective::<Tracked>::state(&objective);
+        assert_eq!(state.keys().collect::<Vec<_>>(), ["mean", "mu"]);
+        let mut taken_up = Imsat::<Plain>::clusters(spec);
+        Objective::<Tracked>::restore(&mut taken_up, state, &Default::default());
+        let second = |objective: &mut Imsat<Plain>| {
+            let total = run(objective, &encoder, batch(1, false, 12)).0;
+            (total, Objective::<Tracked>::state(objective))
+        };
+        assert_eq!(second(&mut objective), second(&mut taken_up));
+    }
+
+    /// A source of nothing but views.
+    struct NoRaw;
+
+    impl Source for NoRaw {
+        fn len(&self) -> usize {
+            SAMPLES
+        }
+        fn shape(&self) -> [usize; 3] {
+            [1, 2, 2]
+        }
+        fn view(&self, _view: View, _seed: u64, _epoch: u64, samples: &[u32]) -> Vec<f32> {
+            vec![0.0; samples.len() * 4]
+        }
+    }
+
+    #[test]
+    fn a_radius_needs_raw_samples() {
+        for perturbation in EVERY {
+            let mut objective = Imsat::<Plain>::clusters(clusters(perturbation));
+            let position = Position { seed: 1, seen: 0, total: 12 };
+            let prepared =
+                Objective::<Tracked>::prepare(&mut objective, &encoder(), &NoRaw, position, &Default::default());
+            assert_eq!(prepared.is_err(), perturbation.needs_radius(), "{perturbation:?}");
+        }
+    }
+
+    /// Four blobs of two values, far from each other: sample `i` is in blob `i % 4`.
+    fn blobs() -> Samples {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let corner = |high: bool| if high { 200 } else { 40 };
+        let sample = |i: usize| [corner(i % 2 == 1), corner(i / 2 % 2 == 1)];
+        let raw = (0..160).flat_map(|i| sample(i).map(|value| value + rng.random_range(0..20))).collect();
+        Samples { shape: [1, 1, 2], raw }
+    }
+
+    struct Nothing;
+    impl Watch<Tracked> for Nothing {
+        fn epoch(&mut self, _: &Trainee<Tracked>, _: &Epoch) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The outputs `[160 * outputs]` for the blobs after training.
+    fn trained(mut objective: Imsat<Plain>, outputs: usize) -> Vec<f32> {
+        let samples = blobs();
+        objective.lengths = vec![0.1; samples.len()];
+        let network: NetworkSpec = toml::from_str("layers = [{ kind = \"dense\", units = 24 }]\ndims = 2").unwrap();
+        let encoder = Encoder::<Tracked>::new(network.plan(samples.shape, outputs).unwrap(), 1, &Default::default());
+        let table = "epochs = 60\nbatch = 80\nfinal_rate = 1.0\noptimizer = { kind = \"adam\", rate = 0.01 }";
+        let spec: TrainSpec = toml::from_str(table).unwrap();
+        let trainee = Trainee::new(encoder.with_output_gain(OUTPUT_GAIN), Box::new(objective), &spec);
+        let source = Augmented::new(&samples, 255, &Default::default()).unwrap();
+        let trained = fit(trainee, &source, &spec, 1, &Default::default(), &mut Nothing).unwrap();
+        let images = TensorData::new(samples.scaled(0..samples.len(), 255), [samples.len(), 1, 1, 2]);
+        let images = Tensor::from_data(images, &Default::default());
+        trained.encoder.valid().forward(images, Mode::Evaluate).into_data().to_vec().unwrap()
+    }
+
+    #[test]
+    fn every_blob_becomes_a_cluster() {
+        let spec = ImsatClusterSpec { clusters: 4, ..Default::default() };
+        let outputs = trained(Imsat::clusters(spec), 4);
+        let largest = |row: &[f32]| (0..4).max_by(|&a, &b| row[a].total_cmp(&row[b])).expect("four");
+        let found: Vec<usize> = outputs.chunks(4).map(largest).collect();
+        let mut ids = found[..4].to_vec();
+        assert!((0..160).all(|i| found[i] == ids[i % 4]), "{found:?}");
+        ids.sort();
+        assert_eq!(ids, [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn every_blob_becomes_a_code() {
+        let outputs = trained(Imsat::bits(ImsatHashSpec { bits: 2, ..Default::default() }), 2);
+        let found: Vec<[bool; 2]> = outputs.chunks(2).map(|row| [row[0] > 0.0, row[1] > 0.0]).collect();
+        let mut codes = found[..4].to_vec();
+        assert!((0..160).all(|i| found[i] == codes[i % 4]), "{found:?}");
+        codes.sort();
+        assert_eq!(codes, [[false, false], [false, true], [true, false], [true, true]]);
+    }
+
+    #[test]
+    fn the_outputs_say_clusters_or_bits() {
+        let [clusters, bits] = both(Perturbation::None);
+        let logits = ClusterLogits { rows: 0..OUTPUTS, offsets: vec![0.0; OUTPUTS] };
+        assert_eq!(Objective::<Tracked>::native(&clusters), Native { clusters: Some(logits), bits: None });
+        assert_eq!(Objective::<Tracked>::native(&bits), Native { clusters: None, bits: Some(NativeBits::Signs) });
+    }
+
+    #[test]
+    fn impossible_settings_name_their_key() {
+        for (key, table) in [
+            ("clusters", "clusters = 1"),
+            ("lambda", "lambda = 0.0"),
+            ("mu", "mu = -1.0"),
+            ("delta", "delta = nan"),
+            ("prior", "clusters = 2\nprior = [0.5, 0.4]"),
+            ("prior", "clusters = 2\nprior = [1.0, 0.0]"),
+            ("prior", "clusters = 3\nprior = [0.5, 0.5]"),
+            ("smoothness.alpha", "[smoothness]\nalpha = 0.0"),
+            ("smoothness.xi", "[smoothness]\nxi = inf"),
+            ("smoothness.neighbour", "[smoothness]\nneighbour = 0"),
+            ("smoothness.power", "[smoothness]\npower = 0"),
+        ] {
+            let error = toml::from_str::<ImsatClusterSpec>(table).unwrap().check().unwrap_err().to_string();
+            assert!(error.starts_with(&format!("objective.{key}: ")), "{table}: {error}");
+        }
+        for (key, table) in [("bits", "bits = 0"), ("lambda", "lambda = inf"), ("pair_weight", "pair_weight = -1.0")] {
+            let error = toml::from_str::<ImsatHashSpec>(table).unwrap().check().unwrap_err().to_string();
+            assert!(error.starts_with(&format!("objective.{key}: ")), "{table}: {error}");
+        }
+        assert!(ImsatClusterSpec::default().check().is_ok() && ImsatHashSpec::default().check().is_ok());
+        assert!(toml::from_str::<ImsatHashSpec>("clusters = 3").is_err());
+        assert!(toml::from_str::<ImsatClusterSpec>("[smoothness]\nperturbation = \"vta\"").is_err());
+    }
+
+    #[test]
+    fn settings_that_do_not_fit_the_data_name_their_key() {
+        let spec = ImsatClusterSpec::default();
+        assert!(spec.fits(11, 250).is_ok());
+        assert!(spec.fits(10, 250).unwrap_err().to_string().starts_with("objective.smoothness.neighbour: "));
+        assert!(
+            spec.fits(100, 9).unwrap_err().to_string().starts_with("objective.clusters: more clusters than samples")
+        );
+        assert!(clusters(Perturbation::Affine).fits(3, 3).is_ok(), "no neighbour is asked for");
+        let hash = ImsatHashSpec::default();
+        assert!(hash.fits(11, 2).is_ok());
+        assert!(hash.fits(100, 1).unwrap_err().to_string().starts_with("train.batch: "));
+    }
+}

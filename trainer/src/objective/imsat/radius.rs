@@ -31,6 +31,11 @@ const FLOOR: f64 = 0.01;
 /// # Errors
 /// No more samples than `neighbour`; no sample with a positive distance (all equal, say).
 pub fn radii(samples: &Samples, raw_max: u8, neighbour: usize) -> Result<Vec<f32>> {
+    in_folder(samples, raw_max, neighbour, cache_folder(|name| std::env::var_os(name)).as_deref())
+}
+
+/// [`radii`], kept in `folder`.
+fn in_folder(samples: &Samples, raw_max: u8, neighbour: usize, folder: Option<&Path>) -> Result<Vec<f32>> {
     if neighbour == 0 || samples.len() <= neighbour {
         return Err(Error::input(
             "objective.smoothness.neighbour",
@@ -39,7 +44,7 @@ pub fn radii(samples: &Samples, raw_max: u8, neighbour: usize) -> Result<Vec<f32
             neighbour,
         ));
     }
-    let squares = cached(samples, neighbour, cache_folder(|name| std::env::var_os(name)).as_deref());
+    let squares = cached(samples, neighbour, folder);
     let positive = lifted(&squares).ok_or_else(|| {
         Error::input(
             "data",
@@ -211,5 +216,175 @@ impl Nearest {
             self.values.insert(place, square);
             self.farthest = self.values[self.values.len() - 1];
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    /// Random samples with few different values, so that there are ties and duplicates.
+    fn random(n: usize, size: usize, levels: u8) -> Samples {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let step = 255 / (levels - 1);
+        let raw = (0..n * size).map(|_| rng.random_range(0..levels) * step).collect();
+        Samples { shape: [1, size, 1], raw }
+    }
+
+    fn naive(samples: &Samples, neighbour: usize) -> Vec<u64> {
+        let square = |i: usize, j: usize| -> u64 {
+            samples.sample(i).iter().zip(samples.sample(j)).map(|(&a, &b)| u64::from(a.abs_diff(b)).pow(2)).sum()
+        };
+        let one = |i: usize| {
+            let mut squares: Vec<u64> = (0..samples.len()).filter(|&j| j != i).map(|j| square(i, j)).collect();
+            squares.sort();
+            squares[neighbour - 1]
+        };
+        (0..samples.len()).map(one).collect()
+    }
+
+    #[test]
+    fn distances_are_those_of_all_pairs_to_the_last_bit() {
+        // Within one block, over three, with duplicates, and with more values than one exact product sum holds.
+        for (n, size, levels) in [(5, 3, 4), (2 * BLOCK + 7, 4, 6), (300, 2, 3), (24, 2 * EXACT + 5, 2), (40, 700, 250)]
+        {
+            let samples = random(n, size, levels);
+            for neighbour in [1, 2, 4] {
+                let found = squared_distances(&samples, neighbour);
+                assert!(found == naive(&samples, neighbour), "{n} of {size}, neighbour {neighbour}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_possible_distances_are_exact() {
+        let size = 3 * EXACT;
+        let samples = Samples { shape: [1, 1, size], raw: [vec![0; size], vec![255; size]].concat() };
+        assert_eq!(squared_distances(&samples, 1), [size as u64 * 255 * 255; 2]);
+    }
+
+    #[test]
+    fn a_duplicate_is_a_neighbour_at_distance_zero() {
+        let samples = Samples { shape: [1, 1, 1], raw: vec![7, 7, 7, 10, 20] };
+        assert_eq!(squared_distances(&samples, 1), [0, 0, 0, 9, 100]);
+        assert_eq!(squared_distances(&samples, 2), [0, 0, 0, 9, 169]);
+        assert_eq!(squared_distances(&samples, 3), [9, 9, 9, 9, 169]);
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_nothing() {
+        let samples = random(3 * BLOCK, 8, 5);
+        let with = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| squared_distances(&samples, 3))
+        };
+        assert_eq!(with(1), with(5));
+    }
+
+    #[test]
+    fn only_a_radius_of_zero_is_lifted_to_the_lowest_percentile_of_the_others() {
+        let mut squares: Vec<u64> = (101..=300).collect();
+        squares.extend([0, 0]);
+        let lifted = lifted(&squares).unwrap();
+        assert_eq!(lifted[..200], squares[..200]);
+        // Two of 200 lie below it.
+        assert_eq!(lifted[200..], [103, 103]);
+        assert_eq!(super::lifted(&[0, 0, 0]), None);
+    }
+
+    #[test]
+    fn a_radius_is_in_network_units() {
+        let samples = Samples { shape: [1, 2, 1], raw: vec![0, 0, 3, 4, 0, 8, 0, 0] };
+        let folder = tempfile::tempdir().unwrap();
+        let radii = in_folder(&samples, 16, 2, Some(folder.path())).unwrap();
+        // To (3, 4): 5 / 16; sample 0 has a duplicate, which is its first neighbour.
+        assert_eq!(radii[0], 5.0 / 16.0);
+        assert_eq!(radii.len(), 4);
+    }
+
+    fn message(samples: &Samples, neighbour: usize) -> String {
+        let error = in_folder(samples, 255, neighbour, None).unwrap_err();
+        assert_eq!(error.exit_status(), 2);
+        error.to_string()
+    }
+
+    #[test]
+    fn samples_that_are_all_alike_are_one_clear_error() {
+        let message = message(&Samples { shape: [1, 2, 1], raw: vec![9; 24] }, 3);
+        assert!(message.starts_with("data: the training samples are all alike: expected"), "{message}");
+        assert!(message.ends_with("12 samples, each with 3 or more equal to it"), "{message}");
+    }
+
+    #[test]
+    fn a_neighbour_that_does_not_exist_is_refused() {
+        let samples = random(4, 3, 9);
+        assert!(message(&samples, 4).contains("expected 1 to 3"), "{}", message(&samples, 4));
+        assert!(message(&samples, 0).starts_with("objective.smoothness.neighbour: "));
+        assert!(in_folder(&samples, 255, 3, None).is_ok());
+    }
+
+    #[test]
+    fn what_is_cached_is_taken_from_the_cache_and_what_is_damaged_is_not() {
+        let samples = random(30, 4, 9);
+        let folder = tempfile::tempdir().unwrap();
+        let cache = folder.path().join("below");
+        let fresh = cached(&samples, 2, Some(&cache));
+        assert_eq!(fresh, naive(&samples, 2));
+        let files: Vec<_> = std::fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let [file] = &files[..] else { panic!("one file, not {files:?}") };
+
+        // Another answer in the file, well sealed, shows who answers.
+        let other: Vec<u64> = (1..=30).collect();
+        let good = pack(&other, &content(&samples, 2));
+        std::fs::write(file, &good).unwrap();
+        assert_eq!(cached(&samples, 2, Some(&cache)), other);
+
+        let mut flipped = good.clone();
+        flipped[17] ^= 1;
+        let foreign = pack(&other, &content(&samples, 3));
+        for damaged in
+            [&good[..good.len() - 1], &good[..100], &[], &flipped, &foreign, &[good.clone(), vec![0]].concat()]
+        {
+            std::fs::write(file, damaged).unwrap();
+            assert_eq!(cached(&samples, 2, Some(&cache)), fresh);
+            assert_eq!(std::fs::read(file).unwrap(), pack(&fresh, &content(&samples, 2)), "written anew");
+        }
+    }
+
+    #[test]
+    fn without_a_cache_the_answer_is_the_same() {
+        let samples = random(30, 4, 9);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(cached(&samples, 2, None), naive(&samples, 2));
+        assert_eq!(cached(&samples, 2, Some(&file.path().join("a file is no folder"))), naive(&samples, 2));
+    }
+
+    #[test]
+    fn everything_that_matters_is_in_the_key() {
+        let samples = random(6, 4, 9);
+        let key = content(&samples, 2);
+        let mut other = samples.clone();
+        other.raw[5] ^= 1;
+        let shorter = Samples { shape: [1, 2, 1], raw: samples.raw.clone() };
+        for (samples, neighbour) in [(&samples, 3), (&other, 2), (&shorter, 2)] {
+            assert_ne!(key, content(samples, neighbour));
+        }
+        assert_eq!(key, content(&samples.clone(), 2));
+    }
+
+    #[test]
+    fn the_environment_names_the_folder() {
+        let folder = |set: &[(&str, &str)]| {
+            cache_folder(|name| set.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into()))
+        };
+        let all = [("EIGENLET_CACHE", "/own"), ("XDG_CACHE_HOME", "/xdg"), ("HOME", "/home")];
+        assert_eq!(folder(&all), Some("/own".into()));
+        assert_eq!(folder(&all[1..]), Some("/xdg/eigenlet".into()));
+        assert_eq!(folder(&all[2..]), Some("/home/.cache/eigenlet".into()));
+        assert_eq!(folder(&[("EIGENLET_CACHE", ""), ("HOME", "/home")]), Some("/home/.cache/eigenlet".into()));
+        assert_eq!(folder(&[]), None);
     }
 }

@@ -28,8 +28,8 @@ const LEGEND_COLUMNS: u32 = 3;
 
 const TEXT: RGBColor = RGBColor(0x57, 0x60, 0x6a);
 const GRID: RGBColor = RGBColor(0xd9, 0xdd, 0xe3);
-/// Colours of rows, over and over.
-const INKS: [RGBColor; 10] = [
+/// Colours of recipes, over and over.
+const INKS: [RGBColor; 7] = [
     RGBColor(0x2f, 0x6f, 0xed),
     RGBColor(0xe0, 0x79, 0x2b),
     RGBColor(0x3d, 0x9a, 0x50),
@@ -37,10 +37,10 @@ const INKS: [RGBColor; 10] = [
     RGBColor(0xc0, 0x56, 0x7a),
     RGBColor(0x13, 0xa3, 0xb3),
     RGBColor(0xd4, 0xa7, 0x2c),
-    RGBColor(0x9c, 0x75, 0x5f),
-    RGBColor(0x80, 0x87, 0x91),
-    RGBColor(0x1f, 0x2a, 0x44),
 ];
+/// Colours of the baselines, the same in every table.
+const BASELINE_INKS: [RGBColor; 3] =
+    [RGBColor(0x9c, 0x75, 0x5f), RGBColor(0x1f, 0x2a, 0x44), RGBColor(0x80, 0x87, 0x91)];
 
 /// The drawing of all tables, one below the other.
 ///
@@ -67,7 +67,7 @@ fn draw(tables: &[Table], svg: &mut String) -> Drawn {
 }
 
 fn height(table: &Table) -> u32 {
-    TITLE + PANEL + LEGEND_LINE * (table.rows.len() as u32).div_ceil(LEGEND_COLUMNS) + LEGEND_LINE / 2
+    TITLE + PANEL + LEGEND_LINE * (table.rows.len() as u32).div_ceil(LEGEND_COLUMNS) + LEGEND_LINE
 }
 
 fn draw_table(table: &Table, block: &Drawing) -> Drawn {
@@ -83,8 +83,8 @@ fn draw_table(table: &Table, block: &Drawing) -> Drawn {
     for (place, row) in table.rows.iter().enumerate() {
         let (column, line) = (place as u32 % LEGEND_COLUMNS, place as u32 / LEGEND_COLUMNS);
         let x = (16 + column * (WIDTH / LEGEND_COLUMNS)) as i32;
-        let y = (line * LEGEND_LINE + LEGEND_LINE / 2) as i32;
-        let (swatch, line) = (vec![(x, y), (x + 28, y)], ShapeStyle::from(&ink(place)).stroke_width(2));
+        let y = (line * LEGEND_LINE + LEGEND_LINE) as i32;
+        let (swatch, line) = (vec![(x, y), (x + 28, y)], ShapeStyle::from(&ink(table, place)).stroke_width(2));
         match row.int8 {
             Some(_) => legend.draw(&PathElement::new(swatch, line))?,
             None => legend.draw(&DashedPathElement::new(swatch, 6, 4, line))?,
@@ -102,8 +102,12 @@ struct Curve {
     points: Vec<(f64, f64, f64)>,
 }
 
-fn ink(place: usize) -> RGBColor {
-    INKS[place % INKS.len()]
+fn ink(table: &Table, place: usize) -> RGBColor {
+    let recipes = table.rows.iter().filter(|row| row.int8.is_some()).count();
+    match place.checked_sub(recipes) {
+        None => INKS[place % INKS.len()],
+        Some(baseline) => BASELINE_INKS[baseline % BASELINE_INKS.len()],
+    }
 }
 
 /// The curves of the rows that have one: the blob's, or a baseline's.
@@ -115,7 +119,7 @@ fn curves(
     let point = |point: &MapAt| Some((point.size as f64, point.map.mean?, point.map.deviation.unwrap_or(0.0)));
     let rows = table.rows.iter().enumerate();
     rows.map(|(place, row)| Curve {
-        ink: ink(place),
+        ink: ink(table, place),
         broken: row.int8.is_none(),
         points: int8(row).unwrap_or(float(row)).iter().filter_map(point).collect(),
     })
@@ -160,13 +164,13 @@ fn panel(area: &Drawing, what: &str, curves: &[Curve]) -> Drawn {
         return Ok(area.draw(&Text::new(text, (64, PANEL as i32 / 2), style()))?);
     };
     let margin = (0.06 * (y.end - y.start)).max(0.01);
-    let mut chart =
-        ChartBuilder::on(area)
-            .margin_top(8)
-            .margin_right(20)
-            .x_label_area_size(48)
-            .y_label_area_size(64)
-            .build_cartesian_2d((x.start / 1.1..x.end * 1.1).log_scale().base(2.0), y.start - margin..y.end + margin)?;
+    let mut chart = ChartBuilder::on(area)
+        .margin_top(8)
+        .margin_left(16)
+        .margin_right(20)
+        .x_label_area_size(48)
+        .y_label_area_size(64)
+        .build_cartesian_2d((x.start / 1.1..x.end * 1.1).log_scale().base(2.0), y.start - margin..y.end + margin)?;
     chart
         .configure_mesh()
         .disable_x_mesh()

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Measured;
 use super::figure::{Figure, MapAt};
+use crate::data::Learn;
 use crate::evaluate::{FeatureReport, HashPoint, TruncationPoint};
 use crate::run::metrics::{ClusterMatch, Metrics};
 
@@ -16,6 +17,8 @@ pub struct Row {
     pub name: String,
     /// The objective's name; `None` for a baseline.
     pub objective: Option<String>,
+    /// What was learned from: where it is all, the figures are transductive; `None` for a baseline.
+    pub learn: Option<Learn>,
     /// The runs, by rising seed; none for a baseline.
     pub runs: Vec<Member>,
     /// What ACC, NMI and ARI judge: `native, C` or `prototypes, C`, the model's own C clusters on the test split, or
@@ -91,6 +94,7 @@ impl Row {
         Self {
             name: runs[0].entry.name.clone(),
             objective: Some(metrics[0].objective.clone()),
+            learn: Some(metrics[0].learn),
             runs: runs.iter().map(member).collect(),
             clusters_by,
             int8: Some(int8),
@@ -105,6 +109,7 @@ impl Row {
         Self {
             name,
             objective: None,
+            learn: None,
             runs: Vec::new(),
             clusters_by: figures.cluster_acc.mean.map(|_| "k-means".into()),
             int8: None,

@@ -34,6 +34,7 @@ fn metrics(seed: u64, knn_acc: f64) -> Metrics {
         objective: "neural-eigenmap".into(),
         dataset: "digits".into(),
         dataset_sha256: "00ff".into(),
+        learn: crate::data::Learn::Train,
         seed,
         backend: "flex".into(),
         epochs: 5,
@@ -171,12 +172,19 @@ fn the_text_is_a_table_with_a_line_for_each_network() {
     let heads = "recipe, seeds, as, kNN, linear, ACC, NMI, ARI, clusters by, mAP 16 bits, mAP 64 bits, mAP 8 dims, \
                  mAP 16 dims, mAP 32 dims, mAP all dims, flash, RAM, training";
     assert_eq!(cells(0).iter().map(|head| head.replace(',', "")).collect::<Vec<_>>().join(", "), heads);
-    let int8 = "a\\|b; 1, 2; int8; 0.750 ± 0.071; 0.700 ± 0.000; 0.600 ± 0.000; 0.500 ± 0.000; 0.400 ± 0.000; k-means; \
+    let int8 = "a\\|b (neural-eigenmap); 1, 2; int8; 0.750 ± 0.071; 0.700 ± 0.000; 0.600 ± 0.000; 0.500 ± 0.000; 0.400 ± 0.000; k-means; \
                 0.320 ± 0.000; –; 0.080 ± 0.000; –; 0.320 ± 0.000; 0.350 ± 0.000; 27955 ± 0; 2560 ± 0; 12 ± 0";
     assert_eq!(cells(2).join("; "), int8);
     let float = "; ; float; 0.760 ± 0.071; 0.700 ± 0.000; 0.600 ± 0.000; 0.500 ± 0.000; 0.400 ± 0.000; ; \
                  0.320 ± 0.000; –; 0.080 ± 0.000; –; 0.320 ± 0.000; 0.350 ± 0.000; ; ; ";
     assert_eq!(cells(3).join("; "), float);
+    assert!(
+        compared(&[(entry("a-neural-eigenmap-of-my-own", &[]), metrics(1, 0.5))])
+            .text()
+            .contains("| a-neural-eigenmap-of-my-own |")
+    );
+    let seen = Metrics { learn: crate::data::Learn::All, ..metrics(1, 0.5) };
+    assert!(compared(&[(entry("a", &[]), seen)]).text().contains("| a (neural-eigenmap, transductive) |"));
     let itq = "PCA and ITQ; ; float; –; –; –; –; –; ; 0.320; –; –; –; –; –; ; ; ";
     assert_eq!(cells(5).join("; "), itq);
 }

@@ -3,6 +3,7 @@
 use super::figure::{Figure, at};
 use super::row::{Figures, Row};
 use super::{Comparison, Table};
+use crate::data::Learn;
 
 /// Bits and dimensions that have a column.
 const BITS: [usize; 2] = [16, 64];
@@ -14,7 +15,8 @@ deviation.\n\
 ACC, NMI and ARI judge the clusters named beside them: the model's own (native or prototypes, and how many) on the test \
 split, or k-means on the features of both splits with as many clusters as classes.\n\
 mAP is retrieval from the whole training split, by Hamming distance for bits, by cosine for leading dimensions. Flash and \
-RAM in bytes, training in seconds.\n";
+RAM in bytes, training in seconds. \
+Transductive: training saw the test split, without labels.\n";
 
 /// All tables, with what is to be known of them.
 pub fn tables(comparison: &Comparison) -> String {
@@ -54,7 +56,7 @@ fn line(row: &Row, network: &str, figures: &Figures) -> Vec<String> {
     let first = row.int8.is_none() || network == "int8";
     let once = |text: String| if first { text } else { String::new() };
     let seeds: Vec<String> = row.runs.iter().map(|run| run.seed.to_string()).collect();
-    let mut cells = vec![once(row.name.replace('|', "\\|")), once(seeds.join(", ")), network.into()];
+    let mut cells = vec![once(title(row).replace('|', "\\|")), once(seeds.join(", ")), network.into()];
     let Figures { knn_acc, linear_acc, cluster_acc, nmi, ari, map, truncation, hash } = figures;
     cells.extend([knn_acc, linear_acc, cluster_acc, nmi, ari].map(|figure| shown(figure, 3)));
     cells.push(once(row.clusters_by.clone().unwrap_or_default()));
@@ -64,6 +66,14 @@ fn line(row: &Row, network: &str, figures: &Figures) -> Vec<String> {
     let costs = [&row.blob_bytes, &row.arena_bytes, &row.train_s];
     cells.extend(costs.map(|cost| once(cost.as_ref().map_or(String::new(), |cost| shown(cost, 0)))));
     cells
+}
+
+/// The row's name, with its objective where the name does not say it, and a mark where training saw the test split.
+fn title(row: &Row) -> String {
+    let objective = row.objective.as_deref().filter(|objective| !row.name.contains(objective));
+    let transductive = (row.learn == Some(Learn::All)).then_some("transductive");
+    let said: Vec<&str> = objective.into_iter().chain(transductive).collect();
+    if said.is_empty() { row.name.clone() } else { format!("{} ({})", row.name, said.join(", ")) }
 }
 
 /// `0.983`, `0.983 ± 0.004` over seeds, a dash where it was not measured.
