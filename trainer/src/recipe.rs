@@ -15,14 +15,29 @@ use crate::train::TrainSpec;
 
 /// The recipes that the binary carries: name, text.
 pub const SHIPPED: &[(&str, &str)] = &[
-    ("digits-neural-eigenmap", include_str!("../recipes/digits-neural-eigenmap.toml")),
-    ("digits-sela", include_str!("../recipes/digits-sela.toml")),
+    ("digits-hard-negative", include_str!("../recipes/digits-hard-negative.toml")),
     ("digits-imsat-cluster", include_str!("../recipes/digits-imsat-cluster.toml")),
     ("digits-imsat-hash", include_str!("../recipes/digits-imsat-hash.toml")),
-    ("digits-hard-negative", include_str!("../recipes/digits-hard-negative.toml")),
-    ("mnist-neural-eigenmap", include_str!("../recipes/mnist-neural-eigenmap.toml")),
+    ("digits-neural-eigenmap", include_str!("../recipes/digits-neural-eigenmap.toml")),
+    ("digits-sela", include_str!("../recipes/digits-sela.toml")),
+    ("mnist-hard-negative", include_str!("../recipes/mnist-hard-negative.toml")),
     ("mnist-imsat-cluster", include_str!("../recipes/mnist-imsat-cluster.toml")),
     ("mnist-imsat-hash", include_str!("../recipes/mnist-imsat-hash.toml")),
+    ("mnist-neural-eigenmap", include_str!("../recipes/mnist-neural-eigenmap.toml")),
+    ("mnist-sela", include_str!("../recipes/mnist-sela.toml")),
+    ("fashion-mnist-hard-negative", include_str!("../recipes/fashion-mnist-hard-negative.toml")),
+    ("fashion-mnist-imsat-cluster", include_str!("../recipes/fashion-mnist-imsat-cluster.toml")),
+    ("fashion-mnist-neural-eigenmap", include_str!("../recipes/fashion-mnist-neural-eigenmap.toml")),
+    ("fashion-mnist-sela", include_str!("../recipes/fashion-mnist-sela.toml")),
+    ("omniglot-imsat-affine", include_str!("../recipes/omniglot-imsat-affine.toml")),
+    ("omniglot-imsat-vat", include_str!("../recipes/omniglot-imsat-vat.toml")),
+    ("cifar10-hard-negative", include_str!("../recipes/cifar10-hard-negative.toml")),
+    ("fsdd-hard-negative", include_str!("../recipes/fsdd-hard-negative.toml")),
+    ("fsdd-neural-eigenmap", include_str!("../recipes/fsdd-neural-eigenmap.toml")),
+    ("dsads-hard-negative", include_str!("../recipes/dsads-hard-negative.toml")),
+    ("dsads-neural-eigenmap", include_str!("../recipes/dsads-neural-eigenmap.toml")),
+    ("20ng-hard-negative", include_str!("../recipes/20ng-hard-negative.toml")),
+    ("20ng-imsat-cluster", include_str!("../recipes/20ng-imsat-cluster.toml")),
 ];
 
 /// A whole recipe.

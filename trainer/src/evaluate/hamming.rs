@@ -68,6 +68,21 @@ impl Codes {
         self.bytes.extend_from_slice(&others.bytes);
     }
 
+    /// The bits in another order: bit `j` of the result is bit `order[j]`.
+    ///
+    /// # Panics
+    /// When the order is empty, or names a bit that is not there.
+    pub fn reordered(&self, order: &[usize]) -> Self {
+        let stride = order.len().div_ceil(8);
+        let mut bytes = vec![0; self.len() * stride];
+        for (code, new) in self.rows().zip(bytes.chunks_exact_mut(stride)) {
+            for (j, &bit) in order.iter().enumerate() {
+                new[j / 8] |= (code[bit / 8] >> (bit % 8) & 1) << (j % 8);
+            }
+        }
+        Self { bits: order.len(), bytes }
+    }
+
     /// Bits of each code.
     pub fn bits(&self) -> usize {
         self.bits

@@ -22,7 +22,7 @@ use crate::network::{Encoder, Mode, Trainable, floats};
 use crate::objective::Native;
 use crate::order::{Moments, Ordering};
 use crate::quantize::binarize::projection;
-use crate::quantize::native::NativeHeads;
+use crate::quantize::native::{NativeCode, NativeHeads, informative_order};
 use crate::quantize::{
     Agreement, Calibration, ClusterHead, FloatModel, HashHead, Heads, Lowered, Provenance, Quality, layer_errors,
     lower, mean_cosine,
@@ -197,9 +197,16 @@ impl Encoded {
                 "the encoder has collapsed: every output is constant; weaken the augmentation or lower the learning rate".into(),
             ));
         }
-        let model = FloatModel::new(encoder, kind, &ordering, recipe.network.dims, native);
+        let mut model = FloatModel::new(encoder, kind, &ordering, recipe.network.dims, native);
         let all = |samples| float_outputs(&body, &ordering, &model.native, samples, data.raw_max, device);
-        let (train, test) = (all(&data.train.samples), all(&data.test.samples));
+        let (mut train, mut test) = (all(&data.train.samples), all(&data.test.samples));
+        if let (Some(NativeCode::Signs(_)), Some(codes)) = (&model.native.code, &train.codes) {
+            let order = informative_order(codes);
+            model.native.reorder(&order);
+            for outputs in [&mut train, &mut test] {
+                outputs.codes = outputs.codes.as_ref().map(|codes| codes.reordered(&order));
+            }
+        }
         let samples = &data.train.samples;
         let raw = samples.spread(recipe.export.calibration).concat();
         let calibration_samples = Samples { shape: samples.shape, raw };
