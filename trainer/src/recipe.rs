@@ -10,7 +10,7 @@ use crate::data::DataSource;
 use crate::error::{Error, Result};
 use crate::network::NetworkSpec;
 use crate::objective::ObjectiveSpec;
-use crate::quantize::{ClusterHead, HashHead, Heads};
+use crate::quantize::{ClusterHead, HEAD_SAMPLES, HashHead, Heads};
 use crate::train::TrainSpec;
 
 /// The recipes that the binary carries: name, text.
@@ -29,9 +29,9 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("fashion-mnist-imsat-cluster", include_str!("../recipes/fashion-mnist-imsat-cluster.toml")),
     ("fashion-mnist-neural-eigenmap", include_str!("../recipes/fashion-mnist-neural-eigenmap.toml")),
     ("fashion-mnist-sela", include_str!("../recipes/fashion-mnist-sela.toml")),
-    ("omniglot-imsat-affine", include_str!("../recipes/omniglot-imsat-affine.toml")),
+    ("omniglot-imsat-vat-affine", include_str!("../recipes/omniglot-imsat-vat-affine.toml")),
     ("omniglot-imsat-vat", include_str!("../recipes/omniglot-imsat-vat.toml")),
-    ("cifar10-hard-negative", include_str!("../recipes/cifar10-hard-negative.toml")),
+    ("cifar10-4k-hard-negative", include_str!("../recipes/cifar10-4k-hard-negative.toml")),
     ("fsdd-hard-negative", include_str!("../recipes/fsdd-hard-negative.toml")),
     ("fsdd-neural-eigenmap", include_str!("../recipes/fsdd-neural-eigenmap.toml")),
     ("dsads-hard-negative", include_str!("../recipes/dsads-hard-negative.toml")),
@@ -186,11 +186,14 @@ impl ExportSpec {
             HashHead::Functions { leading: 0 } => heads.dims,
             HashHead::Functions { .. } => u16::MAX.into(),
         };
+        if heads.hash == HashHead::Native {
+            whole_ids("export.bits", objective, heads.bits)?;
+        }
         let prototypes = if let ClusterHead::Prototypes { count, .. } = heads.clusters { count } else { 0 };
         for (key, asked, most) in [
             ("export.dims", heads.dims, available),
             ("export.bits", heads.bits, bits),
-            ("export.clusters", prototypes, samples),
+            ("export.clusters", prototypes, samples.min(HEAD_SAMPLES)),
         ] {
             if asked > most {
                 return Err(Error::input(key, "more than there can be", format!("at most {most}"), asked));
@@ -198,6 +201,19 @@ impl ExportSpec {
         }
         Ok(())
     }
+}
+
+/// Whether a native code can be cut to `bits`.
+///
+/// # Errors
+/// A part of a head's id, or more heads than a blob holds; `place` is who asked.
+pub fn whole_ids(place: &str, objective: &ObjectiveSpec, bits: usize) -> Result<()> {
+    let word = objective.native_word();
+    if word > 1 && (!bits.is_multiple_of(word) || bits / word > usize::from(u8::MAX)) {
+        let expected = format!("a multiple of {word}, the bits of one head's id, at most 255 of them");
+        return Err(Error::input(place, "not whole ids", expected, bits));
+    }
+    Ok(())
 }
 
 /// A recipe's `[evaluate]` table. Sizes beyond the model's are left out.

@@ -59,7 +59,7 @@ fn the_first_fifty_losses_of_every_objective_agree_on_all_cpu_backends() {
         "kind = 'sela'\nheads = 2\nclasses = 10\nupdates = 4",
         "kind = 'imsat-cluster'\n[smoothness]\nperturbation = 'vat-affine'",
         "kind = 'imsat-hash'\nbits = 8",
-        "kind = 'contrastive'\noutputs = 16",
+        "kind = 'hard-negative'\noutputs = 16",
         "kind = 'barlow-twins'\noutputs = 16",
         "kind = 'spectral-contrastive'",
     ] {

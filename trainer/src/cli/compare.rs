@@ -30,7 +30,13 @@ impl Compare {
     pub fn run(self) -> Result<()> {
         let entries = compare::entries(&self.arguments, &self.seeds, &self.set, &self.out)?;
         compare::check(&entries)?;
-        for entry in entries.iter().filter(|entry| !entry.is_finished()) {
+        let unfinished: Vec<_> = entries.iter().filter(|entry| !entry.is_finished()).collect();
+        // What is wrong with the last recipe is said before the first is trained.
+        let of_another_recipe = |at: &usize| *at == 0 || unfinished[*at].name != unfinished[*at - 1].name;
+        for entry in (0..unfinished.len()).filter(of_another_recipe).map(|at| unfinished[at]) {
+            run::check(&entry.recipe, self.data.data_dir.as_deref(), self.data.backend)?;
+        }
+        for entry in unfinished {
             eprintln!("{}", entry.folder.display());
             let options = Options {
                 folder: &entry.folder,

@@ -9,7 +9,7 @@ use super::progress::Bar;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::quantize::{HashHead, Heads, Quality};
-use crate::recipe::ExportSpec;
+use crate::recipe::{ExportSpec, whole_ids};
 use crate::run::encoded;
 use crate::run::folder::RunFolder;
 use crate::run::metrics::Metrics;
@@ -46,7 +46,9 @@ impl Export {
             let usual = recipe.export.heads(&recipe.objective, encoded.dims());
             let asked = ExportSpec { dims: self.dims.or(recipe.export.dims), ..recipe.export.clone() };
             let cut = asked.heads(&recipe.objective, encoded.dims());
-            let heads = Heads { bits: self.bits.unwrap_or(usual.bits), ..cut };
+            // Bits that are signs of single dimensions go with them.
+            let most = if cut.hash == (HashHead::Functions { leading: 0 }) { cut.dims } else { usize::MAX };
+            let heads = Heads { bits: self.bits.unwrap_or(usual.bits.min(most)), ..cut };
             let lowered = encoded.lower(recipe, data, heads)?;
             lowered.blob(&encoded::provenance(recipe, data), &self.quality(heads, usual))
         })?;
@@ -76,6 +78,9 @@ impl Export {
             HashHead::Functions { leading: 0 } => dims,
             HashHead::Functions { .. } => u16::MAX.into(),
         };
+        if let (Some(bits), HashHead::Native) = (self.bits, recipe.export.heads(&recipe.objective, dims).hash) {
+            whole_ids("--bits", &recipe.objective, bits)?;
+        }
         match self.bits {
             Some(bits) if bits > most => Err(Error::input("--bits", "not so many", format!("at most {most}"), bits)),
             _ => Ok(()),

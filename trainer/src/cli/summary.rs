@@ -57,12 +57,11 @@ pub fn print(metrics: &Metrics, folder: &Path) {
         );
     }
     let agreement = &metrics.agreement;
-    say!(
-        "int8 against float: {:.1} % of bits equal, {:.1} % of clusters, cosine {:.4}",
-        100.0 * agreement.bits,
-        100.0 * agreement.clusters,
-        agreement.cosine
-    );
+    let share = |share: Option<f64>, what: &str| share.map(|share| format!("{:.1} % of {what}", 100.0 * share));
+    let shares = [share(agreement.bits, "bits equal"), share(agreement.clusters, "clusters")];
+    let cosine = format!("cosine {:.4}", agreement.cosine);
+    let parts: Vec<String> = shares.into_iter().flatten().chain([cosine]).collect();
+    say!("int8 against float: {}", parts.join(", "));
     let cost = &metrics.blob;
     say!(
         "on the chip: {} bytes of flash, {} bytes of RAM (const ARENA), {} multiply-accumulates",

@@ -1,10 +1,10 @@
 //! CIFAR-10 in its binary format: colour pictures of 32x32, whose raw values are their bytes.
 //!
 //! A record is one byte of label and 3,072 bytes of picture, the red plane first, then green, then blue; pictures become
-//! height x width x channels. The data folder holds one of
+//! height x width x channels. Two sets come in it:
 //!
-//! * `cifar-10-batches-bin`, the whole set: 50,000 pictures to learn from, 10,000 to be judged on;
-//! * `cifar10-lossless-4k`, looked for second, a part for small experiments: 4,000 pictures of the official training
+//! * `cifar10`, in `cifar-10-batches-bin`, the whole: 50,000 pictures to learn from, 10,000 to be judged on;
+//! * `cifar10-4k`, in `cifar10-lossless-4k`, a part for small experiments: 4,000 pictures of the official training
 //!   split and 200 of the official test split. The first 3,200 are learnt from; 200 judged on would be too few to tell
 //!   encoders apart, so the other 800 and the 200 are.
 
@@ -28,16 +28,21 @@ const LEARNT_OF_4K: usize = 3200;
 /// # Errors
 /// No data folder, a missing file, a file that is not whole records, a label that is none of ten.
 pub fn splits(data_dir: Option<&Path>) -> Result<(Split, Split)> {
-    if !CIFAR10.has_folder(data_dir) && CIFAR10_4K.has_folder(data_dir) {
-        let [train, test] = CIFAR10_4K.find(data_dir)?;
-        let mut train = records(&train)?;
-        let rest = train.split_off(LEARNT_OF_4K.min(train.len() / 5 * 4));
-        return Ok((split(&[train]), split(&[rest, records(&test)?])));
-    }
     let files = CIFAR10.find(data_dir)?;
     let [.., test] = &files;
     let train = files[..5].iter().map(|file| records(file)).collect::<Result<Vec<_>>>()?;
     Ok((split(&train), split(&[records(test)?])))
+}
+
+/// The same of the small part.
+///
+/// # Errors
+/// As for [`splits`].
+pub fn part_splits(data_dir: Option<&Path>) -> Result<(Split, Split)> {
+    let [train, test] = CIFAR10_4K.find(data_dir)?;
+    let mut train = records(&train)?;
+    let rest = train.split_off(LEARNT_OF_4K.min((4 * train.len()).div_ceil(5)));
+    Ok((split(&[train]), split(&[rest, records(&test)?])))
 }
 
 type Record = [u8; RECORD];
@@ -100,7 +105,7 @@ mod tests {
     fn planes_become_pixels_and_the_small_part_is_split_again() {
         let folder = tempfile::tempdir().unwrap();
         small_part(folder.path());
-        let (train, test) = splits(Some(folder.path())).unwrap();
+        let (train, test) = part_splits(Some(folder.path())).unwrap();
         assert_eq!(train.labels.as_deref(), Some(&[0, 1, 2, 3][..]));
         assert_eq!(test.labels.as_deref(), Some(&[4, 9][..]));
         assert_eq!(train.samples.shape, [32, 32, 3]);
@@ -110,9 +115,8 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_set_is_preferred_and_all_its_files_are_read_in_order() {
+    fn all_files_of_the_whole_set_are_read_in_order() {
         let folder = tempfile::tempdir().unwrap();
-        small_part(folder.path());
         let whole = folder.path().join("cifar-10-batches-bin");
         std::fs::create_dir(&whole).unwrap();
         let message = splits(Some(folder.path())).unwrap_err().to_string();
@@ -133,7 +137,7 @@ mod tests {
         let path = folder.path().join("cifar10-lossless-4k/test_mlperftiny_ic01_200.bin");
         let refused = |bytes: &[u8]| {
             std::fs::write(&path, bytes).unwrap();
-            splits(Some(folder.path())).unwrap_err().to_string()
+            part_splits(Some(folder.path())).unwrap_err().to_string()
         };
         assert!(refused(&[0; RECORD - 1]).ends_with("expected records of 3073 bytes, at least one, found 3072 bytes"));
         assert!(refused(&[]).ends_with("found 0 bytes"));
@@ -142,12 +146,12 @@ mod tests {
 
     #[test]
     fn the_real_set_is_what_its_readme_says() {
-        let Some(set) = known_set(DataKind::Cifar10) else { return };
-        // The well-known start of data_batch_1, in either layout.
+        let Some(set) = known_set(DataKind::Cifar10Part) else { return };
+        // The well-known start of data_batch_1.
         assert_eq!(set.train.labels.unwrap()[..10], [6, 9, 9, 4, 1, 1, 2, 7, 8, 3]);
         let reds: Vec<u8> = set.train.samples.sample(0).iter().step_by(3).take(6).copied().collect();
         assert_eq!(reds, [59, 43, 50, 68, 98, 119]);
         assert_eq!(set.train.samples.sample(0)[3 * PLANE - 1], 72);
-        assert!([(3200, 1000), (50_000, 10_000)].contains(&(set.train.samples.len(), set.test.samples.len())));
+        assert_eq!((set.train.samples.len(), set.test.samples.len()), (3200, 1000));
     }
 }

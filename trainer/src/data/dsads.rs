@@ -53,6 +53,10 @@ pub fn splits(data_dir: Option<&Path>) -> Result<(Split, Split)> {
     for (i, (window, row)) in values.chunks_exact(length * CHANNELS).zip(labels.chunks_exact(columns)).enumerate() {
         let activity = u16::try_from(row[0])
             .map_err(|_| Error::input(labels_path.display(), format!("label {i} is negative"), "0 or more", row[0]))?;
+        if row[1] < 0 {
+            let what = format!("person {i} is negative");
+            return Err(Error::input(labels_path.display(), what, "0 or more", row[1]));
+        }
         let (samples, activities) = if row[1] < FIRST_TEST_PERSON { &mut train } else { &mut test };
         samples.raw.extend(window.iter().zip(STEPS.iter().cycle()).map(|(&value, &step)| raw(value, step)));
         activities.push(activity);

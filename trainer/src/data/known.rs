@@ -74,7 +74,7 @@ pub const CIFAR10: KnownSet<6> = KnownSet {
 /// A part of CIFAR-10 in the same format: the first 4,000 pictures of `data_batch_1`, and the 200 test pictures that MLPerf
 /// Tiny measures accuracy on.
 pub const CIFAR10_4K: KnownSet<2> = KnownSet {
-    kind: "cifar10",
+    kind: "cifar10-4k",
     folder: "cifar10-lossless-4k",
     files: ["data_batch_1_first4000.bin.gz", "test_mlperftiny_ic01_200.bin.gz"],
     origin: "they are cut from https://www.cs.toronto.edu/~kriz/cifar.html and https://github.com/mlcommons/tiny",
@@ -114,11 +114,6 @@ pub const fn twenty_newsgroups(pair: NewsPair) -> KnownSet<1> {
 }
 
 impl<const FILES: usize> KnownSet<FILES> {
-    /// Whether the data folder has a folder of this set.
-    pub fn has_folder(&self, data_dir: Option<&Path>) -> bool {
-        data_dir.is_some_and(|data_dir| data_dir.join(self.folder).is_dir())
-    }
-
     /// The paths of the set's files, in the order in which it names them.
     ///
     /// Each is looked for in the set's folder in `data_dir`, with `.gz` and then without.

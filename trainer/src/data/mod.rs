@@ -104,7 +104,7 @@ impl Split {
 /// A data set in memory: samples of one shape, split once and for all into train and test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dataset {
-    /// The recipe's `data.kind`.
+    /// The recipe's `data.kind`; for the newsgroups, which pair.
     pub name: String,
     /// What is learnt from, unless `learn` says otherwise.
     pub train: Split,
@@ -153,6 +153,7 @@ impl Dataset {
                 (train, test, raw_max)
             }
             DataKind::Cifar10 => bytes(cifar10::splits(data_dir)?),
+            DataKind::Cifar10Part => bytes(cifar10::part_splits(data_dir)?),
             DataKind::DsadsTorso => bytes(dsads::splits(data_dir)?),
             DataKind::Fsdd => bytes(fsdd::splits(data_dir)?),
             DataKind::TwentyNewsgroups => bytes(twenty_newsgroups::splits(source.pair.unwrap_or_default(), data_dir)?),
@@ -181,7 +182,11 @@ impl Dataset {
         train.limit(source.limit_train);
         test.limit(source.limit_test);
         let sha256 = fingerprint([&train, &test]);
-        Self { name: source.kind.name().into(), train, test, learn: source.learn, raw_max, sha256 }
+        let name = match source.kind {
+            DataKind::TwentyNewsgroups => format!("20ng-{}", source.pair.unwrap_or_default().name()),
+            kind => kind.name().into(),
+        };
+        Self { name, train, test, learn: source.learn, raw_max, sha256 }
     }
 }
 

@@ -19,9 +19,11 @@ pub enum DataKind {
     /// Omniglot at 28x28, found in the data folder: the background alphabets to learn from, the evaluation alphabets
     /// to be judged on. No test class is ever seen in training, and the test classes are numbered after the others.
     Omniglot,
-    /// CIFAR-10, or the part of it that fits a small experiment, found in the data folder: see
-    /// [`cifar10`](super::cifar10).
+    /// CIFAR-10, found in the data folder: see [`cifar10`](super::cifar10).
     Cifar10,
+    /// A part of CIFAR-10 for small experiments, found in the data folder: see [`cifar10`](super::cifar10).
+    #[serde(rename = "cifar10-4k")]
+    Cifar10Part,
     /// Daily and Sports Activities, the sensors on the torso, found in the data folder: see [`dsads`](super::dsads).
     DsadsTorso,
     /// Spoken digits as log-mel features, found in the data folder: see [`fsdd`](super::fsdd).
@@ -43,6 +45,7 @@ impl DataKind {
             Self::FashionMnist => "fashion-mnist",
             Self::Omniglot => "omniglot",
             Self::Cifar10 => "cifar10",
+            Self::Cifar10Part => "cifar10-4k",
             Self::DsadsTorso => "dsads-torso",
             Self::Fsdd => "fsdd",
             Self::TwentyNewsgroups => "20ng-pairs",
@@ -62,6 +65,17 @@ pub enum NewsPair {
     Pcmac,
     /// Religion and atheism.
     Relathe,
+}
+
+impl NewsPair {
+    /// The name as a recipe writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Basehock => "basehock",
+            Self::Pcmac => "pcmac",
+            Self::Relathe => "relathe",
+        }
+    }
 }
 
 /// Which samples are learnt from.
@@ -139,7 +153,7 @@ impl DataSource {
             self.check_names_no_files()?;
         }
         if let (Some(pair), false) = (self.pair, self.kind == DataKind::TwentyNewsgroups) {
-            return Err(self.foreign_key("pair", DataKind::TwentyNewsgroups, format!("{pair:?}").to_lowercase()));
+            return Err(self.foreign_key("pair", DataKind::TwentyNewsgroups, pair.name()));
         }
         for (key, limit) in [("limit_train", self.limit_train), ("limit_test", self.limit_test)] {
             if limit == Some(0) {
@@ -206,6 +220,7 @@ mod tests {
             DataKind::FashionMnist,
             DataKind::Omniglot,
             DataKind::Cifar10,
+            DataKind::Cifar10Part,
             DataKind::DsadsTorso,
             DataKind::Fsdd,
             DataKind::TwentyNewsgroups,

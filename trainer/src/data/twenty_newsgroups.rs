@@ -47,6 +47,9 @@ pub fn splits(pair: NewsPair, data_dir: Option<&Path>) -> Result<(Split, Split)>
         return Err(Error::input(path.display(), "a split has no document", "both kinds of hashes", "one side only"));
     }
     let vocabulary = Vocabulary::of(train);
+    if vocabulary.words.is_empty() {
+        return Err(Error::input(path.display(), "no words", "a document to learn from with a word in it", "none"));
+    }
     Ok((vocabulary.split(train), vocabulary.split(test)))
 }
 

@@ -336,7 +336,7 @@ impl NetworkSpec {
             shape = output;
         }
         size("network.dims", self.dims)?;
-        let output = [1, 1, size("objective: its outputs", outputs)?];
+        let output = [1, 1, size("the objective's outputs", outputs)?];
         steps.push(Step { operation: Operation::Linear, input: shape, output });
         Ok(Plan { input, steps, backbone })
     }

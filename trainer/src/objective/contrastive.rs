@@ -77,8 +77,8 @@ impl ContrastiveSpec {
         if !(0.0..1.0).contains(&self.tau_plus) {
             return wrong("tau_plus", "0 to below 1", &self.tau_plus);
         }
-        if self.anneal == 1 {
-            return wrong("anneal", "0 (off) or at least 2 stages", &self.anneal);
+        if self.anneal == 1 || self.anneal > 1_000_000 {
+            return wrong("anneal", "0 (off), or 2 to 1000000 stages", &self.anneal);
         }
         if self.outputs == 0 {
             return wrong("outputs", "at least 1", &self.outputs);

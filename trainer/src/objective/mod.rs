@@ -1,5 +1,5 @@
 //! What an encoder is trained for. The training loop knows only the trait [`Objective`]; adding one is a file here
-//! and a line in [`ObjectiveSpec`].
+//! and its arms in [`ObjectiveSpec`].
 
 pub mod barlow_twins;
 pub mod contrastive;
@@ -13,12 +13,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use burn::tensor::Tensor;
+use eigenlet_shared::description::class_bits;
 use serde::{Deserialize, Serialize};
 
 use crate::augment::View;
 use crate::error::Result;
 use crate::network::{Body, Encoder, Trainable};
-use crate::quantize::native::id_bits;
 use crate::train::source::Source;
 use barlow_twins::{BarlowTwins, BarlowTwinsSpec};
 use contrastive::{Contrastive, ContrastiveSpec};
@@ -140,6 +140,7 @@ pub enum ObjectiveSpec {
     /// IMSAT: bits that do.
     ImsatHash(ImsatHashSpec),
     /// Contrastive learning with hard negatives; debiased and SimCLR are its limits.
+    #[serde(rename = "hard-negative")]
     Contrastive(ContrastiveSpec),
     /// Barlow Twins, a baseline.
     BarlowTwins(BarlowTwinsSpec),
@@ -155,7 +156,7 @@ impl ObjectiveSpec {
             Self::Sela(_) => "sela",
             Self::ImsatCluster(_) => "imsat-cluster",
             Self::ImsatHash(_) => "imsat-hash",
-            Self::Contrastive(_) => "contrastive",
+            Self::Contrastive(_) => "hard-negative",
             Self::BarlowTwins(_) => "barlow-twins",
             Self::SpectralContrastive(_) => "spectral-contrastive",
         }
@@ -236,9 +237,17 @@ impl ObjectiveSpec {
     /// Bits of the code that its outputs say by themselves; 0 where they say none.
     pub fn native_bits(&self) -> usize {
         match self {
-            Self::Sela(spec) => spec.heads * id_bits(spec.classes),
+            Self::Sela(spec) => spec.heads * usize::from(class_bits(spec.classes as u16)),
             Self::ImsatHash(spec) => spec.bits,
             _ => 0,
+        }
+    }
+
+    /// Bits that a cut of that code must keep whole: those of one head's id in a product code, else one.
+    pub fn native_word(&self) -> usize {
+        match self {
+            Self::Sela(spec) => class_bits(spec.classes as u16).into(),
+            _ => 1,
         }
     }
 

@@ -65,9 +65,7 @@ impl NeuralEigenmapSpec {
         }
         Ok(())
     }
-}
 
-impl NeuralEigenmapSpec {
     /// Checks that a batch can tell the functions apart.
     ///
     /// # Errors

@@ -43,6 +43,9 @@ const OUTPUTS: usize = u16::MAX as usize;
 /// Most values that soft labels may have: a gigabyte.
 const SOFT: usize = 1 << 28;
 
+/// Largest `lambda` and `tolerance`: beyond it, arithmetic fails before anything gets harder.
+const LARGEST: f64 = 1e6;
+
 /// Settings of the objective.
 ///
 /// ```
@@ -117,7 +120,7 @@ pub enum Labels {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LabelMode {
-    /// The running ones.
+    /// The running ones. Before the first batch they are those of no data yet: the first labels are a rough start.
     Evaluate,
     /// Those of random batches, as in the authors' code (which also updates the running ones meanwhile; this does not).
     Train,
@@ -180,12 +183,19 @@ impl SelaSpec {
         count("updates", self.updates, 1..=1_000_000)?;
         count("label_views", self.label_views, 0..=1000)?;
         count("iterations", self.iterations, 1..=1_000_000)?;
+        if self.rotate && self.labeller != Labeller::Random && self.updates < self.heads {
+            return Err(impossible(
+                "updates",
+                format!("at least {}, one for each head in turn", self.heads),
+                self.updates,
+            ));
+        }
         if let Some(head) = self.ship_head {
             count("ship_head", head, 0..=self.heads - 1)?;
         }
         for (key, value) in [("lambda", self.lambda), ("tolerance", self.tolerance)] {
-            if !(value > 0.0 && value.is_finite()) {
-                return Err(impossible(key, "a positive number", value));
+            if !(value > 0.0 && value <= LARGEST) {
+                return Err(impossible(key, format!("above 0, at most {LARGEST}"), value));
             }
         }
         if let Some(shares) = &self.marginals {
@@ -442,8 +452,10 @@ impl Sela {
     }
 
     fn shipped(&self) -> usize {
+        // In rotation, heads whose turn has not come keep their random labels, and no cost.
+        let taught = if self.spec.rotate { self.updates } else { self.spec.heads };
         let cheapest = || {
-            let costs = self.heads.iter().map(|head| head.figures.cost).enumerate();
+            let costs = self.heads.iter().take(taught).map(|head| head.figures.cost).enumerate();
             costs.min_by(|(_, a), (_, b)| a.total_cmp(b)).map_or(0, |(head, _)| head)
         };
         self.spec.ship_head.unwrap_or_else(cheapest)

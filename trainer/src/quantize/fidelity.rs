@@ -25,10 +25,12 @@ pub struct LayerError {
 /// Agreement of int8 with float outputs on the same samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Agreement {
-    /// Share of hash bits that are equal.
-    pub bits: f64,
-    /// Share of samples in the same cluster.
-    pub clusters: f64,
+    /// Share of hash bits that are equal; `None` for a blob without a code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bits: Option<f64>,
+    /// Share of samples in the same cluster; `None` for a blob without clusters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clusters: Option<f64>,
     /// Mean cosine between int8 and float embeddings.
     pub cosine: f64,
 }

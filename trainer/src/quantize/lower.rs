@@ -100,7 +100,7 @@ impl Quality {
 /// Golden vectors in a blob.
 const GOLDEN: usize = 16;
 /// Training samples at most that thresholds and prototypes are found on.
-const HEAD_SAMPLES: usize = 4096;
+pub const HEAD_SAMPLES: usize = 4096;
 /// k-means restarts for prototypes.
 const RESTARTS: usize = 10;
 
@@ -161,7 +161,7 @@ pub fn lower(
         ClusterHead::None => {}
         ClusterHead::Prototypes { count, dims } => {
             at_most("export.cluster_dims", "dimensions", dims, heads.dims)?;
-            at_most("export.clusters", "clusters", count, samples.len())?;
+            at_most("export.clusters", "clusters", count, some.len())?;
             builder.prototypes(count, dims, seed, &some)?;
         }
         ClusterHead::Native => {

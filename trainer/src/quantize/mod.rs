@@ -18,4 +18,4 @@ pub mod native;
 pub use calibrate::Calibration;
 pub use fidelity::{Agreement, LayerError, layer_errors, mean_cosine};
 pub use float_model::FloatModel;
-pub use lower::{ClusterHead, HashHead, Heads, Lowered, Provenance, Quality, lower};
+pub use lower::{ClusterHead, HEAD_SAMPLES, HashHead, Heads, Lowered, Provenance, Quality, lower};

@@ -151,7 +151,7 @@ impl Weights {
 }
 
 /// The number of the largest value; the first, of equals.
-fn largest(values: impl Iterator<Item = f32>) -> u16 {
+pub fn largest(values: impl Iterator<Item = f32>) -> u16 {
     let start = (0, f32::NEG_INFINITY);
     values.enumerate().fold(start, |best, (i, value)| if value > best.1 { (i as u16, value) } else { best }).0
 }

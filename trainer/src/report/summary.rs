@@ -60,7 +60,7 @@ fn verdict(metrics: &Metrics) -> String {
     }
     let blob = &metrics.blob;
     parts.push(format!("{} flash, {} RAM", bytes(blob.bytes), bytes(blob.arena_bytes)));
-    parts.push(format!("{} of bits as in float", percent(metrics.agreement.bits)));
+    parts.extend(metrics.agreement.bits.map(|bits| format!("{} of bits as in float", percent(bits))));
     parts.join("; ")
 }
 
@@ -89,6 +89,6 @@ fn tiles(metrics: &Metrics) -> Vec<(String, &'static str, String)> {
     tiles.push((bytes(blob.arena_bytes), "RAM", "activations".into()));
     tiles.push((count(blob.macs), "Multiply-adds", "one whole embedding".into()));
     let cosine = format!("mean cosine {:.4}", metrics.agreement.cosine);
-    tiles.push((percent(metrics.agreement.bits), "Bits as in float", cosine));
+    tiles.extend(metrics.agreement.bits.map(|bits| (percent(bits), "Bits as in float", cosine)));
     tiles
 }

@@ -47,8 +47,12 @@ pub fn quantisation(metrics: &Metrics) -> Markup {
                 table {
                     thead { tr { th { "agreement on test images" } th { "" } } }
                     tbody {
-                        tr { th { "equal hash bits" } td { (percent(agreement.bits)) } }
-                        tr { th { "same cluster" } td { (percent(agreement.clusters)) } }
+                        @if let Some(bits) = agreement.bits {
+                            tr { th { "equal hash bits" } td { (percent(bits)) } }
+                        }
+                        @if let Some(clusters) = agreement.clusters {
+                            tr { th { "same cluster" } td { (percent(clusters)) } }
+                        }
                         tr { th { "mean cosine" } td { (format!("{:.4}", agreement.cosine)) } }
                     }
                 }

@@ -8,10 +8,13 @@ use crate::data::Samples;
 use crate::evaluate::{ClusterCollapse, CodeCollapse, Codes, FeatureCollapse};
 use crate::network::{Mode, Trainable, floats};
 use crate::objective::NativeBits;
+use crate::quantize::native::largest;
 use crate::train::Trainee;
 
 /// Training samples that are looked at.
 const SAMPLES: usize = 1024;
+/// An output whose squared mean is more than this part of its mean square counts as constant.
+const CONSTANT_SHARE: f32 = 0.99;
 /// Looks in a whole training.
 const LOOKS: usize = 10;
 
@@ -50,19 +53,51 @@ impl CollapseWatch {
         if let Some(logits) = &native.clusters {
             let offsets = Array1::from_vec(logits.offsets.clone());
             let logits = &outputs.slice(s![.., logits.rows.clone()]) + &offsets;
-            let largest = |row: ndarray::ArrayView1<f32>| {
-                row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(id, _)| id as u32)
-            };
-            let ids: Vec<u32> = logits.axis_iter(Axis(0)).map(largest).collect();
+            let ids: Vec<u32> = logits.axis_iter(Axis(0)).map(|row| largest(row.iter().copied()).into()).collect();
             warnings.extend(ClusterCollapse::of(&ids, logits.ncols()).warnings());
         }
         if native.bits == Some(NativeBits::Signs) {
             warnings.extend(CodeCollapse::of(&Codes::from_signs(&outputs.view())).warnings());
         }
         if native.clusters.is_none() && native.bits.is_none() {
-            warnings.extend(FeatureCollapse::of(&outputs.view()).warnings());
+            warnings.extend(features(outputs));
         }
         let before = std::mem::replace(&mut self.found, !warnings.is_empty());
         if before { Vec::new() } else { warnings }
+    }
+}
+
+/// Signs of collapse in outputs `[n, k]` of any scale, the constant function aside, which some objectives learn.
+fn features(mut outputs: Array2<f32>) -> Vec<String> {
+    let varying: Vec<usize> = (0..outputs.ncols())
+        .filter(|&j| {
+            let mut column = outputs.column_mut(j);
+            let mean = column.mean().unwrap_or(0.0);
+            let rms = (column.iter().map(|x| x * x).sum::<f32>() / column.len() as f32).sqrt();
+            let varies = mean * mean < CONSTANT_SHARE * rms * rms;
+            column.mapv_inplace(|x| if varies { x / rms } else { x });
+            varies
+        })
+        .collect();
+    match varying[..] {
+        [] => vec!["every output is constant: weaken the augmentation, or lower the learning rate".into()],
+        _ => FeatureCollapse::of(&outputs.select(Axis(1), &varying).view()).warnings(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scale_and_a_constant_are_no_collapse_and_copies_are() {
+        let wave = |i: usize, j: usize| ((i * (j + 1)) as f32 * 0.37).sin();
+        let healthy =
+            Array2::from_shape_fn((200, 4), |(i, j)| if j == 0 { 5.0 } else { 10f32.powi(j as i32) * wave(i, j) });
+        assert_eq!(features(healthy), Vec::<String>::new());
+        let copies = Array2::from_shape_fn((200, 8), |(i, _)| wave(i, 0));
+        assert!(!features(copies).is_empty());
+        assert!(features(Array2::from_elem((200, 4), 2.0))[0].starts_with("every output is constant"));
+        assert!(features(Array2::zeros((200, 4)))[0].starts_with("every output is constant"));
     }
 }

@@ -287,13 +287,16 @@ impl Encoded {
         let (train_steps, test_steps) = (steps(&train), steps(&test));
         let mut int8 = measure(train_steps.view(), test_steps.view())?;
 
-        let mut equal_bits = 1.0;
+        let mut equal_bits = None;
         let mut warnings = int8.collapse.warnings();
         if let (Some(train_codes), Some(test_codes)) = (&train.int8.codes, &test.int8.codes) {
             let (train_float, test_float) = match heads.hash {
                 HashHead::Native => {
-                    let codes =
-                        |outputs: &SplitOutputs| outputs.float.codes.clone().expect("the blob has native codes");
+                    // The blob may hold the first bits alone.
+                    let held: Vec<usize> = (0..heads.bits).collect();
+                    let codes = |outputs: &SplitOutputs| {
+                        outputs.float.codes.as_ref().expect("the blob has native codes").reordered(&held)
+                    };
                     (codes(&train), codes(&test))
                 }
                 HashHead::Functions { .. } => {
@@ -306,11 +309,11 @@ impl Encoded {
             };
             float.hash = measure_codes(&train_float, &test_float)?;
             int8.hash = measure_codes(train_codes, test_codes)?;
-            equal_bits = share_of_equal_bits(&test_float, test_codes);
+            equal_bits = Some(share_of_equal_bits(&test_float, test_codes));
             warnings.extend(CodeCollapse::of(test_codes).warnings());
         }
 
-        let mut equal_clusters = 1.0;
+        let mut equal_clusters = None;
         let mut assignments = None;
         if heads.clusters != ClusterHead::None {
             let found = &test.int8.clusters;
@@ -319,7 +322,7 @@ impl Encoded {
                 _ => ("prototypes", nearest_prototypes(&unmarked, &test.float.embeddings)),
             };
             let equal = float.iter().zip(found).filter(|(float, int8)| float == int8).count();
-            equal_clusters = equal as f64 / found.len().max(1) as f64;
+            equal_clusters = Some(equal as f64 / found.len().max(1) as f64);
             let clusters = usize::from(model.clusters());
             let ids: Vec<u32> = found.iter().map(|&id| id.into()).collect();
             warnings.extend(ClusterCollapse::of(&ids, clusters).warnings());
@@ -408,6 +411,7 @@ fn medians(features: &ArrayView2<f32>) -> Array1<f32> {
 }
 
 fn share_of_equal_bits(a: &Codes, b: &Codes) -> f64 {
+    assert_eq!(a.bits(), b.bits(), "codes of one length");
     let different: u32 =
         a.rows().zip(b.rows()).flat_map(|(a, b)| a.iter().zip(b)).map(|(a, b)| (a ^ b).count_ones()).sum();
     1.0 - f64::from(different) / (a.len() * a.bits()).max(1) as f64

@@ -21,6 +21,7 @@ pub struct Metrics {
     /// SHA-256 of the data set, in hexadecimal.
     pub dataset_sha256: String,
     /// What was learned from; where it is all, the test split was seen in training, and figures on it are transductive.
+    #[serde(default)]
     pub learn: Learn,
     /// The run's seed.
     pub seed: u64,

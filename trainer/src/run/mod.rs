@@ -73,17 +73,31 @@ pub struct Options<'a> {
     pub resume: bool,
 }
 
+/// Everything that can be known of a recipe before anything is written: are the data there, does the network fit them, do
+/// objective and heads fit both, can it be computed? Gives the data.
+///
+/// # Errors
+/// Whatever does not fit, or is not there.
+pub fn check(recipe: &Recipe, data_dir: Option<&Path>, backend: BackendName) -> Result<Dataset> {
+    let data = Dataset::load(&recipe.data, data_dir)?;
+    let available = plan(recipe, &data)?.body(recipe.objective.body()).outputs();
+    if recipe.network.dims > available {
+        let what = "more than the layers that the embedding is read from have outputs";
+        return Err(Error::input("network.dims", what, format!("at most {available}"), recipe.network.dims));
+    }
+    recipe.objective.fits(data.learning_len(), recipe.train.batch, recipe.network.dims)?;
+    recipe.export.fits(&recipe.objective, recipe.network.dims, data.train.samples.len())?;
+    Augmented::new(&data.train.samples, data.raw_max, &recipe.augment)?;
+    backend::check(backend)?;
+    Ok(data)
+}
+
 /// Trains a recipe to its end and writes everything; a run that is done already is only evaluated again.
 ///
 /// # Errors
 /// Bad input, a folder that holds another run, an interrupted or diverged training.
 pub fn train(recipe: &Recipe, options: &Options, progress: &mut dyn Progress) -> Result<Evaluated> {
-    let data = Dataset::load(&recipe.data, options.data_dir)?;
-    // Known before anything is written: does the network fit the data, do the heads fit both, can it be computed?
-    plan(recipe, &data)?;
-    recipe.objective.fits(data.learning_len(), recipe.train.batch, recipe.network.dims)?;
-    recipe.export.fits(&recipe.objective, recipe.network.dims, data.train.samples.len())?;
-    backend::check(options.backend)?;
+    let data = check(recipe, options.data_dir, options.backend)?;
     let folder = RunFolder::open(options.folder, recipe, options.resume)?;
     backend::on(options.backend, TrainAndFinish { recipe, options, data: &data, folder: &folder, progress })
 }

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use super::{Batch, ClusterLogits, Loss, Native, NativeBits, Objective, Position, State};
 use crate::augment::View;
 use crate::error::{Error, Result};
-use crate::network::{Encoder, Mode, Trainable};
+use crate::network::{Encoder, Mode, Trainable, floats};
 use crate::train::source::Source;
 use smoothness::{Distribution, PowerIteration};
 
@@ -394,7 +394,7 @@ impl<B: Trainable> Objective<B> for Imsat<B::InnerBackend> {
         let Some((samples, raw_max)) = source.raw() else {
             let place = "objective.smoothness.perturbation";
             let expected = "affine or none for data without raw samples, whose distances are unknown";
-            return Err(Error::input(place, "the radius of a sample is unknown", expected, "a random move"));
+            return Err(Error::input(place, "the radius of a sample is unknown", expected, "vat or rpt"));
         };
         let alpha = spec.alpha as f32;
         let radii = radius::radii(samples, raw_max, spec.neighbour)?;
@@ -450,8 +450,7 @@ impl<B: Trainable> Objective<B> for Imsat<B::InnerBackend> {
         if let Task::Clusters { balance, .. } = &self.task {
             for (name, value) in [("mu", &balance.mu), ("mean", &balance.mean)] {
                 if let Some(tensor) = value {
-                    let values = tensor.to_data().convert::<f32>().to_vec().expect("converted to f32");
-                    state.insert(name.into(), values);
+                    state.insert(name.into(), floats(tensor.clone()));
                 }
             }
         }
