@@ -1,5 +1,7 @@
 //! The one place that names burn's backends. Everything else is generic over `AutodiffBackend`.
 
+#![cfg_attr(feature = "candle", allow(deprecated, reason = "burn 0.21 is the last release that has burn-candle"))]
+
 use burn::backend::Autodiff;
 use burn::tensor::Tensor;
 use clap::ValueEnum;

@@ -14,18 +14,24 @@ use eigenlet_trainer::train::{Epoch, TrainSpec, Trainee, Watch, fit};
 const STEPS: usize = 50;
 const SAMPLES: usize = 256;
 
-/// Keeps the loss of every epoch; with one batch an epoch, that of every step.
+/// Keeps the loss of every epoch, with one batch an epoch that of every step, and the size of the largest number that went
+/// into any: a loss that is a small difference of large terms is rounded as they are.
 #[derive(Default)]
-struct Losses(Vec<f64>);
+struct Losses {
+    losses: Vec<f64>,
+    scale: f64,
+}
 
 impl<B: Trainable> Watch<B> for Losses {
     fn epoch(&mut self, _: &Trainee<B>, epoch: &Epoch) -> Result<()> {
-        self.0.push(epoch.loss);
+        self.losses.push(epoch.loss);
+        let terms = epoch.terms.values().chain([&epoch.loss]);
+        self.scale = terms.fold(self.scale, |largest, term| largest.max(term.abs()));
         Ok(())
     }
 }
 
-fn losses<B: Trainable>(objective: &ObjectiveSpec, device: &B::Device) -> Vec<f64> {
+fn losses<B: Trainable>(objective: &ObjectiveSpec, device: &B::Device) -> Losses {
     let digits = DataSource { limit_train: Some(SAMPLES), ..DataSource::new(DataKind::Digits) };
     let data = Dataset::load(&digits, None).expect("the digits are shipped");
     let views: Views = toml::from_str(
@@ -49,7 +55,7 @@ fn losses<B: Trainable>(objective: &ObjectiveSpec, device: &B::Device) -> Vec<f6
     let trainee = Trainee::new(encoder, objective.build::<B>(), &spec);
     let mut losses = Losses::default();
     fit(trainee, &source, &spec, 1, device, &mut losses).expect("training succeeds");
-    losses.0
+    losses
 }
 
 #[test]
@@ -64,17 +70,16 @@ fn the_first_fifty_losses_of_every_objective_agree_on_all_cpu_backends() {
         "kind = 'spectral-contrastive'",
     ] {
         let objective: ObjectiveSpec = toml::from_str(text).expect("an objective");
-        let flex = losses::<Flex>(&objective, &Default::default());
-        let scale = flex.iter().fold(0.0f64, |largest, loss| largest.max(loss.abs()));
+        let Losses { losses: flex, scale } = losses::<Flex>(&objective, &Default::default());
         assert!(flex.windows(2).any(|pair| pair[0] != pair[1]), "{text}: something is learned");
         for (name, others) in [
-            ("ndarray", losses::<NdArray>(&objective, &Default::default())),
-            ("candle", losses::<Candle>(&objective, &Default::default())),
+            ("ndarray", losses::<NdArray>(&objective, &Default::default()).losses),
+            ("candle", losses::<Candle>(&objective, &Default::default()).losses),
         ] {
             let worst = flex.iter().zip(&others).map(|(a, b)| (a - b).abs() / scale).fold(0.0, f64::max);
-            println!("{}: {name} against flex: {worst:.1e} of the largest loss", objective.name());
+            println!("{}: {name} against flex: {worst:.1e} of the largest term", objective.name());
             assert_eq!(others.len(), STEPS);
-            assert!(worst < 1e-3, "{text}: {name} is {worst:.1e} away from flex: {flex:?} {others:?}");
+            assert!(worst < 1e-4, "{text}: {name} is {worst:.1e} away from flex: {flex:?} {others:?}");
         }
     }
 }
