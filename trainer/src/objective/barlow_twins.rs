@@ -10,7 +10,7 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
 
-use super::{Batch, Loss, Objective, State};
+use super::{Batch, Loss, Objective, State, two_samples};
 use crate::augment::View;
 use crate::error::{Error, Result};
 use crate::network::{Encoder, Mode, Trainable};
@@ -56,15 +56,7 @@ impl BarlowTwinsSpec {
     /// # Errors
     /// Batches of one sample, because `batch` is one or the training set has no more `samples`.
     pub fn fits(&self, samples: usize, batch: usize) -> Result<()> {
-        match samples.min(batch) {
-            0 | 1 => Err(Error::input(
-                "train.batch",
-                "a batch has no correlations",
-                "at least 2 samples",
-                format!("{batch}, of {samples} training samples"),
-            )),
-            _ => Ok(()),
-        }
+        two_samples(samples, batch, "a batch has no correlations")
     }
 }
 

@@ -19,7 +19,7 @@ use burn::tensor::activation::log_sigmoid;
 use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
 
-use super::{Batch, Loss, Objective, Position, State};
+use super::{Batch, Loss, Objective, Position, State, two_samples};
 use crate::augment::View;
 use crate::error::{Error, Result};
 use crate::network::{Encoder, Mode, Trainable};
@@ -91,15 +91,7 @@ impl ContrastiveSpec {
     /// # Errors
     /// Batches of one sample, because `batch` is one or the training set has no more `samples`.
     pub fn fits(&self, samples: usize, batch: usize) -> Result<()> {
-        match samples.min(batch) {
-            0 | 1 => Err(Error::input(
-                "train.batch",
-                "a batch holds no negatives",
-                "at least 2 samples",
-                format!("{batch}, of {samples} training samples"),
-            )),
-            _ => Ok(()),
-        }
+        two_samples(samples, batch, "a batch holds no negatives")
     }
 
     /// The settings at a moment of training: with `beta` as far down as `anneal` says.

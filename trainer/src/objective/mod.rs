@@ -12,13 +12,14 @@ pub mod spectral_contrastive;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, TensorData};
 use eigenlet_shared::description::class_bits;
 use serde::{Deserialize, Serialize};
 
 use crate::augment::View;
-use crate::error::Result;
-use crate::network::{Body, Encoder, Trainable};
+use crate::error::{Error, Result};
+use crate::network::{Body, Encoder, Trainable, floats};
 use crate::train::source::Source;
 use barlow_twins::{BarlowTwins, BarlowTwinsSpec};
 use contrastive::{Contrastive, ContrastiveSpec};
@@ -58,6 +59,31 @@ pub struct Loss<B: Trainable> {
 
 /// Named arrays: what an objective keeps from step to step beside the network's parameters.
 pub type State = BTreeMap<String, Vec<f32>>;
+
+/// Keeps a tensor `[length]`, where there is one, under a name.
+fn keep<B: Backend>(state: &mut State, name: &str, tensor: &Option<Tensor<B, 1>>) {
+    if let Some(tensor) = tensor {
+        state.insert(name.into(), floats(tensor.clone()));
+    }
+}
+
+/// Takes out what [`keep`] kept.
+fn take<B: Backend>(state: &mut State, name: &str, device: &B::Device) -> Option<Tensor<B, 1>> {
+    let values = state.remove(name)?;
+    let length = values.len();
+    Some(Tensor::from_data(TensorData::new(values, [length]), device))
+}
+
+/// Refuses batches of one sample, because `batch` is one or the training set has no more `samples`; `what` such a batch lacks.
+fn two_samples(samples: usize, batch: usize, what: &str) -> Result<()> {
+    match samples.min(batch) {
+        0 | 1 => {
+            let found = format!("{batch}, of {samples} training samples");
+            Err(Error::input("train.batch", what, "at least 2 samples", found))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// What a network's outputs mean by themselves, beside being an embedding.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -11,14 +11,14 @@
 //! bound below which an early output is repeated by a later one). `sg` stops the gradient, so a more important function
 //! is not disturbed by a less important one; without it the outputs span the same space in no order.
 
+use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use super::{Batch, Loss, Objective, State};
+use super::{Batch, Loss, Objective, State, keep, take};
 use crate::augment::View;
 use crate::error::{Error, Result};
-use crate::network::{Encoder, Mode, Trainable, floats};
+use crate::network::{Encoder, Mode, Trainable};
 
 /// Settings of the objective.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -177,28 +177,20 @@ impl<B: Trainable> Objective<B> for NeuralEigenmap<B::InnerBackend> {
 
     fn state(&self) -> State {
         let mut state = State::new();
-        for (name, value) in [("mean_square", &self.mean_square), ("eigenvalues", &self.eigenvalues)] {
-            if let Some(tensor) = value {
-                state.insert(name.into(), floats(tensor.clone()));
-            }
-        }
+        keep(&mut state, "mean_square", &self.mean_square);
+        keep(&mut state, "eigenvalues", &self.eigenvalues);
         state
     }
 
     fn restore(&mut self, mut state: State, device: &B::Device) {
-        let mut take = |name: &str| {
-            let values = state.remove(name)?;
-            let length = values.len();
-            Some(Tensor::from_data(TensorData::new(values, [length]), device))
-        };
-        self.mean_square = take("mean_square");
-        self.eigenvalues = take("eigenvalues");
+        self.mean_square = take(&mut state, "mean_square", device);
+        self.eigenvalues = take(&mut state, "eigenvalues", device);
     }
 }
 
 #[cfg(all(test, feature = "flex"))]
 mod tests {
-    use burn::tensor::ElementConversion;
+    use burn::tensor::{ElementConversion, TensorData};
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 

@@ -28,7 +28,7 @@ use super::{Batch, ClusterLogits, Loss, Native, NativeBits, Objective, Position,
 use crate::augment::View;
 use crate::error::{Error, Result};
 use crate::evaluate::kmeans;
-use crate::network::{Encoder, Mode, Trainable};
+use crate::network::{Encoder, Mode, Trainable, floats};
 use crate::train::source::{Source, shuffled};
 
 /// The views that are learned from and labelled.
@@ -399,7 +399,7 @@ impl Sela {
             let sum = views.iter().map(one).reduce(|a, b| a + b).expect("at least one view");
             let mean = sum / views.len() as f64;
             let columns = mean.dims()[1];
-            let values: Vec<f32> = mean.into_data().convert::<f32>().to_vec().expect("converted to f32");
+            let values = floats(mean);
             if all.is_empty() {
                 all = Array2::zeros((n, columns));
             }

@@ -17,9 +17,9 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
 
-use super::{Batch, Loss, Objective, State};
+use super::{Batch, Loss, Objective, State, two_samples};
 use crate::augment::View;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::network::{Encoder, Mode, Trainable};
 
 /// Settings of the objective: it has none.
@@ -33,15 +33,7 @@ impl SpectralContrastiveSpec {
     /// # Errors
     /// Batches of one sample, because `batch` is one or the training set has no more `samples`.
     pub fn fits(&self, samples: usize, batch: usize) -> Result<()> {
-        match samples.min(batch) {
-            0 | 1 => Err(Error::input(
-                "train.batch",
-                "a batch holds no two samples",
-                "at least 2 samples",
-                format!("{batch}, of {samples} training samples"),
-            )),
-            _ => Ok(()),
-        }
+        two_samples(samples, batch, "a batch holds no two samples")
     }
 }
 

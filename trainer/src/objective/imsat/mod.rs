@@ -22,10 +22,10 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use super::{Batch, ClusterLogits, Loss, Native, NativeBits, Objective, Position, State};
+use super::{Batch, ClusterLogits, Loss, Native, NativeBits, Objective, Position, State, keep, take};
 use crate::augment::View;
 use crate::error::{Error, Result};
-use crate::network::{Encoder, Mode, Trainable, floats};
+use crate::network::{Encoder, Mode, Trainable};
 use crate::train::source::Source;
 use smoothness::{Distribution, PowerIteration};
 
@@ -448,23 +448,15 @@ impl<B: Trainable> Objective<B> for Imsat<B::InnerBackend> {
     fn state(&self) -> State {
         let mut state = State::new();
         if let Task::Clusters { balance, .. } = &self.task {
-            for (name, value) in [("mu", &balance.mu), ("mean", &balance.mean)] {
-                if let Some(tensor) = value {
-                    state.insert(name.into(), floats(tensor.clone()));
-                }
-            }
+            keep(&mut state, "mu", &balance.mu);
+            keep(&mut state, "mean", &balance.mean);
         }
         state
     }
 
     fn restore(&mut self, mut state: State, device: &B::Device) {
-        let mut take = |name: &str| {
-            let values = state.remove(name)?;
-            let length = values.len();
-            Some(Tensor::from_data(TensorData::new(values, [length]), device))
-        };
         if let Task::Clusters { balance, .. } = &mut self.task {
-            *balance = Balance { mu: take("mu"), mean: take("mean") };
+            *balance = Balance { mu: take(&mut state, "mu", device), mean: take(&mut state, "mean", device) };
         }
     }
 
