@@ -11,6 +11,8 @@ mod gzip;
 pub mod idx;
 pub mod known;
 pub mod log_mel;
+pub mod omniglot;
+pub mod part;
 pub mod source;
 pub mod twenty_newsgroups;
 
@@ -20,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+pub use part::Classes;
 pub use source::{DataKind, DataSource, Learn, NewsPair};
 
 use crate::error::{Error, Result};
@@ -69,10 +72,6 @@ impl Samples {
     pub fn spread(&self, count: usize) -> Vec<&[u8]> {
         spread(self.len(), count).map(|index| self.sample(index)).collect()
     }
-
-    fn truncate(&mut self, len: usize) {
-        self.raw.truncate(len.saturating_mul(self.size()));
-    }
 }
 
 /// At most `count` of the numbers below `len`, evenly spread.
@@ -90,17 +89,6 @@ pub struct Split {
     pub labels: Option<Vec<u16>>,
 }
 
-impl Split {
-    fn limit(&mut self, limit: Option<usize>) {
-        if let Some(limit) = limit {
-            self.samples.truncate(limit);
-            if let Some(labels) = &mut self.labels {
-                labels.truncate(limit);
-            }
-        }
-    }
-}
-
 /// A data set in memory: samples of one shape, split once and for all into train and test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dataset {
@@ -114,7 +102,7 @@ pub struct Dataset {
     pub learn: Learn,
     /// The raw value that means full scale: 16 for the digits, 255 for all others.
     pub raw_max: u8,
-    /// SHA-256, in hexadecimal, of what was loaded (after `limit_train` and `limit_test`): for train, then test, the
+    /// SHA-256, in hexadecimal, of what was loaded (the part that `[data]` asks for): for train, then test, the
     /// shape as three little-endian `u32`, the number of samples as `u64`, the raw bytes, one byte that says whether
     /// labels follow, and the labels as `u16`.
     pub sha256: String,
@@ -145,20 +133,22 @@ impl Dataset {
                 )?;
                 (train, test, u8::MAX)
             }
-            DataKind::Mnist => read_known(&known::MNIST, data_dir)?,
-            DataKind::FashionMnist => read_known(&known::FASHION_MNIST, data_dir)?,
-            DataKind::Omniglot => {
-                let (train, mut test, raw_max) = read_known(&known::OMNIGLOT, data_dir)?;
-                number_after(&train, &mut test);
-                (train, test, raw_max)
-            }
+            DataKind::Mnist => bytes(read_known(&known::MNIST, data_dir)?),
+            DataKind::FashionMnist => bytes(read_known(&known::FASHION_MNIST, data_dir)?),
+            DataKind::Omniglot => bytes(omniglot::splits(data_dir)?),
             DataKind::Cifar10 => bytes(cifar10::splits(data_dir)?),
             DataKind::Cifar10Part => bytes(cifar10::part_splits(data_dir)?),
             DataKind::DsadsTorso => bytes(dsads::splits(data_dir)?),
             DataKind::Fsdd => bytes(fsdd::splits(data_dir)?),
             DataKind::TwentyNewsgroups => bytes(twenty_newsgroups::splits(source.pair.unwrap_or_default(), data_dir)?),
         };
-        Ok(Self::assemble(source, train, test, raw_max))
+        let (train, test) = part::select(source, train, test)?;
+        let name = match source.kind {
+            DataKind::TwentyNewsgroups => format!("20ng-{}", source.pair.unwrap_or_default().name()),
+            kind => kind.name().into(),
+        };
+        let sha256 = fingerprint([&train, &test]);
+        Ok(Self { name, train, test, learn: source.learn, raw_max, sha256 })
     }
 
     /// The samples to learn from: the training split, or with `learn = "all"` the training split and then the test split.
@@ -176,17 +166,6 @@ impl Dataset {
             Learn::Train => self.train.samples.len(),
             Learn::All => self.train.samples.len() + self.test.samples.len(),
         }
-    }
-
-    fn assemble(source: &DataSource, mut train: Split, mut test: Split, raw_max: u8) -> Self {
-        train.limit(source.limit_train);
-        test.limit(source.limit_test);
-        let sha256 = fingerprint([&train, &test]);
-        let name = match source.kind {
-            DataKind::TwentyNewsgroups => format!("20ng-{}", source.pair.unwrap_or_default().name()),
-            kind => kind.name().into(),
-        };
-        Self { name, train, test, learn: source.learn, raw_max, sha256 }
     }
 }
 
@@ -211,10 +190,9 @@ fn joined(first: &Split, second: &Split) -> Split {
     }
 }
 
-fn read_known(set: &known::KnownSet<4>, data_dir: Option<&Path>) -> Result<(Split, Split, u8)> {
+fn read_known(set: &known::KnownSet<4>, data_dir: Option<&Path>) -> Result<(Split, Split)> {
     let [train_images, train_labels, test_images, test_labels] = set.find(data_dir)?;
-    let (train, test) = read_splits((&train_images, Some(&train_labels)), (&test_images, Some(&test_labels)))?;
-    Ok((train, test, u8::MAX))
+    read_splits((&train_images, Some(&train_labels)), (&test_images, Some(&test_labels)))
 }
 
 /// An image file and, where there is one, its label file.
@@ -250,15 +228,6 @@ fn read_split((images, labels): Files) -> Result<Split> {
         ));
     }
     Ok(Split { samples, labels: Some(labels) })
-}
-
-/// Renumbers the test classes to follow the training classes, for a set whose classes are not the same in both.
-fn number_after(train: &Split, test: &mut Split) {
-    let classes = train.labels.iter().flatten().max().map_or(0, |&last| last + 1);
-    // No overflow: IDX labels are below 2^15.
-    for label in test.labels.iter_mut().flatten() {
-        *label += classes;
-    }
 }
 
 fn fingerprint(splits: [&Split; 2]) -> String {
@@ -445,21 +414,5 @@ mod tests {
         let by_path = Dataset::load(&source, None).unwrap();
         assert_eq!(set.name, "mnist");
         assert_eq!((set.train, set.test), (by_path.train, by_path.test));
-    }
-
-    #[test]
-    fn omniglot_numbers_its_test_classes_after_its_training_classes() {
-        let folder = tempfile::tempdir().unwrap();
-        let source = small_set(folder.path());
-        let names = [
-            "omniglot28-background-images-idx3-ubyte",
-            "omniglot28-background-labels-idx2-short",
-            "omniglot28-evaluation-images-idx3-ubyte",
-            "omniglot28-evaluation-labels-idx2-short",
-        ];
-        as_known(&source, &folder.path().join("omniglot"), names);
-        let set = Dataset::load(&DataSource::new(DataKind::Omniglot), Some(folder.path())).unwrap();
-        assert_eq!(set.train.labels.as_deref(), Some(&[3, 1, 4, 1][..]));
-        assert_eq!(set.test.labels.as_deref(), Some(&[10, 14][..]));
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::part::Classes;
 use crate::error::{Error, Result};
 
 /// Where a data set comes from.
@@ -16,8 +17,7 @@ pub enum DataKind {
     Mnist,
     /// Fashion-MNIST, found in the data folder.
     FashionMnist,
-    /// Omniglot at 28x28, found in the data folder: the background alphabets to learn from, the evaluation alphabets
-    /// to be judged on. No test class is ever seen in training, and the test classes are numbered after the others.
+    /// Omniglot at 28x28, found in the data folder: see [`omniglot`](super::omniglot).
     Omniglot,
     /// CIFAR-10, found in the data folder: see [`cifar10`](super::cifar10).
     Cifar10,
@@ -117,6 +117,13 @@ pub struct DataSource {
     /// `idx` only, optional: their classes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_labels: Option<PathBuf>,
+    /// Only these classes, in both splits: a list, or a number, which means those below it. Needs labels. Which samples
+    /// there are is then chosen by label, what is learnt from them is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Classes>,
+    /// No more than this many samples of each class, the first ones, in each split; at least 1. Needs labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_class: Option<usize>,
     /// Learn from no more than this many samples, the first ones; at least 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit_train: Option<usize>,
@@ -136,6 +143,8 @@ impl DataSource {
             train_labels: None,
             test_images: None,
             test_labels: None,
+            classes: None,
+            per_class: None,
             limit_train: None,
             limit_test: None,
         }
@@ -144,7 +153,7 @@ impl DataSource {
     /// Whether the keys fit the kind.
     ///
     /// # Errors
-    /// An image file that `idx` needs is not named; a key belongs to another kind; a limit is 0.
+    /// An image file that `idx` needs is not named; a key belongs to another kind; a limit is 0; no class is asked for.
     pub fn check(&self) -> Result<()> {
         if self.kind == DataKind::Idx {
             self.train_images()?;
@@ -155,7 +164,12 @@ impl DataSource {
         if let (Some(pair), false) = (self.pair, self.kind == DataKind::TwentyNewsgroups) {
             return Err(self.foreign_key("pair", DataKind::TwentyNewsgroups, pair.name()));
         }
-        for (key, limit) in [("limit_train", self.limit_train), ("limit_test", self.limit_test)] {
+        if self.classes.as_ref().is_some_and(Classes::is_empty) {
+            return Err(Error::input("data.classes", "no sample would be left", "at least one class", "none"));
+        }
+        for (key, limit) in
+            [("per_class", self.per_class), ("limit_train", self.limit_train), ("limit_test", self.limit_test)]
+        {
             if limit == Some(0) {
                 return Err(Error::input(format!("data.{key}"), "no sample would be left", "at least 1", 0));
             }
@@ -267,5 +281,8 @@ mod tests {
     #[test]
     fn a_limit_of_zero_is_refused() {
         assert!(message("kind = \"digits\"\nlimit_test = 0").starts_with("data.limit_test: "));
+        assert!(message("kind = \"digits\"\nper_class = 0").starts_with("data.per_class: "));
+        assert!(message("kind = \"digits\"\nclasses = 0").starts_with("data.classes: "));
+        assert!(message("kind = \"digits\"\nclasses = []").starts_with("data.classes: "));
     }
 }
