@@ -15,6 +15,10 @@ use crate::train::TrainSpec;
 
 /// The recipes that the binary carries: name, text.
 pub const SHIPPED: &[(&str, &str)] = &[
+    ("digits-cluster-specific-rbm", include_str!("../recipes/digits-cluster-specific-rbm.toml")),
+    ("digits-cluster-specific-contrastive", include_str!("../recipes/digits-cluster-specific-contrastive.toml")),
+    ("digits-cluster-specific-vae", include_str!("../recipes/digits-cluster-specific-vae.toml")),
+    ("digits-cluster-specific-ae", include_str!("../recipes/digits-cluster-specific-ae.toml")),
     ("digits-hard-negative", include_str!("../recipes/digits-hard-negative.toml")),
     ("digits-imsat-cluster", include_str!("../recipes/digits-imsat-cluster.toml")),
     ("digits-imsat-hash", include_str!("../recipes/digits-imsat-hash.toml")),

@@ -51,6 +51,22 @@ pub fn kmeans(features: &ArrayView2<f32>, clusters: usize, restarts: usize, seed
     best
 }
 
+/// A k-means++ start without Lloyd's iterations: the seeds `[clusters, d]`, and the nearest one of every row of `features`.
+/// Each number `draw` gives another start.
+///
+/// # Panics
+/// When there are no clusters.
+pub fn seeds(features: &ArrayView2<f32>, clusters: usize, seed: u64, draw: u64) -> (Array2<f32>, Vec<u32>) {
+    assert!(clusters > 0, "at least one cluster");
+    let mean = mean(features);
+    let centred = features - &mean;
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(draw);
+    let seeds = plus_plus(&centred, clusters, &mut rng);
+    let nearest = assign(&centred, &seeds);
+    (seeds + &mean, nearest)
+}
+
 /// The k-means++ start: each next centroid is a sample drawn with probability proportional to its squared distance to
 /// the nearest centroid so far.
 fn plus_plus(features: &Array2<f32>, clusters: usize, rng: &mut ChaCha8Rng) -> Array2<f32> {

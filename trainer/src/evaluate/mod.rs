@@ -18,7 +18,7 @@ pub use baselines::{Itq, Pca, random_dims};
 pub use clustering::Contingency;
 pub use collapse::{ClusterCollapse, CodeCollapse, FeatureCollapse};
 pub use hamming::{Codes, HashPoint, hash_metrics};
-pub use kmeans::{KMeans, kmeans};
+pub use kmeans::{KMeans, kmeans, seeds as kmeans_seeds};
 pub use knn::Knn;
 pub use linear_probe::LinearProbe;
 pub use protocol::{

@@ -38,6 +38,17 @@ pub struct Affine<B: Backend> {
 pub struct Parameters<B: Backend> {
     /// In the plan's order.
     pub affines: Vec<Affine<B>>,
+    /// What an objective learns beside the encoder, a decoder for instance; no encoder's output depends on it.
+    pub beside: Vec<Param<Tensor<B, 2>>>,
+}
+
+/// A matrix that an objective learns beside the encoder.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Extra {
+    /// Rows, columns.
+    pub shape: [usize; 2],
+    /// Standard deviation of its first, normal values.
+    pub deviation: f64,
 }
 
 /// A network: `[n, height, width, channels]` in, `[n, outputs]` out.
@@ -73,7 +84,38 @@ impl<B: Kernels> Encoder<B> {
             })
         };
         let affines = plan.steps.iter().filter_map(affine).collect();
-        Self { plan, parameters: Parameters { affines } }
+        Self { plan, parameters: Parameters { affines, beside: Vec::new() } }
+    }
+
+    /// The same network with fresh matrices beside it, drawn on the host from `seed`.
+    pub fn with_beside(mut self, extras: &[Extra], seed: u64, device: &B::Device) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        // The encoder's own draws are stream 0.
+        rng.set_stream(1);
+        let fresh = |extra: &Extra| {
+            let draws = (0..extra.shape.iter().product()).map(|_| {
+                let draw: f64 = StandardNormal.sample(&mut rng);
+                (draw * extra.deviation) as f32
+            });
+            let values = TensorData::new(draws.collect::<Vec<f32>>(), extra.shape);
+            Param::from_tensor(Tensor::from_data(values, device))
+        };
+        self.parameters.beside = extras.iter().map(fresh).collect();
+        self
+    }
+
+    /// The same network whose outputs, in `groups` of equal size, read equal shares of the last hidden layer, each its own:
+    /// all other weights of the last, linear step are zero.
+    pub fn with_separate_outputs(mut self, groups: usize) -> Self {
+        if let (Some(last), 2..) = (self.parameters.affines.last_mut(), groups) {
+            let weight = last.weight.val().detach();
+            let [features, outputs] = weight.dims();
+            let own = |i: usize| f32::from(i / outputs / (features / groups) == i % outputs / (outputs / groups));
+            let mask: Vec<f32> = (0..features * outputs).map(own).collect();
+            let mask = Tensor::from_data(TensorData::new(mask, [features, outputs]), &weight.device());
+            last.weight = Param::from_tensor(weight * mask);
+        }
+        self
     }
 
     /// The same network with the weights of its last, linear step times `gain`.
@@ -89,7 +131,7 @@ impl<B: Kernels> Encoder<B> {
         let plan = self.plan.body(body);
         let with_weights = plan.steps.iter().filter(|step| step.weight_shape().is_some()).count();
         let affines = self.parameters.affines[..with_weights].to_vec();
-        Self { plan, parameters: Parameters { affines } }
+        Self { plan, parameters: Parameters { affines, beside: Vec::new() } }
     }
 
     /// What the last, linear step reads, `[n, features]`.

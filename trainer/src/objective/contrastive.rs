@@ -124,6 +124,30 @@ pub struct Contrast<B: Backend> {
 
 /// The objective as a function of raw outputs `[2n, k]`, first views before second ones; `n` is at least 2.
 pub fn contrastive_loss<B: Backend>(outputs: Tensor<B, 2>, spec: &ContrastiveSpec) -> Contrast<B> {
+    let Anchors { losses, positive, hardest, clamped } = anchors(outputs, spec);
+    Contrast {
+        total: losses.mean(),
+        alignment: positive.detach().mean() * spec.temperature,
+        hardest: hardest.mean() * spec.temperature,
+        clamped,
+    }
+}
+
+/// Each anchor's own loss, `[2n, 1]`, of raw outputs `[2n, k]`, first views before second ones; `n` is at least 2.
+pub fn anchor_losses<B: Backend>(outputs: Tensor<B, 2>, spec: &ContrastiveSpec) -> Tensor<B, 2> {
+    anchors(outputs, spec).losses
+}
+
+/// Of each anchor, `[2n, 1]`: its loss, its similarity to the positive, the largest to a negative.
+struct Anchors<B: Backend> {
+    losses: Tensor<B, 2>,
+    positive: Tensor<B, 2>,
+    hardest: Tensor<B, 2>,
+    /// The share whose corrected negatives were held.
+    clamped: Tensor<B, 1>,
+}
+
+fn anchors<B: Backend>(outputs: Tensor<B, 2>, spec: &ContrastiveSpec) -> Anchors<B> {
     let [rows, _] = outputs.dims();
     let n = rows / 2;
     let negatives = (rows - 2) as f64;
@@ -142,13 +166,8 @@ pub fn contrastive_loss<B: Backend>(outputs: Tensor<B, 2>, spec: &ContrastiveSpe
     let Reweighted { log_mean, hardest } = reweighted(similarities, negatives, spec);
     let (log_mean, clamped) = debiased(log_mean, positive.clone(), spec);
     // ln(1 + e^x) at x = ln(M) - p.
-    let total = -log_sigmoid(positive.clone() - log_mean - negatives.ln()).mean();
-    Contrast {
-        total,
-        alignment: positive.detach().mean() * spec.temperature,
-        hardest: hardest.mean() * spec.temperature,
-        clamped,
-    }
+    let losses = -log_sigmoid(positive.clone() - log_mean - negatives.ln());
+    Anchors { losses, positive, hardest, clamped }
 }
 
 /// The logarithm of each row's weighted mean, `ln(R / N)`, and the largest similarity of its negatives, a constant; both
@@ -539,12 +558,12 @@ mod tests {
     #[test]
     fn annealing_goes_down_in_equal_stages_from_beta_to_zero() {
         let annealed = ContrastiveSpec { beta: 2.0, anneal: 9, ..Default::default() };
-        let at = |seen| annealed.at(Position { seed: 1, seen, total: 900 }).beta;
+        let at = |seen| annealed.at(Position { seed: 1, seen, total: 900, epoch: 0 }).beta;
         let stages: Vec<f64> = (0..9).map(|stage| at(100 * stage)).collect();
         assert_eq!(stages, [2.0, 1.75, 1.5, 1.25, 1.0, 0.75, 0.5, 0.25, 0.0]);
         assert_eq!([at(99), at(100), at(899), at(900)], [2.0, 1.75, 0.0, 0.0]);
         let constant = ContrastiveSpec { anneal: 0, ..annealed };
-        assert_eq!(constant.at(Position { seed: 1, seen: 899, total: 900 }), constant);
+        assert_eq!(constant.at(Position { seed: 1, seen: 899, total: 900, epoch: 0 }), constant);
     }
 
     #[test]
@@ -555,7 +574,7 @@ mod tests {
             let batch = Batch {
                 images: tensor::<Tracked>(&outputs(4, 0.3)).reshape([8, 1, 1, K]),
                 samples: vec![0, 1, 2, 3],
-                position: Position { seed: 1, seen: 60, total: 100 },
+                position: Position { seed: 1, seen: 60, total: 100, epoch: 0 },
             };
             Contrastive::new(spec).loss(&encoder, batch).terms.into_iter().map(|(name, of)| (name, value(of))).collect()
         };

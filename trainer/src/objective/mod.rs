@@ -2,6 +2,7 @@
 //! and its arms in [`ObjectiveSpec`].
 
 pub mod barlow_twins;
+pub mod cluster_specific;
 pub mod contrastive;
 pub mod imsat;
 pub mod neural_eigenmap;
@@ -19,9 +20,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::augment::View;
 use crate::error::{Error, Result};
-use crate::network::{Body, Encoder, Trainable, floats};
+use crate::network::{Body, Encoder, Extra, Plan, Trainable, floats};
 use crate::train::source::Source;
 use barlow_twins::{BarlowTwins, BarlowTwinsSpec};
+use cluster_specific::{ClusterSpecific, ClusterSpecificSpec};
 use contrastive::{Contrastive, ContrastiveSpec};
 use imsat::{Imsat, ImsatClusterSpec, ImsatHashSpec};
 use neural_eigenmap::{NeuralEigenmap, NeuralEigenmapSpec};
@@ -37,6 +39,8 @@ pub struct Position {
     pub seen: u64,
     /// Samples that the whole training sees.
     pub total: u64,
+    /// Passes over the training set before this one.
+    pub epoch: u64,
 }
 
 /// Views of the same samples.
@@ -147,6 +151,12 @@ pub trait Objective<B: Trainable> {
     /// Takes up a state that [`Objective::state`] gave, so that training continues to the same bytes.
     fn restore(&mut self, state: State, device: &B::Device);
 
+    /// The cluster of each image `[n, height, width, channels]` by the objective's own rule, where it has one that is no
+    /// [`Objective::native`].
+    fn clusters(&self, _encoder: &Encoder<B>, _images: Tensor<B, 4>) -> Option<Vec<u32>> {
+        None
+    }
+
     /// What the outputs mean by themselves.
     fn native(&self) -> Native {
         Native::default()
@@ -172,6 +182,8 @@ pub enum ObjectiveSpec {
     BarlowTwins(BarlowTwinsSpec),
     /// The spectral contrastive loss, a baseline.
     SpectralContrastive(SpectralContrastiveSpec),
+    /// Clusters, and a representation for each.
+    ClusterSpecific(ClusterSpecificSpec),
 }
 
 impl ObjectiveSpec {
@@ -185,6 +197,7 @@ impl ObjectiveSpec {
             Self::Contrastive(_) => "hard-negative",
             Self::BarlowTwins(_) => "barlow-twins",
             Self::SpectralContrastive(_) => "spectral-contrastive",
+            Self::ClusterSpecific(spec) => spec.name(),
         }
     }
 
@@ -201,6 +214,7 @@ impl ObjectiveSpec {
             Self::Contrastive(spec) => spec.check(),
             Self::BarlowTwins(spec) => spec.check(),
             Self::SpectralContrastive(_) => Ok(()),
+            Self::ClusterSpecific(spec) => spec.check(),
         }
     }
 
@@ -217,6 +231,34 @@ impl ObjectiveSpec {
             Self::Contrastive(spec) => spec.fits(samples, batch),
             Self::BarlowTwins(spec) => spec.fits(samples, batch),
             Self::SpectralContrastive(spec) => spec.fits(samples, batch),
+            Self::ClusterSpecific(spec) => spec.fits(samples, batch),
+        }
+    }
+
+    /// Checks the settings against the network's shapes.
+    ///
+    /// # Errors
+    /// Names the key, what was expected and what was found.
+    pub fn fits_plan(&self, plan: &Plan) -> Result<()> {
+        match self {
+            Self::ClusterSpecific(spec) => spec.fits_plan(plan),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is learned beside the encoder, for samples of `size` values.
+    pub fn beside(&self, size: usize) -> Vec<Extra> {
+        match self {
+            Self::ClusterSpecific(spec) => spec.beside(size),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Groups of outputs of which each reads its own share of the last hidden layer; 1 where all read all.
+    pub fn separate(&self) -> usize {
+        match self {
+            Self::ClusterSpecific(spec) if spec.separate => spec.clusters,
+            _ => 1,
         }
     }
 
@@ -230,6 +272,7 @@ impl ObjectiveSpec {
             Self::ImsatHash(spec) => spec.bits,
             Self::Contrastive(spec) => spec.outputs,
             Self::BarlowTwins(spec) => spec.outputs,
+            Self::ClusterSpecific(spec) => spec.outputs(),
         }
     }
 
@@ -237,7 +280,7 @@ impl ObjectiveSpec {
     pub fn body(&self) -> Body {
         match self {
             Self::NeuralEigenmap(_) | Self::SpectralContrastive(_) => Body::Outputs,
-            Self::Sela(_) | Self::ImsatCluster(_) | Self::ImsatHash(_) => Body::Hidden,
+            Self::Sela(_) | Self::ImsatCluster(_) | Self::ImsatHash(_) | Self::ClusterSpecific(_) => Body::Hidden,
             Self::Contrastive(_) | Self::BarlowTwins(_) => Body::Backbone,
         }
     }
@@ -295,6 +338,7 @@ impl ObjectiveSpec {
             Self::Contrastive(spec) => Box::new(Contrastive::new(spec.clone())),
             Self::BarlowTwins(spec) => Box::new(BarlowTwins::new(spec.clone())),
             Self::SpectralContrastive(_) => Box::new(SpectralContrastive),
+            Self::ClusterSpecific(spec) => Box::new(ClusterSpecific::new(spec.clone())),
         }
     }
 }

@@ -376,7 +376,7 @@ mod tests {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             let values: Vec<f32> = (0..24).map(|_| rng.random_range(-1.0..1.0)).collect();
             let images = Tensor::from_data(TensorData::new(values, [8, 1, 1, 3]), &Default::default());
-            let position = Position { seed: 1, seen: 0, total: 4 };
+            let position = Position { seed: 1, seen: 0, total: 4, epoch: 0 };
             Batch { images, samples: vec![0, 1, 2, 3], position }
         };
         let alone = |seed: u64| {

@@ -711,7 +711,7 @@ mod tests {
     }
 
     fn at(seen: u64, total: u64) -> Position {
-        Position { seed: 1, seen, total }
+        Position { seed: 1, seen, total, epoch: 0 }
     }
 
     fn prepare(sela: &mut Sela, encoder: &Encoder<Tracked>, source: &Blobs, position: Position) {

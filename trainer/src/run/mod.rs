@@ -80,7 +80,9 @@ pub struct Options<'a> {
 /// Whatever does not fit, or is not there.
 pub fn check(recipe: &Recipe, data_dir: Option<&Path>, backend: BackendName) -> Result<Dataset> {
     let data = Dataset::load(&recipe.data, data_dir)?;
-    let available = plan(recipe, &data)?.body(recipe.objective.body()).outputs();
+    let plan = plan(recipe, &data)?;
+    recipe.objective.fits_plan(&plan)?;
+    let available = plan.body(recipe.objective.body()).outputs();
     if recipe.network.dims > available {
         let what = "more than the layers that the embedding is read from have outputs";
         return Err(Error::input("network.dims", what, format!("at most {available}"), recipe.network.dims));
@@ -133,8 +135,12 @@ fn plan(recipe: &Recipe, data: &Dataset) -> Result<crate::network::Plan> {
 
 /// A trainee at the start of a recipe.
 fn trainee<B: Trainable>(recipe: &Recipe, data: &Dataset, device: &B::Device) -> Result<Trainee<B>> {
-    let encoder =
-        Encoder::new(plan(recipe, data)?, recipe.seed, device).with_output_gain(recipe.objective.output_gain());
+    let plan = plan(recipe, data)?;
+    let beside = recipe.objective.beside(plan.input.iter().product());
+    let encoder = Encoder::new(plan, recipe.seed, device)
+        .with_output_gain(recipe.objective.output_gain())
+        .with_separate_outputs(recipe.objective.separate())
+        .with_beside(&beside, recipe.seed, device);
     Ok(Trainee::new(encoder, ObjectiveSpec::build::<B>(&recipe.objective), &recipe.train))
 }
 

@@ -101,7 +101,11 @@ fn subject<B: Trainable>(trainee: &Trainee<B>) -> String {
         let [inputs, outputs] = step.weight_shape()?;
         Some(format!(", {} {inputs}x{outputs}", step.operation.name()))
     });
-    std::iter::once(trainee.optimizer.name().to_string()).chain(layers).collect()
+    let beside = trainee.encoder.parameters.beside.iter().map(|matrix| {
+        let [rows, columns] = matrix.val().dims();
+        format!(", beside {rows}x{columns}")
+    });
+    std::iter::once(trainee.optimizer.name().to_string()).chain(layers).chain(beside).collect()
 }
 
 #[cfg(all(test, feature = "flex"))]
@@ -181,8 +185,8 @@ mod tests {
         fn bits<const D: usize>(tensor: burn::tensor::Tensor<Flex, D>) -> Vec<u32> {
             tensor.into_data().to_vec::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
         }
-        let Parameters { affines } = &trainee.encoder.parameters;
-        let mut all = Vec::new();
+        let Parameters { affines, beside } = &trainee.encoder.parameters;
+        let mut all: Vec<_> = beside.iter().map(|matrix| bits(matrix.val())).collect();
         for affine in affines {
             all.push(bits(affine.weight.val()));
             all.extend(affine.bias.as_ref().map(|bias| bits(bias.val())));

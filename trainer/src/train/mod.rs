@@ -161,7 +161,8 @@ pub fn fit<B: Trainable>(
             let mut rate = 0.0;
             for (step, samples) in batches.iter().enumerate() {
                 let seen = ((epoch * steps + step) * batch) as u64;
-                let position = Position { seed, seen, total: (spec.epochs * steps * batch) as u64 };
+                let total = (spec.epochs * steps * batch) as u64;
+                let position = Position { seed, seen, total, epoch: epoch as u64 };
                 trainee.objective.prepare(&trainee.encoder, source, position, device)?;
 
                 let asked = Instant::now();

@@ -228,7 +228,7 @@ mod tests {
         let [a, b, c, d] = weight;
         let weight = Param::from_data([[a, b], [c, d]], &Default::default());
         let bias = Some(Param::from_data(bias, &Default::default()));
-        Parameters { affines: vec![Affine { weight, bias, norm: None }] }
+        Parameters { affines: vec![Affine { weight, bias, norm: None }], beside: Vec::new() }
     }
 
     fn values(parameters: &Parameters<Tracked>) -> ([f32; 4], [f32; 2]) {

@@ -505,7 +505,7 @@ mod tests {
         Batch {
             images,
             samples: (0..SAMPLES as u32).rev().collect(),
-            position: Position { seed: 1, seen, total: 1000 },
+            position: Position { seed: 1, seen, total: 1000, epoch: 0 },
         }
     }
 
@@ -686,7 +686,7 @@ mod tests {
     fn a_radius_needs_raw_samples() {
         for perturbation in EVERY {
             let mut objective = Imsat::<Plain>::clusters(clusters(perturbation));
-            let position = Position { seed: 1, seen: 0, total: 12 };
+            let position = Position { seed: 1, seen: 0, total: 12, epoch: 0 };
             let prepared =
                 Objective::<Tracked>::prepare(&mut objective, &encoder(), &NoRaw, position, &Default::default());
             assert_eq!(prepared.is_err(), perturbation.needs_radius(), "{perturbation:?}");

@@ -1,0 +1,502 @@
+//! Cluster-specific representations (Sabanayagam et al. 2023, "Representation learning dynamics of self-supervised models";
+//! the authors' code names it tensorised): clusters, and a representation for each, learned together.
+//!
+//! There are `K` sub-models of one [family](Family) and `K` centres `c_j`. Sub-model `j` sees sample `i` from its own centre
+//! and has a loss `l_ij` for it; `S_i` says whose the sample is:
+//!
+//! ```text
+//! L = mean over i of sum_j S_ij (l_ij + pull * |x_i - c_j|^2 / d)
+//! ```
+//!
+//! For fixed losses `L` is linear in `S`, so giving each sample to its least loss is optimal. Each step uses the batch's
+//! losses for the gradient and for the assignments; centres are the means of their samples at every moment.
+//!
+//! Where the network has no layers, sub-model `j` reads `x - c_j`. Where it has, they are shared and read `x`, so that a
+//! chip computes them once; the sub-models' own biases then say where their centres are.
+//!
+//! * [`members`]: who belongs to whom;
+//! * [`planes`]: where linear sub-models start;
+//! * [`autoencoder`], [`variational`], [`contrastive`], [`boltzmann`]: the families.
+
+pub mod autoencoder;
+pub mod boltzmann;
+pub mod contrastive;
+pub mod members;
+pub mod planes;
+pub mod variational;
+
+use burn::tensor::{Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+use super::{Batch, Loss, Objective, Position, State};
+use crate::augment::View;
+use crate::error::{Error, Result};
+use crate::network::{Encoder, Extra, Mode, Plan, Trainable, floats};
+use crate::train::source::Source;
+use autoencoder::AutoencoderSpec;
+use boltzmann::BoltzmannSpec;
+use contrastive::ClusterContrastiveSpec;
+use members::{Members, Start};
+use variational::VariationalSpec;
+
+/// Settings of the objective.
+///
+/// ```
+/// use eigenlet_trainer::objective::cluster_specific::ClusterSpecificSpec;
+///
+/// let spec: ClusterSpecificSpec = toml::from_str(r#"
+///     clusters = 5
+///     code = 2
+///     family = { kind = "autoencoder", decoder = [32] }
+/// "#).unwrap();
+/// assert!(spec.check().is_ok());
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterSpecificSpec {
+    /// Number of clusters, and of sub-models; 1 makes it the family's plain form.
+    pub clusters: usize,
+    /// Dimensions of each sub-model's representation.
+    pub code: usize,
+    /// Share of the training, at its start, in which every sample stays in its first cluster and sub-models learn what they have;
+    /// 0 to below 1. Before that, what is least says little.
+    pub hold: f64,
+    /// Which assignments the gradient follows after that.
+    pub assign: Assign,
+    /// Softness of `soft` assignments at the start, in units of the batch's mean least loss; above 0. It falls linearly to
+    /// nothing at the end of training.
+    pub temperature: f64,
+    /// Whether each sub-model has its own share of the last hidden layer, rather than all reading all of it.
+    pub separate: bool,
+    /// Weight of the squared distance to the centre, 0 or more. It moves assignments, not parameters.
+    pub pull: f64,
+    /// What the sub-models are.
+    pub family: FamilySpec,
+}
+
+/// Which assignments the gradient follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Assign {
+    /// Each sample's least loss in this step.
+    Hard,
+    /// The one that the sample had after it was last seen: the authors' for autoencoders.
+    Delayed,
+    /// All, those with lower losses more: a softmax.
+    Soft,
+}
+
+/// What the sub-models are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum FamilySpec {
+    /// Autoencoders.
+    Autoencoder(AutoencoderSpec),
+    /// Variational autoencoders.
+    Variational(VariationalSpec),
+    /// Contrastive models.
+    Contrastive(ClusterContrastiveSpec),
+    /// Restricted Boltzmann machines.
+    Boltzmann(BoltzmannSpec),
+}
+
+impl Default for ClusterSpecificSpec {
+    fn default() -> Self {
+        Self {
+            clusters: 10,
+            code: 4,
+            hold: 0.1,
+            assign: Assign::Hard,
+            temperature: 1.0,
+            separate: false,
+            pull: 0.0,
+            family: FamilySpec::Autoencoder(AutoencoderSpec::default()),
+        }
+    }
+}
+
+impl ClusterSpecificSpec {
+    /// The objective's name: `cluster-specific-` and the family's short name.
+    pub fn name(&self) -> &'static str {
+        match self.family {
+            FamilySpec::Autoencoder(_) => "cluster-specific-ae",
+            FamilySpec::Variational(_) => "cluster-specific-vae",
+            FamilySpec::Contrastive(_) => "cluster-specific-contrastive",
+            FamilySpec::Boltzmann(_) => "cluster-specific-rbm",
+        }
+    }
+
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// Names the key, what was expected and what was found.
+    pub fn check(&self) -> Result<()> {
+        let wrong = |key: &str, expected: &str, found: &dyn std::fmt::Display| {
+            Err(Error::input(format!("objective.{key}"), "impossible value", expected, found))
+        };
+        if self.clusters == 0 || self.clusters > usize::from(u16::MAX) {
+            return wrong("clusters", "1 to 65535", &self.clusters);
+        }
+        if self.code == 0 {
+            return wrong("code", "at least 1", &self.code);
+        }
+        if !(0.0..1.0).contains(&self.hold) {
+            return wrong("hold", "0 to below 1", &self.hold);
+        }
+        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
+            return wrong("temperature", "a positive number", &self.temperature);
+        }
+        if !(self.pull >= 0.0 && self.pull.is_finite()) {
+            return wrong("pull", "0 or a positive number", &self.pull);
+        }
+        match &self.family {
+            FamilySpec::Autoencoder(spec) => spec.check(),
+            FamilySpec::Variational(spec) => spec.check(),
+            FamilySpec::Contrastive(spec) => spec.check(),
+            FamilySpec::Boltzmann(spec) => spec.check(),
+        }
+    }
+
+    /// Checks the settings against the number of training samples and the samples in a batch.
+    ///
+    /// # Errors
+    /// More clusters than samples; what the family cannot learn from.
+    pub fn fits(&self, samples: usize, batch: usize) -> Result<()> {
+        if self.clusters > samples {
+            let expected = format!("at most one for each of {samples} training samples");
+            return Err(Error::input("objective.clusters", "more clusters than samples", expected, self.clusters));
+        }
+        match &self.family {
+            FamilySpec::Contrastive(spec) => spec.loss.fits(samples, batch),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks the settings against the network's shapes.
+    ///
+    /// # Errors
+    /// A representation that is no smaller than the sample, which then says nothing about its cluster; layers that do not
+    /// divide among the sub-models; layers before a Boltzmann machine.
+    pub fn fits_plan(&self, plan: &Plan) -> Result<()> {
+        let size: usize = plan.input.iter().product();
+        let reconstructs = matches!(self.family, FamilySpec::Autoencoder(_) | FamilySpec::Variational(_));
+        if reconstructs && self.code >= size {
+            let what = "a code as large as the sample reconstructs it from every centre: clusters would mean nothing";
+            return Err(Error::input("objective.code", what, format!("below {size}"), self.code));
+        }
+        let features = plan.features();
+        if self.separate && (plan.steps.len() == 1 || !features.is_multiple_of(self.clusters)) {
+            let what = "the last hidden layer does not divide among the clusters";
+            let expected = format!("a multiple of objective.clusters = {}", self.clusters);
+            let found = if plan.steps.len() == 1 { "no layer".into() } else { format!("{features} outputs") };
+            return Err(Error::input("network", what, expected, found));
+        }
+        if matches!(self.family, FamilySpec::Boltzmann(_)) && plan.steps.len() > 1 {
+            let what = "a Boltzmann machine's visible units are the sample itself";
+            return Err(Error::input("network", what, "no layers, no projector", plan.steps.len() - 1));
+        }
+        Ok(())
+    }
+
+    /// Reconstruction errors are distances to surfaces, so families that reconstruct start from planes.
+    fn start(&self) -> Start {
+        match self.family {
+            FamilySpec::Autoencoder(_) | FamilySpec::Variational(_) => Start::Planes { dims: self.code },
+            FamilySpec::Contrastive(_) | FamilySpec::Boltzmann(_) => Start::Seeds,
+        }
+    }
+
+    /// Outputs of one sub-model's encoder.
+    pub fn width(&self) -> usize {
+        match self.family {
+            FamilySpec::Variational(_) => 2 * self.code,
+            _ => self.code,
+        }
+    }
+
+    /// Outputs of all, one sub-model after the other.
+    pub fn outputs(&self) -> usize {
+        self.clusters.saturating_mul(self.width())
+    }
+
+    /// What is learned beside the encoder, for samples of `size` values.
+    pub fn beside(&self, size: usize) -> Vec<Extra> {
+        let (clusters, code) = (self.clusters, self.code);
+        match &self.family {
+            FamilySpec::Autoencoder(spec) => autoencoder::decoder(&spec.decoder, clusters, code, size),
+            FamilySpec::Variational(spec) => autoencoder::decoder(&spec.decoder, clusters, code, size),
+            FamilySpec::Contrastive(_) => Vec::new(),
+            FamilySpec::Boltzmann(_) => boltzmann::visible_bias(size),
+        }
+    }
+
+    fn build_family<B: Trainable>(&self) -> Box<dyn Family<B>> {
+        match &self.family {
+            FamilySpec::Autoencoder(spec) => Box::new(spec.clone()),
+            FamilySpec::Variational(spec) => Box::new(spec.clone()),
+            FamilySpec::Contrastive(spec) => Box::new(spec.clone()),
+            FamilySpec::Boltzmann(spec) => Box::new(spec.clone()),
+        }
+    }
+}
+
+/// A batch as sub-models see it.
+pub struct Case<'a, B: Trainable> {
+    /// The network whose outputs are the sub-models' encoders.
+    pub encoder: &'a Encoder<B>,
+    /// `[views * n, height, width, channels]`.
+    pub images: Tensor<B, 4>,
+    /// The centres, `[clusters, values of a sample]`.
+    pub centres: Tensor<B, 2>,
+    /// How batch norm runs.
+    pub mode: Mode,
+    /// When it is.
+    pub position: Position,
+    /// Outputs of one sub-model.
+    pub width: usize,
+    /// Whether sub-models have their own shares of the features.
+    pub separate: bool,
+}
+
+/// Losses of a batch.
+pub struct Losses<B: Trainable> {
+    /// Of each sample under each sub-model, `[n, clusters]`: the gradient follows it.
+    pub matrix: Tensor<B, 2>,
+    /// What assignments compare, where that is not the same.
+    pub rule: Option<Tensor<B::InnerBackend, 2>>,
+    /// What the log shows beside.
+    pub terms: Vec<(&'static str, Tensor<B::InnerBackend, 1>)>,
+}
+
+/// A representation learner that has a loss for every sample.
+pub trait Family<B: Trainable> {
+    /// The views of a batch; the last one is the sample that centres are means of.
+    fn views(&self) -> &'static [View];
+
+    /// The losses of `n` samples.
+    fn losses(&self, case: &Case<B>, n: usize) -> Losses<B>;
+}
+
+impl<B: Trainable> Case<'_, B> {
+    /// Number of sub-models.
+    pub fn clusters(&self) -> usize {
+        self.centres.dims()[0]
+    }
+
+    /// The samples of one view, flat: `[n, values]`.
+    pub fn flat(&self, view: usize, n: usize) -> Tensor<B, 2> {
+        let [_, height, width, channels] = self.images.dims();
+        self.images.clone().narrow(0, view * n, n).reshape([n, height * width * channels])
+    }
+
+    /// Each sub-model's outputs for some images, `[rows, clusters, width]`.
+    pub fn outputs(&self, images: Tensor<B, 4>) -> Tensor<B, 3> {
+        let rows = images.dims()[0];
+        let shape = [rows, self.clusters(), self.width];
+        let last = self.encoder.parameters.affines.last().expect("a plan ends with a linear step");
+        let (weight, bias) = (last.weight.val(), last.bias.as_ref().expect("the output has a bias").val());
+        let features = self.encoder.features(images, self.mode);
+        if self.separate {
+            // Only a sub-model's own block has gradients: the rest, zero at the start, stays zero.
+            let share = features.dims()[1] / self.clusters();
+            let block = |j: usize| {
+                let weight = weight.clone().narrow(0, j * share, share).narrow(1, j * self.width, self.width);
+                features.clone().narrow(1, j * share, share).matmul(weight)
+            };
+            let blocks = (0..self.clusters()).map(block).collect();
+            return (Tensor::cat(blocks, 1) + bias.unsqueeze()).reshape(shape);
+        }
+        let offsets = match self.is_centred() {
+            // W (x - c) = W x - W c, for each sub-model its own c.
+            true => self.own_blocks(self.centres.clone().matmul(weight.clone())),
+            false => Tensor::zeros([1, weight.dims()[1]], &weight.device()),
+        };
+        (features.matmul(weight) + bias.unsqueeze() - offsets).reshape(shape)
+    }
+
+    /// Whether sub-models read samples from their centres.
+    fn is_centred(&self) -> bool {
+        self.encoder.plan.steps.len() == 1
+    }
+
+    /// Of `[clusters, clusters * width]` the blocks on the diagonal, `[1, clusters * width]`.
+    fn own_blocks(&self, all: Tensor<B, 2>) -> Tensor<B, 2> {
+        let block = |j: usize| all.clone().narrow(0, j, 1).narrow(1, j * self.width, self.width);
+        Tensor::cat((0..self.clusters()).map(block).collect(), 1)
+    }
+
+    /// Differences of samples `[n, values]` to every centre, `[n, clusters, values]`.
+    pub fn from_centres(&self, samples: Tensor<B, 2>) -> Tensor<B, 3> {
+        samples.unsqueeze_dim::<3>(1) - self.centres.clone().unsqueeze_dim::<3>(0)
+    }
+}
+
+/// The objective.
+pub struct ClusterSpecific<B: Trainable> {
+    spec: ClusterSpecificSpec,
+    family: Box<dyn Family<B>>,
+    /// `None` before the first batch.
+    members: Option<Members>,
+    /// The epoch that [`Objective::prepare`] has prepared.
+    prepared: Option<u64>,
+}
+
+impl<B: Trainable> ClusterSpecific<B> {
+    /// At the start of training.
+    pub fn new(spec: ClusterSpecificSpec) -> Self {
+        let family = spec.build_family();
+        Self { spec, family, members: None, prepared: None }
+    }
+
+    /// Who belongs to whom; `None` before training.
+    pub fn members(&self) -> Option<&Members> {
+        self.members.as_ref()
+    }
+
+    /// Whether samples still stay in their first clusters.
+    fn holds(&self, position: Position) -> bool {
+        (position.seen as f64) < self.spec.hold * position.total as f64
+    }
+
+    fn case<'a>(&self, encoder: &'a Encoder<B>, images: Tensor<B, 4>, mode: Mode, position: Position) -> Case<'a, B> {
+        let members = self.members.as_ref().expect("prepared before a batch");
+        let centres = TensorData::new(members.centres(), [self.spec.clusters, members.size()]);
+        let centres = Tensor::from_data(centres, &images.device());
+        Case { encoder, images, centres, mode, position, width: self.spec.width(), separate: self.spec.separate }
+    }
+
+    /// The losses with the pull to the centres, and what assignments compare, on the host.
+    fn losses(&self, case: &Case<B>) -> (Losses<B>, Vec<f32>) {
+        let n = case.images.dims()[0] / self.family.views().len();
+        let mut losses = self.family.losses(case, n);
+        let mut rule = losses.rule.take().unwrap_or_else(|| losses.matrix.clone().inner());
+        if self.spec.pull > 0.0 {
+            let from = case.from_centres(case.flat(self.family.views().len() - 1, n)).inner();
+            let distances = from.square().mean_dim(2).reshape([n, self.spec.clusters]) * self.spec.pull;
+            losses.matrix = losses.matrix + Tensor::from_inner(distances.clone());
+            rule = rule + distances;
+        }
+        (losses, floats(rule))
+    }
+
+    /// The weights `S`, `[n, clusters]`, constants.
+    fn weights(&self, rule: &[f32], chosen: &[u32], before: &[u32], position: Position) -> Vec<f32> {
+        let clusters = self.spec.clusters;
+        let one_hot = |ids: &[u32]| {
+            let mut weights = vec![0.0; rule.len()];
+            for (row, &id) in weights.chunks_exact_mut(clusters).zip(ids) {
+                row[id as usize] = 1.0;
+            }
+            weights
+        };
+        match self.spec.assign {
+            _ if self.holds(position) => one_hot(before),
+            Assign::Hard => one_hot(chosen),
+            Assign::Delayed => one_hot(before),
+            Assign::Soft => {
+                let lowest = rule.chunks_exact(clusters).map(|row| f64::from(least(row).1));
+                let mean = lowest.sum::<f64>() / chosen.len() as f64;
+                let left = 1.0 - position.seen as f64 / position.total.max(1) as f64;
+                let scale = (self.spec.temperature * left * mean).max(f64::MIN_POSITIVE);
+                let soft = |row: &[f32]| -> Vec<f32> {
+                    let lowest = f64::from(least(row).1);
+                    let terms: Vec<f64> = row.iter().map(|&loss| ((lowest - f64::from(loss)) / scale).exp()).collect();
+                    let sum: f64 = terms.iter().sum();
+                    terms.into_iter().map(|term| (term / sum) as f32).collect()
+                };
+                rule.chunks_exact(clusters).flat_map(soft).collect()
+            }
+        }
+    }
+}
+
+/// The least of a row, and its place: of equals the first.
+fn least(row: &[f32]) -> (u32, f32) {
+    let mut found = (0, row[0]);
+    for (j, &loss) in row.iter().enumerate() {
+        if loss < found.1 {
+            found = (j as u32, loss);
+        }
+    }
+    found
+}
+
+impl<B: Trainable> Objective<B> for ClusterSpecific<B> {
+    fn views(&self) -> &'static [View] {
+        self.family.views()
+    }
+
+    fn prepare(
+        &mut self,
+        _encoder: &Encoder<B>,
+        source: &dyn Source,
+        position: Position,
+        _device: &B::Device,
+    ) -> Result<()> {
+        if self.prepared == Some(position.epoch) {
+            return Ok(());
+        }
+        self.prepared = Some(position.epoch);
+        let all: Vec<u32> = (0..source.len() as u32).collect();
+        let samples = source.view(View::Plain, position.seed, 0, &all);
+        let size = source.shape().iter().product();
+        match &mut self.members {
+            None => {
+                self.members =
+                    Some(Members::start(&samples, size, self.spec.clusters, self.spec.start(), position.seed)?)
+            }
+            Some(members) => members.refresh(&samples, size),
+        }
+        Ok(())
+    }
+
+    fn loss(&mut self, encoder: &Encoder<B>, batch: Batch<B>) -> Loss<B> {
+        let Batch { images, samples, position } = batch;
+        let case = self.case(encoder, images, Mode::Train, position);
+        let (losses, rule) = self.losses(&case);
+        let (n, clusters) = (samples.len(), self.spec.clusters);
+        let values = floats(case.flat(self.family.views().len() - 1, n).inner());
+        let members = self.members.as_ref().expect("prepared before a batch");
+        let before: Vec<u32> = samples.iter().map(|&sample| members.of(sample)).collect();
+        let chosen = match self.holds(position) {
+            true => before.clone(),
+            false => rule.chunks_exact(clusters).map(|row| least(row).0).collect(),
+        };
+        let own: Vec<f32> = rule.chunks_exact(clusters).zip(&chosen).map(|(row, &id)| row[id as usize]).collect();
+        let weights = TensorData::new(self.weights(&rule, &chosen, &before, position), [n, clusters]);
+        let weights = Tensor::from_data(weights, &losses.matrix.device());
+        let total = (losses.matrix * weights).sum_dim(1).mean();
+
+        let members = self.members.as_mut().expect("prepared before a batch");
+        members.update(&samples, &chosen, &own, &values);
+        let moved = before.iter().zip(&chosen).filter(|(before, chosen)| before != chosen).count();
+        let share = |count: usize, of: usize| Tensor::from_floats([count as f32 / of as f32], &total.device());
+        let mut terms = losses.terms;
+        terms.push(("moved", share(moved, n)));
+        terms.push(("largest_cluster", share(members.sizes().iter().copied().max().unwrap_or(0), members.len())));
+        terms.push(("smallest_cluster", share(members.sizes().iter().copied().min().unwrap_or(0), members.len())));
+        Loss { total, terms }
+    }
+
+    fn state(&self) -> State {
+        self.members.as_ref().map(Members::state).unwrap_or_default()
+    }
+
+    fn restore(&mut self, state: State, _device: &B::Device) {
+        self.members = Members::restored(state, self.spec.clusters);
+        // The next batch begins an epoch.
+        self.prepared = None;
+    }
+
+    fn clusters(&self, encoder: &Encoder<B>, images: Tensor<B, 4>) -> Option<Vec<u32>> {
+        self.members.as_ref()?;
+        let views = vec![images; self.family.views().len()];
+        let position = Position { seed: 0, seen: 0, total: 1, epoch: 0 };
+        let case = self.case(encoder, Tensor::cat(views, 0), Mode::Evaluate, position);
+        let (_, rule) = self.losses(&case);
+        Some(rule.chunks_exact(self.spec.clusters).map(|row| least(row).0).collect())
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests;

@@ -1,0 +1,129 @@
+//! Variational autoencoders (Kingma and Welling 2014): a sub-model's loss for a sample is its negative evidence lower bound,
+//! in nats, divided by the number of values.
+//!
+//! ```text
+//! q_j(z | x) = N(mu, exp(log_variance)),  p(z) = N(0, 1)
+//! bits:    p_j(x | z) = Bernoulli(sigmoid(decode_j(z)))
+//! numbers: p_j(x | z) = N(c_j + decode_j(z), deviation^2)
+//! l_ij = (-ln p_j(x | z) + beta KL(q_j || p)) / d
+//! ```
+
+use burn::tensor::activation::softplus;
+use burn::tensor::{Tensor, TensorData};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+use serde::{Deserialize, Serialize};
+
+use super::autoencoder::{check_decoder, decode};
+use super::{Case, Family, Losses};
+use crate::augment::View;
+use crate::error::{Error, Result};
+use crate::network::{Mode, Trainable};
+
+/// Settings of the family.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VariationalSpec {
+    /// Widths of the decoder's hidden layers, from the code on; the first is each sub-model's own.
+    pub decoder: Vec<usize>,
+    /// Weight of the divergence, above 0; at 1 the loss is the evidence lower bound.
+    pub beta: f64,
+    /// How values are distributed.
+    pub likelihood: Likelihood,
+    /// Standard deviation of `numbers`, above 0.
+    pub deviation: f64,
+}
+
+/// How a sample's values are distributed around what is decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Likelihood {
+    /// Each value is the probability of a bit: for values in `[0, 1]`, mostly near their ends.
+    Bits,
+    /// Normal.
+    Numbers,
+}
+
+impl Default for VariationalSpec {
+    fn default() -> Self {
+        Self { decoder: vec![64], beta: 1.0, likelihood: Likelihood::Numbers, deviation: 0.1 }
+    }
+}
+
+/// Log-variances are held between these: a deviation of 0.0067 to 148.
+const LOG_VARIANCE: [f64; 2] = [-10.0, 10.0];
+
+impl VariationalSpec {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// A hidden layer without units, a `beta` or `deviation` that is not positive.
+    pub fn check(&self) -> Result<()> {
+        check_decoder(&self.decoder)?;
+        for (key, value) in [("beta", self.beta), ("deviation", self.deviation)] {
+            if !(value > 0.0 && value.is_finite()) {
+                let place = format!("objective.family.{key}");
+                return Err(Error::input(place, "impossible value", "a positive number", value));
+            }
+        }
+        Ok(())
+    }
+
+    /// `-ln p(x | z)` of each sample under each sub-model, `[n, clusters]`.
+    fn misfit<B: Trainable>(&self, case: &Case<B>, decoded: Tensor<B, 3>, samples: Tensor<B, 2>) -> Tensor<B, 2> {
+        let [n, clusters, size] = decoded.dims();
+        let misfit = match self.likelihood {
+            // -x ln s - (1 - x) ln(1 - s) = softplus(logit) - x logit. Logits are not values: no centre is added.
+            Likelihood::Bits => softplus(decoded.clone(), 1.0) - decoded * samples.unsqueeze_dim::<3>(1),
+            Likelihood::Numbers => {
+                let constant = (2.0 * std::f64::consts::PI).ln() / 2.0 + self.deviation.ln();
+                (decoded - case.from_centres(samples)).square() / (2.0 * self.deviation.powi(2)) + constant
+            }
+        };
+        misfit.sum_dim(2).reshape([n, clusters]) / size as f64
+    }
+}
+
+/// `KL(N(mu, exp(log_variance)) || N(0, 1))`, summed over the last axis: `[n, clusters]`.
+pub fn divergence<B: Trainable>(mu: Tensor<B, 3>, log_variance: Tensor<B, 3>) -> Tensor<B, 2> {
+    let [n, clusters, _] = mu.dims();
+    let terms = mu.square() + log_variance.clone().exp() - log_variance - 1.0;
+    terms.sum_dim(2).reshape([n, clusters]) / 2.0
+}
+
+impl<B: Trainable> Family<B> for VariationalSpec {
+    fn views(&self) -> &'static [View] {
+        &[View::Plain]
+    }
+
+    fn losses(&self, case: &Case<B>, n: usize) -> Losses<B> {
+        let outputs = case.outputs(case.images.clone());
+        let [_, clusters, width] = outputs.dims();
+        let code = width / 2;
+        let mu = outputs.clone().narrow(2, 0, code);
+        let log_variance = outputs.narrow(2, code, code).clamp(LOG_VARIANCE[0], LOG_VARIANCE[1]);
+        // Assignments of a trained model are those of the mean: no chance in them.
+        let codes = match case.mode {
+            Mode::Evaluate => mu.clone(),
+            Mode::Train | Mode::Probe => {
+                let draws = normal(case.position.seed, case.position.seen, n * clusters * code);
+                let draws = Tensor::from_data(TensorData::new(draws, [n, clusters, code]), &mu.device());
+                mu.clone() + (log_variance.clone() / 2.0).exp() * draws
+            }
+        };
+        let samples = case.flat(0, n);
+        let size = samples.dims()[1] as f64;
+        let misfit = self.misfit(case, decode(case, codes), samples);
+        let divergence = divergence(mu, log_variance) / size;
+        let terms = vec![("divergence", divergence.clone().inner().mean())];
+        Losses { matrix: misfit + divergence * self.beta, rule: None, terms }
+    }
+}
+
+/// Standard normal numbers that depend on nothing but the arguments.
+fn normal(seed: u64, seen: u64, count: usize) -> Vec<f32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(seen);
+    (0..count).map(|_| StandardNormal.sample(&mut rng)).collect()
+}
