@@ -1,9 +1,9 @@
 //! What a model costs to keep and to run. Worked out when it is asked for: a chip that does not ask does not pay.
 
-use bytemuck::{NoUninit, cast_slice};
-use eigenlet_shared::description::Clusters;
+use bytemuck::cast_slice;
+use eigenlet_shared::description::{Clusters, Hash};
 
-use crate::model::{ClusterTable, Model, Rows};
+use crate::model::{Model, Tables};
 use crate::verify::Head;
 
 impl<'a> Model<'a> {
@@ -21,23 +21,34 @@ impl<'a> Model<'a> {
     }
 
     /// Multiply-accumulates of one whole output of a head, without the layers; 0 where the model lacks the head. Prototypes
-    /// cost the dimensions that they compare, and one for each difference that is squared.
+    /// cost the dimensions that they compare, residuals all rows of all experts, and both one for each difference that is
+    /// squared. Experts, and codes by them, cost the choice of the cluster and one expert's rows.
     pub fn head_macs(&self, head: Head) -> u64 {
         let rows = |rows: usize| (rows as u64).saturating_mul(self.features() as u64);
         match head {
             Head::Embedding => rows(self.dims().into()),
-            Head::Hash => rows(self.hash().map_or(0, |head| head.rows.constants.len())),
+            Head::Hash => match self.description().hash {
+                Some(Hash::Experts { rows: bits, .. }) => {
+                    self.head_macs(Head::Clusters).saturating_add(rows(bits.into()))
+                }
+                Some(Hash::Thresholds { .. } | Hash::Product { .. }) | None => rows(self.tables().hash.constants.len()),
+            },
             Head::Clusters => match self.description().clusters {
                 Some(Clusters::Linear { count, .. }) => rows(count.into()),
                 Some(Clusters::Prototypes { count, dims, .. }) => {
                     rows(dims.into()).saturating_add(u64::from(count).saturating_mul(dims.into()))
                 }
+                Some(Clusters::Residual { count, .. }) => {
+                    rows(usize::from(count).saturating_mul(usize::from(self.expert_dims()).saturating_add(1)))
+                }
                 None => 0,
             },
+            Head::Experts if self.experts() == 0 => 0,
+            Head::Experts => self.head_macs(Head::Clusters).saturating_add(rows(self.expert_dims().into())),
         }
     }
 
-    /// Bytes of flash that running reads: weights, constants, prototypes. A head's table that lies in an earlier head's is
+    /// Bytes of flash that running reads: weights, constants, prototypes, centres. A head's table that lies in an earlier head's is
     /// counted once.
     pub fn weight_bytes(&self) -> usize {
         let layers = self.steps().flatten().map(|step| {
@@ -52,20 +63,13 @@ impl<'a> Model<'a> {
     }
 
     /// The bytes of all tables of all heads.
-    fn head_tables(&self) -> [&'a [u8]; 6] {
-        let [embedding, channels] = self.embedding().map_or([&[][..]; 2], tables);
-        let [hash, constants] = self.hash().map_or([&[][..]; 2], |head| tables(head.rows));
-        let [clusters, biases] = match self.cluster_table() {
-            Some(ClusterTable::Prototypes { values, .. }) => [cast_slice(values), &[]],
-            Some(ClusterTable::Linear(rows)) => tables(rows),
-            None => [&[][..]; 2],
-        };
-        [embedding, channels, hash, constants, clusters, biases]
+    fn head_tables(&self) -> [&'a [u8]; 8] {
+        let Tables { embedding, experts, hash, clusters } = self.tables();
+        let tables =
+            [embedding, experts, hash, clusters].map(|rows| [cast_slice(rows.values), cast_slice(rows.constants)]);
+        let [[a, b], [c, d], [e, f], [g, h]] = tables;
+        [a, b, c, d, e, f, g, h]
     }
-}
-
-fn tables<T: NoUninit>(rows: Rows<'_, T>) -> [&[u8]; 2] {
-    [cast_slice(rows.weights), cast_slice(rows.constants)]
 }
 
 /// Whether `outer` covers the memory of `inner`.

@@ -2,12 +2,13 @@
 
 use core::fmt;
 
+use eigenlet_shared::description::{Clusters, Hash, class_bits};
 use eigenlet_shared::numerics::quantize_u8;
 
 use crate::code::Code;
-use crate::heads::{CodeBytes, largest, nearest, project};
+use crate::heads::{Energy, Word, Words, code, largest, least_residual, nearest, project};
 use crate::kernels;
-use crate::model::{ClusterTable, Model};
+use crate::model::Model;
 use crate::verify::{Head, VerifyError};
 
 /// A number of leading dimensions of an embedding.
@@ -31,13 +32,31 @@ impl Dims {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Assignment {
-    /// The nearest prototype, or the largest sum of a linear head.
+    /// The nearest prototype, the largest sum of a linear head, or the least residual.
     pub id: u16,
-    /// The squared distance to that prototype in int8 steps; `None` for a linear head.
+    /// The squared distance to that prototype in int8 steps of the embedding, or that residual in squared int8 steps of the
+    /// features; `None` for a linear head. The larger, the less the sample is like any cluster.
     pub distance: Option<u32>,
-    /// How much farther the second-nearest prototype is, or how much smaller the second-largest sum, in the steps of the
-    /// head's accumulators; `u32::MAX` where there is no other. Comparable within one model.
+    /// How much farther the second-nearest prototype is, how much larger the second-least residual, or how much smaller the
+    /// second-largest sum, in the steps of the head's accumulators; `u32::MAX` where there is no other. Comparable within one
+    /// model.
     pub margin: u32,
+}
+
+/// A sample's cluster, and its local embedding by that cluster's expert. Local embeddings of different experts are not
+/// comparable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Expert<'s> {
+    /// The cluster, which is the expert's number.
+    pub id: u16,
+    /// As [`Assignment::margin`].
+    pub margin: u32,
+    /// How much of the features the expert does not explain, in their squared int8 steps: the higher, the more anomalous is the
+    /// sample. `None` where clusters are not chosen by residuals.
+    pub score: Option<u32>,
+    /// Local dimensions, the expert's most important first, in -127..=127 steps of [`Model::expert_scale`].
+    pub embedding: &'s [i8],
 }
 
 /// Why a sample gives no output.
@@ -134,6 +153,14 @@ impl<'m, const ARENA: usize> Encoder<'m, ARENA> {
         self.run(sample)?.assign()
     }
 
+    /// The sample's cluster, and the first `dims` dimensions of its local embedding.
+    ///
+    /// # Errors
+    /// [`EncoderError::Sample`], [`EncoderError::Dims`], [`EncoderError::NoHead`].
+    pub fn expert(&mut self, sample: &[u8], dims: Dims) -> Result<Expert<'_>, EncoderError> {
+        self.run(sample)?.into_expert(dims)
+    }
+
     /// Runs every golden vector, and gives their number; see [`Model::verify`].
     ///
     /// # Errors
@@ -174,7 +201,7 @@ impl Model<'_> {
             kernels::run(&step, input, output);
             at_start = !at_start;
         }
-        let rows = self.dims().into();
+        let rows = self.dims().max(self.expert_dims()).into();
         let (values, spare) = ends(arena, at_start, self.features(), rows).ok_or(short)?;
         Ok(Features { model: self, values, spare })
     }
@@ -190,6 +217,10 @@ fn ends(arena: &mut [i8], at_start: bool, inputs: usize, outputs: usize) -> Opti
 }
 
 impl<'s> Features<'s> {
+    pub(crate) fn model(&self) -> &'s Model<'s> {
+        self.model
+    }
+
     /// The last layer's output as it is, an int8 image in NHWC order.
     pub fn values(&self) -> &[i8] {
         self.values
@@ -216,12 +247,14 @@ impl<'s> Features<'s> {
     /// # Errors
     /// [`EncoderError::Dims`], [`EncoderError::NoHead`].
     pub fn embed_into(&self, embedding: &mut [i8]) -> Result<(), EncoderError> {
-        let rows = self.model.embedding().ok_or(EncoderError::NoHead(Head::Embedding))?;
         let (expected, found) = (self.model.dims(), embedding.len());
+        if expected == 0 {
+            return Err(EncoderError::NoHead(Head::Embedding));
+        }
         if found == 0 || found > expected.into() {
             return Err(EncoderError::Dims { expected, found });
         }
-        project(self.values, rows, embedding);
+        project(self.values, &self.model.tables().embedding, 0, embedding);
         Ok(())
     }
 
@@ -229,7 +262,7 @@ impl<'s> Features<'s> {
     ///
     /// # Errors
     /// [`EncoderError::Bits`], [`EncoderError::NoHead`].
-    pub fn hash<const BYTES: usize>(&self) -> Result<Code<BYTES>, EncoderError> {
+    pub fn hash<const BYTES: usize>(&mut self) -> Result<Code<BYTES>, EncoderError> {
         let mut code = Code([0; BYTES]);
         let all = self.model.bits();
         // A whole last byte means all of the model's bits, where they end in it.
@@ -240,52 +273,124 @@ impl<'s> Features<'s> {
     }
 
     /// Fills `code`, `bits.div_ceil(8)` bytes, with the hash code's first `bits` bits: bit `j` is bit `j % 8` of byte `j / 8`.
-    /// No more rows are computed than these bits take; of a product code, whole heads.
+    /// No more rows are computed than these bits take; of a product code, whole heads; of experts, those that choose the
+    /// cluster, and of its expert one for each bit after the id.
     ///
     /// # Errors
     /// [`EncoderError::Bits`], also where `code` has another length; [`EncoderError::NoHead`].
-    pub fn hash_into(&self, bits: u16, code: &mut [u8]) -> Result<(), EncoderError> {
-        let head = self.model.hash().ok_or(EncoderError::NoHead(Head::Hash))?;
-        let expected = self.model.bits();
-        if bits == 0 || bits > expected || code.len() != usize::from(bits).div_ceil(8) {
-            return Err(EncoderError::Bits { expected, found: bits.into() });
+    pub fn hash_into(&mut self, bits: u16, code: &mut [u8]) -> Result<(), EncoderError> {
+        let (expected, found) = (self.model.bits(), bits.into());
+        if expected == 0 {
+            return Err(EncoderError::NoHead(Head::Hash));
         }
-        let bytes = CodeBytes::new(self.values, head, bits);
-        code.iter_mut().zip(bytes).for_each(|(to, byte)| *to = byte);
+        if bits == 0 || bits > expected || code.len() != usize::from(bits).div_ceil(8) {
+            return Err(EncoderError::Bits { expected, found });
+        }
+        let mut places = code.iter_mut();
+        self.code(bits, &mut |byte| {
+            if let Some(to) = places.next() {
+                *to = byte;
+            }
+        })
+    }
+
+    /// Gives the bytes of the code's first `bits` bits to `take`.
+    // One copy: both who ask for a code and who verify it come here.
+    #[inline(never)]
+    pub(crate) fn code(&mut self, bits: u16, take: &mut dyn FnMut(u8)) -> Result<(), EncoderError> {
+        let model = self.model;
+        let tables = model.tables();
+        let (mut first, mut words) = ((0, 0), Words { rows: &tables.hash, row: 0, kind: Word::Threshold });
+        match model.description().hash {
+            None => return Err(EncoderError::NoHead(Head::Hash)),
+            Some(Hash::Thresholds { .. }) => {}
+            Some(Hash::Product { classes, .. }) => words.kind = Word::Class(classes),
+            Some(Hash::Experts { classes, .. }) => {
+                let id = self.assign()?.id;
+                first = (id, class_bits(classes));
+                let row = usize::from(id).wrapping_mul(model.expert_dims().into());
+                words = Words { rows: &tables.experts, row, kind: Word::Sign };
+            }
+        }
+        code(self.values, first, words, bits, take);
         Ok(())
     }
 
-    /// The cluster. Of the embedding, only as many dimensions are computed as prototypes have; none for a linear head.
+    /// The cluster. Of the embedding, only as many dimensions are computed as prototypes have; none for a linear head or for
+    /// residuals, which compute all rows of all experts.
     ///
     /// # Errors
     /// [`EncoderError::NoHead`].
     pub fn assign(&mut self) -> Result<Assignment, EncoderError> {
-        match self.model.cluster_table().ok_or(EncoderError::NoHead(Head::Clusters))? {
-            ClusterTable::Prototypes { values, dims } => {
-                let found = nearest(values, self.embed(Dims(dims))?);
-                Ok(Assignment { id: found.id, distance: Some(found.cost), margin: found.margin })
-            }
-            ClusterTable::Linear(rows) => {
-                let found = largest(self.values, rows);
-                Ok(Assignment { id: found.id, distance: None, margin: found.margin })
-            }
-        }
+        assign(self.model, self.values, self.spare)
     }
 
-    /// All bytes of the hash code, for [`Model::verify`].
-    pub(crate) fn code(&self) -> impl Iterator<Item = u8> {
-        let head = self.model.hash().into_iter();
-        head.flat_map(|head| CodeBytes::new(self.values, head, self.model.bits()))
+    /// The cluster, and the first `dims` dimensions of the local embedding by its expert. Beyond what [`Features::assign`]
+    /// computes, only these rows of this expert are.
+    ///
+    /// # Errors
+    /// [`EncoderError::Dims`], [`EncoderError::NoHead`].
+    pub fn expert(&mut self, dims: Dims) -> Result<Expert<'_>, EncoderError> {
+        expert(self.model, self.values, self.spare, dims)
+    }
+
+    /// As [`Features::expert`], for as long as the arena is borrowed.
+    ///
+    /// # Errors
+    /// [`EncoderError::Dims`], [`EncoderError::NoHead`].
+    pub fn into_expert(self, dims: Dims) -> Result<Expert<'s>, EncoderError> {
+        expert(self.model, self.values, self.spare, dims)
     }
 }
 
+// One copy, as for `assign`.
+#[inline(never)]
 fn embed<'s>(model: &Model, features: &[i8], spare: &'s mut [i8], dims: Dims) -> Result<&'s [i8], EncoderError> {
-    let rows = model.embedding().ok_or(EncoderError::NoHead(Head::Embedding))?;
-    let (expected, found) = (model.dims(), dims.0.into());
-    let embedding = spare.get_mut(..found).filter(|_| found > 0);
-    let embedding = embedding.ok_or(EncoderError::Dims { expected, found })?;
-    project(features, rows, embedding);
+    let expected = model.dims();
+    if expected == 0 {
+        return Err(EncoderError::NoHead(Head::Embedding));
+    }
+    let embedding = prefix(spare, expected, dims)?;
+    project(features, &model.tables().embedding, 0, embedding);
     Ok(embedding)
+}
+
+// One copy: a code asks for the cluster, too.
+#[inline(never)]
+fn assign(model: &Model, features: &[i8], spare: &mut [i8]) -> Result<Assignment, EncoderError> {
+    let (tables, count) = (model.tables(), model.clusters());
+    let (least, is_distance) = match model.description().clusters {
+        Some(Clusters::Prototypes { dims, .. }) => {
+            (nearest(embed(model, features, spare, Dims(dims))?, &tables.clusters, count), true)
+        }
+        Some(Clusters::Linear { .. }) => (largest(features, &tables.clusters, 0, count), false),
+        Some(Clusters::Residual { shift, multiplier, scale_shift, .. }) => {
+            let energy = Energy { rows: model.expert_dims(), shift, multiplier, scale_shift };
+            (least_residual(features, tables, count, energy), true)
+        }
+        None => return Err(EncoderError::NoHead(Head::Clusters)),
+    };
+    Ok(Assignment { id: least.id, distance: is_distance.then_some(least.cost), margin: least.margin })
+}
+
+// One copy, as for `assign`.
+#[inline(never)]
+fn expert<'s>(model: &Model, features: &[i8], spare: &'s mut [i8], dims: Dims) -> Result<Expert<'s>, EncoderError> {
+    let expected = model.expert_dims();
+    if expected == 0 {
+        return Err(EncoderError::NoHead(Head::Experts));
+    }
+    let Assignment { id, distance, margin } = assign(model, features, spare)?;
+    let embedding = prefix(spare, expected, dims)?;
+    project(features, &model.tables().experts, usize::from(id).wrapping_mul(expected.into()), embedding);
+    Ok(Expert { id, margin, score: distance.filter(|_| model.scores()), embedding })
+}
+
+/// Room for `dims` of the `expected` dimensions.
+fn prefix(spare: &mut [i8], expected: u16, dims: Dims) -> Result<&mut [i8], EncoderError> {
+    let Dims(found) = dims;
+    let room = spare.get_mut(..found.into()).filter(|_| found > 0 && found <= expected);
+    room.ok_or(EncoderError::Dims { expected, found: found.into() })
 }
 
 impl fmt::Display for EncoderError {

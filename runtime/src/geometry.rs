@@ -33,6 +33,8 @@ impl Shape {
 
     /// The shape that is left when `window` slides over this one and each of its positions gives `channels` values.
     /// `None` where the window has no size, no step or no room, or where a position could see nothing but padding.
+    // One copy for all layers.
+    #[inline(never)]
     pub(crate) fn under(self, window: &Window, channels: usize) -> Option<Self> {
         let [kernel_height, kernel_width] = window.kernel;
         let [stride_down, stride_right] = window.stride;

@@ -1,14 +1,16 @@
 //! The heads by their definition in `NUMERICS.md`.
 
-use eigenlet_shared::numerics::{Channel, Output};
+use eigenlet_shared::description::class_bits;
+use eigenlet_shared::numerics::{Channel, Output, rounding_shift_right};
 
 use crate::kernels::dot;
-use crate::model::{CodeRows, Rows};
+use crate::model::{Rows, Tables};
 
 /// The grid of every embedding.
 const EMBEDDING: Output = Output { zero_point: 0, minimum: -127, maximum: 127 };
 
 /// The best of several candidates.
+#[derive(Clone, Copy)]
 pub(crate) struct Least {
     /// Its number, from 0; of equals, the lowest.
     pub id: u16,
@@ -17,85 +19,151 @@ pub(crate) struct Least {
     pub margin: u32,
 }
 
-/// As many rows of the embedding as `to` has room for.
-pub(crate) fn project(features: &[i8], rows: Rows<Channel>, to: &mut [i8]) {
-    let weights = rows.weights.chunks_exact(features.len().max(1));
-    for ((to, weights), channel) in to.iter_mut().zip(weights).zip(rows.constants) {
-        let sum = dot(weights, features).wrapping_add(channel.bias);
-        *to = channel.output(sum, EMBEDDING);
-    }
-}
-
-/// A code's bytes: eight bits a byte, the first one lowest. No row is computed before a byte needs it.
-pub(crate) struct CodeBytes<'a> {
-    features: &'a [i8],
-    head: CodeRows<'a>,
-    /// Bits still wanted.
-    left: u16,
-    /// Bits that are known and not given yet, the next one lowest: at most 7, and 16 of a word.
-    known: u32,
-    count: u16,
-}
-
-impl<'a> CodeBytes<'a> {
-    /// The code's first `bits` bits.
-    pub fn new(features: &'a [i8], head: CodeRows<'a>, bits: u16) -> Self {
-        Self { features, head, left: bits, known: 0, count: 0 }
+impl Rows<'_> {
+    /// The values from a row of `columns` on.
+    fn values(&self, row: usize, columns: usize) -> &[i8] {
+        self.values.get(row.wrapping_mul(columns)..).unwrap_or_default()
     }
 
-    /// The next `head.width` bits.
-    fn word(&mut self) -> Option<u16> {
-        let Rows { weights, constants } = &mut self.head.rows;
-        let classes = usize::from(self.head.classes);
-        let constants = constants.split_off(..classes)?;
-        let weights = weights.split_off(..self.features.len().wrapping_mul(classes))?;
-        Some(match constants {
-            [threshold] => (dot(weights, self.features) > *threshold).into(),
-            biases => largest(self.features, Rows { weights, constants: biases }).id,
-        })
+    fn constant(&self, number: usize) -> i32 {
+        self.constants.get(number).copied().unwrap_or_default()
     }
-}
 
-impl Iterator for CodeBytes<'_> {
-    type Item = u8;
-
-    // One copy: both who ask for a code and who verify it come here.
+    /// A row's accumulator; its bias is the first of its `words` of constants.
+    // One copy, as for `dot`.
     #[inline(never)]
-    fn next(&mut self) -> Option<u8> {
-        let wanted = self.left.min(8);
-        if wanted == 0 {
-            return None;
-        }
-        while self.count < wanted {
-            self.known |= u32::from(self.word()?).wrapping_shl(self.count.into());
-            self.count = self.count.wrapping_add(self.head.width);
-        }
-        let byte = self.known as u8 & u8::MAX.wrapping_shr(8u32.wrapping_sub(wanted.into()));
-        self.known >>= 8;
-        self.count = self.count.saturating_sub(8);
-        self.left = self.left.wrapping_sub(wanted);
-        Some(byte)
+    fn sum(&self, features: &[i8], row: usize, words: usize) -> i32 {
+        let bias = self.constant(row.wrapping_mul(words));
+        dot(self.values(row, features.len()), features).wrapping_add(bias)
     }
 }
 
-/// The prototype, of `[count][dims]`, at the least squared distance to `embedding`, `dims` long; the cost is that distance.
-pub(crate) fn nearest(prototypes: &[i8], embedding: &[i8]) -> Least {
-    let prototypes = prototypes.chunks_exact(embedding.len().max(1));
-    least(&mut prototypes.map(|prototype| squared_distance(prototype, embedding)))
+/// Words of a [`Channel`].
+const CHANNEL: usize = 3;
+
+/// As many rows of an embedding as `to` has room for, beginning with row `first`.
+// One copy, as for `dot`.
+#[inline(never)]
+pub(crate) fn project(features: &[i8], rows: &Rows, first: usize, to: &mut [i8]) {
+    for (row, to) in (first..).zip(to) {
+        let at = row.wrapping_mul(CHANNEL);
+        let (multiplier, shift) = (rows.constant(at.wrapping_add(1)), rows.constant(at.wrapping_add(2)));
+        let channel = Channel { bias: 0, multiplier, shift };
+        *to = channel.output(rows.sum(features, row, CHANNEL), EMBEDDING);
+    }
 }
 
-/// The row with the largest sum, its bias included; the cost is how far that is below 2^31 - 1.
-pub(crate) fn largest(features: &[i8], rows: Rows<i32>) -> Least {
-    let weights = rows.weights.chunks_exact(features.len().max(1));
-    let sums = weights.zip(rows.constants).map(|(weights, bias)| dot(weights, features).wrapping_add(*bias));
-    least(&mut sums.map(|sum| i32::MAX.wrapping_sub(sum) as u32))
+/// A code's bits, one word of it after another.
+pub(crate) struct Words<'a> {
+    pub rows: &'a Rows<'a>,
+    /// The next row.
+    pub row: usize,
+    pub kind: Word,
+}
+
+/// What a code is made of.
+#[derive(Clone, Copy)]
+pub(crate) enum Word {
+    /// Whether a sum is above the row's threshold.
+    Threshold,
+    /// Whether an accumulator is above 0.
+    Sign,
+    /// The choice of a linear head with so many rows.
+    Class(u16),
+}
+
+impl Words<'_> {
+    /// The next bits, and how many.
+    // Apart from the loop over words, which would become one for each kind.
+    #[inline(never)]
+    fn next(&mut self, features: &[i8]) -> (u16, u16) {
+        let Self { rows, row, .. } = *self;
+        let (word, width, used) = match self.kind {
+            Word::Threshold => {
+                let sum = dot(rows.values(row, features.len()), features);
+                ((sum > rows.constant(row)).into(), 1, 1)
+            }
+            Word::Sign => ((rows.sum(features, row, CHANNEL) > 0).into(), 1, 1),
+            Word::Class(classes) => (largest(features, rows, row, classes).id, class_bits(classes), classes),
+        };
+        self.row = row.wrapping_add(used.into());
+        (word, width)
+    }
+}
+
+/// Gives the bytes of a code's first `bits` bits to `take`: eight bits a byte, the first one lowest, those of `first` (a
+/// value and its width) before all others. No row is computed before a byte needs it.
+pub(crate) fn code(features: &[i8], first: (u16, u16), mut words: Words, bits: u16, take: &mut dyn FnMut(u8)) {
+    // Bits that are not given yet, the next one lowest: at most 7, and 16 of a word.
+    let (mut known, mut count) = (u32::from(first.0), first.1);
+    let mut left = bits;
+    while left > 0 {
+        let wanted = left.min(8);
+        while count < wanted {
+            let (word, width) = words.next(features);
+            known |= u32::from(word).wrapping_shl(count.into());
+            count = count.wrapping_add(width);
+        }
+        take(known as u8 & u8::MAX.wrapping_shr(8u32.wrapping_sub(wanted.into())));
+        known >>= 8;
+        count = count.saturating_sub(8);
+        left = left.wrapping_sub(wanted);
+    }
+}
+
+/// The prototype at the least squared distance to `embedding`; the cost is that distance.
+pub(crate) fn nearest(embedding: &[i8], prototypes: &Rows, count: u16) -> Least {
+    least(count, &|id| squared_distance(prototypes.values(id, embedding.len()), embedding))
+}
+
+/// Which of `count` rows, beginning with row `first`, has the largest sum, its bias included; the cost is how far that is
+/// below 2^31 - 1.
+pub(crate) fn largest(features: &[i8], rows: &Rows, first: usize, count: u16) -> Least {
+    least(count, &|id| i32::MAX.wrapping_sub(rows.sum(features, first.wrapping_add(id), 1)) as u32)
+}
+
+/// How squared accumulators become squared steps of the features; [`Clusters::Residual`] says what the numbers are.
+///
+/// [`Clusters::Residual`]: eigenlet_shared::description::Clusters::Residual
+#[derive(Clone, Copy)]
+pub(crate) struct Energy {
+    pub rows: u16,
+    pub shift: u8,
+    pub multiplier: u16,
+    pub scale_shift: u8,
+}
+
+impl Energy {
+    /// What the expert `id` explains.
+    fn projected(self, features: &[i8], experts: &Rows, id: usize) -> u32 {
+        let first = id.wrapping_mul(self.rows.into());
+        let mut energy = 0u64;
+        for row in (first..).take(self.rows.into()) {
+            let sum = experts.sum(features, row, CHANNEL);
+            let a = rounding_shift_right(sum, self.shift.into()).clamp(i16::MIN.into(), i16::MAX.into());
+            // Each square is at most 2^30 and there are less than 2^16: the sum is below 2^46 ...
+            energy = energy.wrapping_add(a.wrapping_mul(a) as u64);
+        }
+        // ... and the product below 2^62.
+        let scaled = energy.wrapping_mul(self.multiplier.into()).wrapping_shr(self.scale_shift.into());
+        u32::try_from(scaled).unwrap_or(u32::MAX)
+    }
+}
+
+/// The cluster with the least residual; the cost is that.
+pub(crate) fn least_residual(features: &[i8], tables: &Tables, count: u16, energy: Energy) -> Least {
+    least(count, &|id| {
+        let distance = squared_distance(tables.clusters.values(id, features.len()), features);
+        distance.saturating_sub(energy.projected(features, &tables.experts, id))
+    })
 }
 
 // One copy of the loop for all that choose, as for `dot`.
 #[inline(never)]
-fn least(costs: &mut dyn Iterator<Item = u32>) -> Least {
-    let mut least = Least { id: 0, cost: costs.next().unwrap_or(u32::MAX), margin: u32::MAX };
-    for (cost, id) in costs.zip(1u16..) {
+fn least(count: u16, cost: &dyn Fn(usize) -> u32) -> Least {
+    let mut least = Least { id: 0, cost: cost(0), margin: u32::MAX };
+    for id in 1..count {
+        let cost = cost(id.into());
         if cost < least.cost {
             least = Least { id, cost, margin: least.cost.wrapping_sub(cost) };
         } else {
@@ -105,7 +173,9 @@ fn least(costs: &mut dyn Iterator<Item = u32>) -> Least {
     least
 }
 
-/// At most 255^2 * 65535, which 32 bits hold.
+/// At most 255^2 * 65535, which 32 bits hold; of the longer slice, only its beginning counts.
+// One copy, as for `dot`.
+#[inline(never)]
 fn squared_distance(a: &[i8], b: &[i8]) -> u32 {
     let squares = a.iter().zip(b).map(|(a, b)| u32::from(a.abs_diff(*b)));
     squares.fold(0, |sum, difference| sum.wrapping_add(difference.wrapping_mul(difference)))

@@ -37,7 +37,8 @@
 //! constant size; where the size is known at run time only (on a host), [`Model::run`] borrows one.
 //!
 //! # Several outputs of one sample
-//! [`Encoder::run`] computes the layers once and gives [`Features`], from which embeddings, codes and clusters are read.
+//! [`Encoder::run`] computes the layers once and gives [`Features`], from which embeddings, codes, clusters and their
+//! experts' embeddings are read.
 //!
 //! # Features
 //! * `defmt`: errors and results can be logged from a chip.
@@ -69,7 +70,7 @@ mod verify;
 pub use code::Code;
 pub use eigenlet_shared::blob::BlobError;
 pub use eigenlet_shared::description::{Card, HashQuality, TruncationQuality};
-pub use encoder::{Assignment, Dims, Encoder, EncoderError, Features};
+pub use encoder::{Assignment, Dims, Encoder, EncoderError, Expert, Features};
 #[cfg(feature = "float")]
 pub use float::unit_norm;
 pub use geometry::Shape;

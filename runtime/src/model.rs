@@ -4,20 +4,34 @@ use core::fmt;
 
 use bytemuck::AnyBitPattern;
 use eigenlet_shared::blob::{Blob, BlobError};
-use eigenlet_shared::description::{Card, Clusters, Description, Embedding, Hash, Raw, class_bits};
-use eigenlet_shared::numerics::Channel;
+use eigenlet_shared::description::{Card, Clusters, Description, Embedding, Hash, Raw};
 
 use crate::geometry::{Shape, product};
 use crate::step::Steps;
 
-/// A model that can run. It borrows the blob's bytes, and takes some 800 bytes itself.
+/// A model that can run. It borrows the blob's bytes, and takes some 900 bytes itself.
 #[derive(Clone, Debug)]
 pub struct Model<'a> {
-    description: Description<'a>,
-    data: &'a [u8],
+    blob: Blob<'a>,
     input: Shape,
     features: usize,
+    bits: u16,
+    clusters: u16,
     arena: usize,
+    tables: Tables<'a>,
+}
+
+/// What the heads read; an absent head's is empty.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tables<'a> {
+    /// Rows with a channel each.
+    pub embedding: Rows<'a>,
+    /// The same, of all experts.
+    pub experts: Rows<'a>,
+    /// Rows with a threshold or a bias each; none where the code is made of experts.
+    pub hash: Rows<'a>,
+    /// Prototypes, rows with a bias each, or centres.
+    pub clusters: Rows<'a>,
 }
 
 /// A part of a model, as errors name it.
@@ -33,6 +47,8 @@ pub enum Part {
     Hash,
     /// The clusters.
     Clusters,
+    /// The clusters' experts.
+    Experts,
     /// The golden vectors.
     Golden,
 }
@@ -61,12 +77,13 @@ pub enum ModelError {
         /// Whose table it is.
         part: Part,
     },
-    /// A constant lies outside its range: a multiplier, a shift, an activation's range, a scale, an eigenvalue.
+    /// A constant lies outside its range: a multiplier, a shift, an activation's range, a scale, eigenvalues.
     Constants {
         /// Whose constant it is.
         part: Part,
     },
-    /// A head has a size of 0, a product code fewer than 2 classes, or prototypes dimensions that the embedding lacks.
+    /// A head has a size of 0, a product code fewer than 2 classes, prototypes dimensions that the embedding lacks, residuals
+    /// more than 65535 features; or a head needs experts, or experts need clusters, that are not there, or are not as many.
     Head {
         /// Which head.
         part: Part,
@@ -86,30 +103,17 @@ pub struct GoldenVector<'a> {
     pub code: Option<&'a [u8]>,
     /// The cluster's id.
     pub cluster: Option<u16>,
+    /// All local dimensions, by the cluster's expert.
+    pub expert: Option<&'a [i8]>,
+    /// What the cluster's centre and expert leave unexplained; `None` also where clusters are chosen otherwise.
+    pub score: Option<u32>,
 }
 
-/// Rows of int8 weights over the features, with one word of constants for each.
-pub(crate) struct Rows<'a, T> {
-    pub weights: &'a [i8],
-    pub constants: &'a [T],
-}
-
-/// A hash head: every `classes` rows give the next `width` bits of the code.
-pub(crate) struct CodeRows<'a> {
-    pub rows: Rows<'a, i32>,
-    /// 1: the row's constant is a threshold. More: the rows are a linear head, which chooses one of them.
-    pub classes: u16,
-    pub width: u16,
-}
-
-/// What the clusters are chosen by.
-pub(crate) enum ClusterTable<'a> {
-    /// Prototypes int8 `[count][dims]`.
-    Prototypes {
-        values: &'a [i8],
-        dims: u16,
-    },
-    Linear(Rows<'a, i32>),
+/// Rows of int8 values, and some constants for each: a bias or a threshold, the three of a [`Channel`], or none.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rows<'a> {
+    pub values: &'a [i8],
+    pub constants: &'a [i32],
 }
 
 impl<'a> Model<'a> {
@@ -120,64 +124,138 @@ impl<'a> Model<'a> {
     /// # Errors
     /// Any [`ModelError`] but [`ModelError::Card`]; the card is decoded by [`Model::card`].
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ModelError> {
-        let Blob { description, data } = Blob::parse(bytes).map_err(ModelError::Blob)?;
-        let [height, width, channels] = description.input.shape.map(usize::from);
-        let input = Shape::new(height, width, channels).ok_or(ModelError::Input)?;
-        if !is_positive(description.input.scale) {
+        let blob = Blob::parse(bytes).map_err(ModelError::Blob)?;
+        let mut model = Self {
+            blob,
+            // What follows from the description is found below, where it lies by then: copied apart, it would be more code.
+            input: Shape { height: 0, width: 0, channels: 0 },
+            features: 0,
+            bits: 0,
+            clusters: 0,
+            arena: 0,
+            tables: Tables::default(),
+        };
+        let Description { input, hash, clusters, .. } = &model.blob.description;
+        let [height, width, channels] = input.shape.map(usize::from);
+        if !is_positive(input.scale) {
             return Err(ModelError::Input);
         }
-        let mut model = Self { description, data, input, features: 0, arena: input.len() };
-        model.check_layers()?;
-        model.check_heads()?;
-        model.golden_tables()?;
-        Ok(model)
+        model.input = Shape::new(height, width, channels).ok_or(ModelError::Input)?;
+        model.bits = hash.map_or(0, Hash::bits);
+        model.clusters = clusters.map_or(0, Clusters::count);
+        model.arena = model.input.len();
+        let mut part = Part::Layer(0);
+        match model.check(&mut part) {
+            Ok(()) => Ok(model),
+            Err(fault) => Err(fault.of(part)),
+        }
     }
 
-    fn check_layers(&mut self) -> Result<(), ModelError> {
+    /// Checks one part after another; `part` is the one at hand.
+    fn check(&mut self, part: &mut Part) -> Result<(), Fault> {
+        self.check_layers(part)?;
+        let dims = self.dims().max(self.expert_dims());
+        self.arena = self.arena.max(self.features.saturating_add(dims.into()));
+        self.tables = self.check_heads(part)?;
+        *part = Part::Golden;
+        GoldenList::ALL.iter().try_for_each(|list| self.check_golden(*list))
+    }
+
+    fn check_layers(&mut self, part: &mut Part) -> Result<(), Fault> {
         let (mut shape, mut arena) = (self.input, self.arena);
         for (number, step) in self.steps().enumerate() {
-            let (step, layer) = (step?, number as u8);
-            if let Some(table) = step.weighted() {
-                check_channels(table.channels, Part::Layer(layer))?;
+            *part = Part::Layer(number as u8);
+            let step = step?;
+            if let Some(table) = step.weighted()
+                && !table.channels.iter().all(|channel| is_lawful(channel.multiplier, channel.shift))
+            {
+                return Err(Fault::Constants);
             }
-            arena = arena.max(step.arena_bytes().ok_or(ModelError::Geometry { layer })?);
+            arena = arena.max(step.arena_bytes().ok_or(Fault::Geometry)?);
             shape = step.output;
         }
         (self.features, self.arena) = (shape.len(), arena);
         Ok(())
     }
 
-    fn check_heads(&mut self) -> Result<(), ModelError> {
-        if let Some(embedding) = self.description.embedding {
-            let part = Part::Embedding;
-            let rows = self.embedding_rows(&embedding)?;
-            if embedding.rows == 0 {
-                return Err(ModelError::Head { part });
-            }
-            check_channels(rows.constants, part)?;
-            if !is_positive(embedding.scale) || !is_falling(self.eigenvalue_table(&embedding)?) {
-                return Err(ModelError::Constants { part });
-            }
-            let arena = self.features.checked_add(embedding.rows.into());
-            self.arena = self.arena.max(arena.ok_or(ModelError::Head { part })?);
+    fn check_heads(&self, part: &mut Part) -> Result<Tables<'a>, Fault> {
+        let Description { embedding, experts, hash, clusters, .. } = &self.blob.description;
+        let mut tables = Tables::default();
+        if let Some(head) = embedding {
+            *part = Part::Embedding;
+            tables.embedding = self.check_embeddings(head, 1)?;
         }
-        if let Some(hash) = self.description.hash {
-            if hash.bits() == 0 {
-                return Err(ModelError::Head { part: Part::Hash });
-            }
-            self.code_rows(&hash)?;
+        if let Some(head) = experts {
+            *part = Part::Experts;
+            tables.experts = self.check_embeddings(head, self.clusters)?;
         }
-        if let Some(clusters) = self.description.clusters {
-            let valid = match clusters {
-                Clusters::Prototypes { count, dims, .. } => count > 0 && dims > 0 && dims <= self.dims(),
-                Clusters::Linear { count, .. } => count > 0,
+        if let Some(head) = hash {
+            *part = Part::Hash;
+            let (rows, weights, constants) = match *head {
+                Hash::Thresholds { bits, weights, thresholds } => (bits.into(), weights, thresholds),
+                Hash::Product { heads, classes, weights, biases } => {
+                    (product_of(heads.into(), classes), weights, biases)
+                }
+                Hash::Experts { classes, rows } => {
+                    if classes != self.experts() || rows > self.expert_dims() {
+                        return Err(Fault::Head);
+                    }
+                    (0, 0, 0)
+                }
             };
-            if !valid {
-                return Err(ModelError::Head { part: Part::Clusters });
+            if self.bits == 0 {
+                return Err(Fault::Head);
             }
-            self.cluster_rows(&clusters)?;
+            tables.hash = self.rows(rows, (weights, self.features), (constants, 1))?;
         }
-        Ok(())
+        if let Some(head) = clusters {
+            *part = Part::Clusters;
+            let (valid, values, columns, constants, words) = match *head {
+                Clusters::Prototypes { dims, prototypes, .. } => {
+                    (dims > 0 && dims <= self.dims(), prototypes, dims.into(), 0, 0)
+                }
+                Clusters::Linear { weights, biases, .. } => (true, weights, self.features, biases, 1),
+                Clusters::Residual { centres, shift, scale_shift, .. } => {
+                    if shift > 31 || scale_shift > 63 {
+                        return Err(Fault::Constants);
+                    }
+                    // More features could be farther away than 32 bits hold.
+                    let valid = experts.is_some() && self.features <= u16::MAX.into();
+                    (valid, centres, self.features, 0, 0)
+                }
+            };
+            if !valid || self.clusters == 0 {
+                return Err(Fault::Head);
+            }
+            tables.clusters = self.rows(self.clusters.into(), (values, columns), (constants, words))?;
+        }
+        Ok(tables)
+    }
+
+    /// The rows of the embedding, or of `count` experts.
+    // One copy for both.
+    #[inline(never)]
+    fn check_embeddings(&self, head: &Embedding, count: u16) -> Result<Rows<'a>, Fault> {
+        let count = product_of(count, head.rows);
+        let rows = self.rows(count, (head.weights, self.features), (head.channels, 3))?;
+        let eigenvalues: &[f32] = table(self.blob.data, head.eigenvalues, count, 1)?;
+        if count == 0 {
+            return Err(Fault::Head);
+        }
+        let (channels, _) = rows.constants.as_chunks();
+        let lawful = channels.iter().all(|[_, multiplier, shift]| is_lawful(*multiplier, *shift));
+        let mut eigenvalues = eigenvalues.chunks_exact(usize::from(head.rows).max(1));
+        if !lawful || !is_positive(head.scale) || !eigenvalues.all(is_falling) {
+            return Err(Fault::Constants);
+        }
+        Ok(rows)
+    }
+
+    // Apart from the loop over lists, which would be unrolled.
+    #[inline(never)]
+    fn check_golden(&self, list: GoldenList) -> Result<(), Fault> {
+        let (offset, columns, unit) = self.golden_list(list);
+        bytes(self.blob.data, offset, self.blob.description.golden.count.into(), columns, unit).map(|_| ())
     }
 
     /// Height, width and channels of a sample.
@@ -187,7 +265,7 @@ impl<'a> Model<'a> {
 
     /// Bytes of a sample.
     pub fn input_len(&self) -> usize {
-        let Raw::U8 = self.description.input.raw;
+        let Raw::U8 = self.blob.description.input.raw;
         self.input.len()
     }
 
@@ -198,20 +276,27 @@ impl<'a> Model<'a> {
 
     /// Dimensions of the embedding; 0 where the model has none.
     pub fn dims(&self) -> u16 {
-        self.description.embedding.map_or(0, |embedding| embedding.rows)
+        self.blob.description.embedding.map_or(0, |embedding| embedding.rows)
     }
 
     /// Bits of the hash code; 0 where the model has none.
     pub fn bits(&self) -> u16 {
-        self.description.hash.map_or(0, Hash::bits)
+        self.bits
     }
 
     /// Number of clusters; 0 where the model has none.
     pub fn clusters(&self) -> u16 {
-        match self.description.clusters {
-            Some(Clusters::Prototypes { count, .. } | Clusters::Linear { count, .. }) => count,
-            None => 0,
-        }
+        self.clusters
+    }
+
+    /// Number of experts, one for each cluster; 0 where the model has none.
+    pub fn experts(&self) -> u16 {
+        self.blob.description.experts.map_or(0, |_| self.clusters)
+    }
+
+    /// Local dimensions, those of each expert; 0 where the model has none.
+    pub fn expert_dims(&self) -> u16 {
+        self.blob.description.experts.map_or(0, |experts| experts.rows)
     }
 
     /// Bytes of RAM that running takes for activations: the largest sum of a layer's input and output.
@@ -221,23 +306,37 @@ impl<'a> Model<'a> {
 
     /// Real value of one raw step of the input.
     pub fn input_scale(&self) -> f32 {
-        self.description.input.scale
+        self.blob.description.input.scale
     }
 
     /// Real value of one step of the embedding, the same in every dimension; `None` where the model has none.
     pub fn scale(&self) -> Option<f32> {
-        self.description.embedding.map(|embedding| embedding.scale)
+        self.blob.description.embedding.map(|embedding| embedding.scale)
     }
 
     /// The embedding's eigenvalues, one a dimension, not rising; empty where the model has no embedding.
     pub fn eigenvalues(&self) -> &'a [f32] {
-        let table = self.description.embedding.map(|embedding| self.eigenvalue_table(&embedding));
-        table.and_then(Result::ok).unwrap_or(&[])
+        self.eigenvalue_table(self.blob.description.embedding, 0)
+    }
+
+    /// Whether clusters are chosen by residuals, which are anomaly scores.
+    pub(crate) fn scores(&self) -> bool {
+        matches!(self.blob.description.clusters, Some(Clusters::Residual { .. }))
+    }
+
+    /// Real value of one step of the local embeddings, the same for all experts; `None` where the model has none.
+    pub fn expert_scale(&self) -> Option<f32> {
+        self.blob.description.experts.map(|experts| experts.scale)
+    }
+
+    /// The eigenvalues of one expert, one a local dimension, not rising; empty where the model has no such expert.
+    pub fn expert_eigenvalues(&self, expert: u16) -> &'a [f32] {
+        self.eigenvalue_table(self.blob.description.experts.filter(|_| expert < self.clusters), expert)
     }
 
     /// The description as it stands in the blob, for tools that show it.
     pub fn description(&self) -> &Description<'a> {
-        &self.description
+        &self.blob.description
     }
 
     /// Where the model comes from and how good it is.
@@ -245,145 +344,155 @@ impl<'a> Model<'a> {
     /// # Errors
     /// [`ModelError::Card`].
     pub fn card(&self) -> Result<Card<'a>, ModelError> {
-        postcard::from_bytes(self.description.card).map_err(|_| ModelError::Card)
+        postcard::from_bytes(self.blob.description.card).map_err(|_| ModelError::Card)
     }
 
     /// The golden vectors.
     pub fn golden(&self) -> impl Iterator<Item = GoldenVector<'a>> {
-        let (dims, bits) = (usize::from(self.dims()), usize::from(self.bits()));
-        let tables = self.golden_tables().unwrap_or_default();
-        let mut samples = tables.samples.chunks_exact(self.input_len().max(1));
-        let mut embeddings = tables.embeddings.chunks_exact(dims.max(1));
-        let mut codes = tables.codes.chunks_exact(bits.div_ceil(8).max(1));
-        let mut clusters = tables.clusters.iter();
-        core::iter::from_fn(move || {
+        (0..self.blob.description.golden.count).map_while(|number| {
+            let values = |list| self.golden_values(list, number);
             Some(GoldenVector {
-                sample: samples.next()?,
-                embedding: embeddings.next(),
-                code: codes.next(),
-                cluster: clusters.next().copied(),
+                sample: values(GoldenList::Samples)?,
+                embedding: values(GoldenList::Embeddings).map(bytemuck::cast_slice),
+                code: values(GoldenList::Codes),
+                cluster: values(GoldenList::Clusters).and_then(as_array).map(u16::from_le_bytes),
+                expert: values(GoldenList::Experts).map(bytemuck::cast_slice),
+                score: values(GoldenList::Scores).and_then(as_array).map(u32::from_le_bytes),
             })
         })
     }
 
     pub(crate) fn steps(&self) -> Steps<'_, 'a> {
-        Steps::new(self.input, &self.description.layers, self.data)
+        Steps::new(self.input, &self.blob.description.layers, self.blob.data)
     }
 
-    pub(crate) fn embedding(&self) -> Option<Rows<'a, Channel>> {
-        self.embedding_rows(self.description.embedding.as_ref()?).ok()
+    pub(crate) fn tables(&self) -> &Tables<'a> {
+        &self.tables
     }
 
-    pub(crate) fn hash(&self) -> Option<CodeRows<'a>> {
-        self.code_rows(self.description.hash.as_ref()?).ok()
+    fn eigenvalue_table(&self, head: Option<Embedding>, number: u16) -> &'a [f32] {
+        let of = |head: Embedding| {
+            let rows = usize::from(head.rows);
+            let (before, all) = (product_of(number, head.rows), product_of(number.saturating_add(1), head.rows));
+            table(self.blob.data, head.eigenvalues, all, 1).ok()?.get(before..)?.get(..rows)
+        };
+        head.and_then(of).unwrap_or_default()
     }
 
-    pub(crate) fn cluster_table(&self) -> Option<ClusterTable<'a>> {
-        self.cluster_rows(self.description.clusters.as_ref()?).ok()
+    /// `count` rows: the offset and the columns of their values, and the offset of their constants and how many each has.
+    // One copy for all heads.
+    #[inline(never)]
+    fn rows(&self, count: usize, values: (u32, usize), constants: (u32, usize)) -> Result<Rows<'a>, Fault> {
+        Ok(Rows {
+            values: table(self.blob.data, values.0, count, values.1)?,
+            constants: table(self.blob.data, constants.0, count, constants.1)?,
+        })
     }
 
-    fn embedding_rows(&self, head: &Embedding) -> Result<Rows<'a, Channel>, ModelError> {
-        self.rows(head.weights, head.channels, head.rows.into(), Part::Embedding)
-    }
-
-    fn eigenvalue_table(&self, head: &Embedding) -> Result<&'a [f32], ModelError> {
-        section(self.data, head.eigenvalues, head.rows.into(), Part::Embedding)
-    }
-
+    /// Where a list lies, how many values it has for a sample, and their bytes; no values where the model lacks them.
     // One copy, as for `rows`.
     #[inline(never)]
-    fn code_rows(&self, head: &Hash) -> Result<CodeRows<'a>, ModelError> {
-        let (groups, classes, width, weights, constants) = match *head {
-            Hash::Thresholds { bits, weights, thresholds } => (bits, 1, 1, weights, thresholds),
-            Hash::Product { heads, classes, weights, biases } => {
-                (heads.into(), classes, class_bits(classes), weights, biases)
-            }
-        };
-        let count = usize::from(groups).wrapping_mul(classes.into());
-        Ok(CodeRows { rows: self.rows(weights, constants, count, Part::Hash)?, classes, width })
+    fn golden_list(&self, list: GoldenList) -> (u32, usize, usize) {
+        let golden = &self.blob.description.golden;
+        match list {
+            GoldenList::Samples => (golden.samples, self.input_len(), 1),
+            GoldenList::Embeddings => (golden.embeddings, self.dims().into(), 1),
+            GoldenList::Codes => (golden.codes, usize::from(self.bits).div_ceil(8), 1),
+            GoldenList::Clusters => (golden.clusters, (self.clusters > 0).into(), size_of::<u16>()),
+            GoldenList::Experts => (golden.experts, self.expert_dims().into(), 1),
+            GoldenList::Scores => (golden.scores, self.scores().into(), size_of::<u32>()),
+        }
     }
 
-    fn cluster_rows(&self, head: &Clusters) -> Result<ClusterTable<'a>, ModelError> {
-        let part = Part::Clusters;
-        Ok(match *head {
-            Clusters::Prototypes { count, dims, prototypes } => {
-                ClusterTable::Prototypes { values: self.matrix(prototypes, count.into(), dims.into(), part)?, dims }
-            }
-            Clusters::Linear { count, weights, biases } => {
-                ClusterTable::Linear(self.rows(weights, biases, count.into(), part)?)
-            }
-        })
-    }
-
-    // One copy, small: a chip comes here once for each sample and head.
+    /// A sample's bytes in a list; `None` where the model lacks them.
+    // One copy, as for `rows`.
     #[inline(never)]
-    fn rows<T: AnyBitPattern>(
-        &self,
-        weights: u32,
-        constants: u32,
-        count: usize,
-        part: Part,
-    ) -> Result<Rows<'a, T>, ModelError> {
-        Ok(Rows {
-            weights: self.matrix(weights, count, self.features, part)?,
-            constants: section(self.data, constants, count, part)?,
-        })
-    }
-
-    fn golden_tables(&self) -> Result<GoldenTables<'a>, ModelError> {
-        let golden = &self.description.golden;
-        let (part, count) = (Part::Golden, golden.count.into());
-        let bytes = usize::from(self.bits()).div_ceil(8);
-        Ok(GoldenTables {
-            samples: self.matrix(golden.samples, count, self.input_len(), part)?,
-            embeddings: self.matrix(golden.embeddings, count, self.dims().into(), part)?,
-            codes: self.matrix(golden.codes, count, bytes, part)?,
-            clusters: self.matrix(golden.clusters, count, (self.clusters() > 0).into(), part)?,
-        })
-    }
-
-    fn matrix<T: AnyBitPattern>(
-        &self,
-        offset: u32,
-        rows: usize,
-        columns: usize,
-        part: Part,
-    ) -> Result<&'a [T], ModelError> {
-        let count = product(&[rows, columns]).ok_or(ModelError::OutOfBounds { part })?;
-        section(self.data, offset, count, part)
+    pub(crate) fn golden_values(&self, list: GoldenList, number: u16) -> Option<&'a [u8]> {
+        if number >= self.blob.description.golden.count {
+            return None;
+        }
+        let (offset, columns, unit) = self.golden_list(list);
+        let width = columns.wrapping_mul(unit);
+        let start = (offset as usize).wrapping_add(usize::from(number).wrapping_mul(width));
+        self.blob.data.get(start..)?.get(..width).filter(|values| !values.is_empty())
     }
 }
 
-#[derive(Default)]
-struct GoldenTables<'a> {
-    samples: &'a [u8],
-    embeddings: &'a [i8],
-    codes: &'a [u8],
-    clusters: &'a [u16],
+/// The lists of the golden vectors.
+#[derive(Clone, Copy)]
+pub(crate) enum GoldenList {
+    Samples,
+    Embeddings,
+    Codes,
+    Clusters,
+    Experts,
+    Scores,
 }
 
-/// The `count` values at `offset` of the data section; none lie anywhere.
-pub(crate) fn section<T: AnyBitPattern>(
-    data: &[u8],
-    offset: u32,
-    count: usize,
-    part: Part,
-) -> Result<&[T], ModelError> {
-    if count == 0 {
-        return Ok(&[]);
+impl GoldenList {
+    const ALL: [Self; 6] = [Self::Samples, Self::Embeddings, Self::Codes, Self::Clusters, Self::Experts, Self::Scores];
+}
+
+pub(crate) fn as_array<const BYTES: usize>(bytes: &[u8]) -> Option<[u8; BYTES]> {
+    bytes.first_chunk().copied()
+}
+
+/// At most 65535^2, which 32 bits hold.
+fn product_of(a: u16, b: u16) -> usize {
+    usize::from(a).wrapping_mul(b.into())
+}
+
+/// What can be wrong with a part.
+// A whole word: results with it are moved by words, which is smaller code.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum Fault {
+    Geometry,
+    OutOfBounds,
+    Misaligned,
+    Constants,
+    Head,
+}
+
+impl Fault {
+    fn of(self, part: Part) -> ModelError {
+        match (self, part) {
+            (Self::Geometry, Part::Layer(layer)) => ModelError::Geometry { layer },
+            (Self::OutOfBounds, part) => ModelError::OutOfBounds { part },
+            (Self::Misaligned, part) => ModelError::Misaligned { part },
+            (Self::Constants, part) => ModelError::Constants { part },
+            (Self::Head | Self::Geometry, part) => ModelError::Head { part },
+        }
     }
-    let bytes = count
-        .checked_mul(size_of::<T>())
-        .and_then(|length| data.get(offset as usize..)?.get(..length))
-        .ok_or(ModelError::OutOfBounds { part })?;
-    bytemuck::try_cast_slice(bytes).map_err(|_| ModelError::Misaligned { part })
 }
 
-fn check_channels(channels: &[Channel], part: Part) -> Result<(), ModelError> {
-    let valid = channels
-        .iter()
-        .all(|channel| (0..=31).contains(&channel.shift) && (channel.multiplier == 0 || channel.multiplier >= 1 << 30));
-    if valid { Ok(()) } else { Err(ModelError::Constants { part }) }
+/// The `[rows][columns]` values at `offset` of the data section; none lie anywhere.
+pub(crate) fn table<T: AnyBitPattern>(data: &[u8], offset: u32, rows: usize, columns: usize) -> Result<&[T], Fault> {
+    let unit = align_of::<T>();
+    let units = size_of::<T>().checked_div(unit).unwrap_or_default();
+    let bytes = bytes(data, offset, rows, columns.wrapping_mul(units), unit)?;
+    Ok(bytemuck::try_cast_slice(bytes).unwrap_or_default())
+}
+
+/// The bytes of `[rows][columns]` values of `unit` bytes, which lie on a multiple of that.
+// One copy for tables of every type.
+#[inline(never)]
+fn bytes(data: &[u8], offset: u32, rows: usize, columns: usize, unit: usize) -> Result<&[u8], Fault> {
+    let offset = offset as usize;
+    match product(&[rows, columns, unit]) {
+        Some(0) => Ok(&[]),
+        Some(length) => {
+            let bytes = data.get(offset..).and_then(|rest| rest.get(..length)).ok_or(Fault::OutOfBounds)?;
+            // The data section itself lies on a multiple of 16.
+            if offset.is_multiple_of(unit) { Ok(bytes) } else { Err(Fault::Misaligned) }
+        }
+        None => Err(Fault::OutOfBounds),
+    }
+}
+
+/// Whether a channel's constants are in their ranges.
+fn is_lawful(multiplier: i32, shift: i32) -> bool {
+    (0..=31).contains(&shift) && (multiplier == 0 || multiplier >= 1 << 30)
 }
 
 /// Whether a number is finite and above 0, without a float instruction.
@@ -405,6 +514,7 @@ impl fmt::Display for Part {
             Self::Embedding => f.write_str("the embedding"),
             Self::Hash => f.write_str("the hash head"),
             Self::Clusters => f.write_str("the clusters"),
+            Self::Experts => f.write_str("the experts"),
             Self::Golden => f.write_str("the golden vectors"),
         }
     }
@@ -424,7 +534,7 @@ impl fmt::Display for ModelError {
             }
             Self::Misaligned { part } => write!(f, "{part}: a table lies off its alignment"),
             Self::Constants { part } => write!(f, "{part}: a constant lies outside its range"),
-            Self::Head { part } => write!(f, "{part}: a size is too small, or more than the embedding's"),
+            Self::Head { part } => write!(f, "{part}: a size is too small, too large, or does not fit another head's"),
             Self::Card => f.write_str("its card does not decode"),
         }
     }

@@ -4,7 +4,7 @@ use eigenlet_shared::description::{Layer, Window};
 use eigenlet_shared::numerics::{Channel, INPUT_ZERO_POINT_U8, Output};
 
 use crate::geometry::{Shape, product};
-use crate::model::{ModelError, Part, section};
+use crate::model::{Fault, table};
 
 /// One layer, ready to run.
 pub(crate) struct Step<'a> {
@@ -62,76 +62,79 @@ impl Step<'_> {
 /// The steps of a model, in order. Cheap: no weight is looked at.
 pub(crate) struct Steps<'m, 'a> {
     data: &'a [u8],
-    layers: core::iter::Enumerate<core::slice::Iter<'m, Layer>>,
+    layers: core::slice::Iter<'m, Layer>,
     shape: Shape,
     zero_point: i8,
 }
 
 impl<'m, 'a> Steps<'m, 'a> {
     pub fn new(input: Shape, layers: &'m [Layer], data: &'a [u8]) -> Self {
-        Self { data, layers: layers.iter().enumerate(), shape: input, zero_point: INPUT_ZERO_POINT_U8 }
+        Self { data, layers: layers.iter(), shape: input, zero_point: INPUT_ZERO_POINT_U8 }
     }
 
-    fn step(&mut self, layer: &Layer, number: u8) -> Result<Step<'a>, ModelError> {
-        let part = Part::Layer(number);
-        let geometry = ModelError::Geometry { layer: number };
+    fn step(&mut self, layer: &Layer) -> Result<Step<'a>, Fault> {
         let input = self.shape;
-        let table = |weights: u32, count: Option<usize>, channels: u32, outputs: usize, output: Output| {
-            if output.minimum > output.maximum {
-                return Err(ModelError::Constants { part });
-            }
-            Ok(Weighted {
-                weights: section(self.data, weights, count.ok_or(geometry)?, part)?,
-                channels: section(self.data, channels, outputs, part)?,
-                output,
-            })
-        };
         let (shape, operation) = match layer {
             Layer::Dense(dense) => {
                 let outputs = usize::from(dense.outputs);
-                let count = product(&[outputs, input.len()]);
-                let table = table(dense.weights, count, dense.channels, outputs, dense.output)?;
+                let table = self.table(dense.weights, dense.channels, dense.output, outputs, input.len())?;
                 (Shape::vector(outputs), Operation::Dense(table))
             }
             Layer::Conv2d(conv) => {
                 let outputs = usize::from(conv.outputs);
-                let [height, width] = conv.window.kernel;
-                let count = product(&[outputs, height.into(), width.into(), input.channels]);
-                let table = table(conv.weights, count, conv.channels, outputs, conv.output)?;
-                let shape = input.under(&conv.window, outputs);
-                (shape, Operation::Conv2d(conv.window, table))
+                let taps = taps(&conv.window, input.channels)?;
+                let table = self.table(conv.weights, conv.channels, conv.output, outputs, taps)?;
+                (input.under(&conv.window, outputs), Operation::Conv2d(conv.window, table))
             }
             Layer::DepthwiseConv2d(conv) => {
                 let outputs = input.channels;
-                let [height, width] = conv.window.kernel;
-                let count = product(&[height.into(), width.into(), outputs]);
-                let table = table(conv.weights, count, conv.channels, outputs, conv.output)?;
-                let shape = input.under(&conv.window, outputs);
-                (shape, Operation::DepthwiseConv2d(conv.window, table))
+                let taps = taps(&conv.window, 1)?;
+                let table = self.table(conv.weights, conv.channels, conv.output, outputs, taps)?;
+                (input.under(&conv.window, outputs), Operation::DepthwiseConv2d(conv.window, table))
             }
-            Layer::MaxPool2d(window) => {
-                let shape = input.under(window, input.channels);
-                (shape, Operation::MaxPool2d(*window))
-            }
-            Layer::AveragePool2d(window) => {
-                let shape = input.under(window, input.channels);
-                (shape, Operation::AveragePool2d(*window))
-            }
+            Layer::MaxPool2d(window) => (input.under(window, input.channels), Operation::MaxPool2d(*window)),
+            Layer::AveragePool2d(window) => (input.under(window, input.channels), Operation::AveragePool2d(*window)),
         };
-        let step = Step { input, output: shape.ok_or(geometry)?, zero_point: self.zero_point, operation };
+        let step = Step { input, output: shape.ok_or(Fault::Geometry)?, zero_point: self.zero_point, operation };
         self.shape = step.output;
         if let Some(table) = step.weighted() {
             self.zero_point = table.output.zero_point;
         }
         Ok(step)
     }
+
+    // One copy for all layers.
+    #[inline(never)]
+    fn table(
+        &self,
+        weights: u32,
+        channels: u32,
+        output: Output,
+        outputs: usize,
+        taps: usize,
+    ) -> Result<Weighted<'a>, Fault> {
+        if output.minimum > output.maximum {
+            return Err(Fault::Constants);
+        }
+        Ok(Weighted {
+            weights: table(self.data, weights, outputs, taps)?,
+            channels: table(self.data, channels, outputs, 1)?,
+            output,
+        })
+    }
+}
+
+/// Products for each output of a window over so many channels.
+fn taps(window: &Window, channels: usize) -> Result<usize, Fault> {
+    let [height, width] = window.kernel;
+    product(&[height.into(), width.into(), channels]).ok_or(Fault::Geometry)
 }
 
 impl<'a> Iterator for Steps<'_, 'a> {
-    type Item = Result<Step<'a>, ModelError>;
+    type Item = Result<Step<'a>, Fault>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (number, layer) = self.layers.next()?;
-        Some(self.step(layer, number as u8))
+        let layer = self.layers.next()?;
+        Some(self.step(layer))
     }
 }

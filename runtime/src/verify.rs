@@ -2,8 +2,8 @@
 
 use core::fmt;
 
-use crate::encoder::{Dims, EncoderError};
-use crate::model::Model;
+use crate::encoder::{Dims, EncoderError, Features};
+use crate::model::{GoldenList, Model, as_array};
 
 /// One of a model's outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub enum Head {
     Hash,
     /// The cluster.
     Clusters,
+    /// The local embedding by the cluster's expert.
+    Experts,
 }
 
 /// Why a model is not verified.
@@ -33,12 +35,12 @@ pub enum VerifyError {
         sample: u16,
         /// Which output.
         head: Head,
-        /// Position in the output: dimension, byte of the code, or 0.
+        /// Position in the output: dimension, byte of the code; of a cluster, 0 for its id and 1 for the score.
         position: u16,
         /// What it must be.
-        expected: i32,
+        expected: i64,
         /// What it is.
-        found: i32,
+        found: i64,
     },
 }
 
@@ -50,37 +52,62 @@ impl Model<'_> {
     /// The first difference, or [`VerifyError::NoGolden`], or [`VerifyError::Encoder`] with [`EncoderError::Arena`].
     pub fn verify(&self, arena: &mut [i8]) -> Result<u16, VerifyError> {
         let mut count = 0u16;
-        for golden in self.golden() {
-            let mut features = self.run(arena, golden.sample)?;
-            if let Some(expected) = golden.embedding {
-                let found = features.embed(Dims::new(self.dims()))?;
-                let pairs = expected.iter().zip(found);
-                let mut pairs = pairs.map(|(expected, found)| ((*expected).into(), (*found).into()));
-                compare(count, Head::Embedding, &mut pairs)?;
-            }
-            if let Some(expected) = golden.code {
-                let pairs = expected.iter().zip(features.code());
-                let mut pairs = pairs.map(|(expected, found)| ((*expected).into(), found.into()));
-                compare(count, Head::Hash, &mut pairs)?;
-            }
-            if let Some(expected) = golden.cluster {
-                let mut pair = core::iter::once((expected.into(), features.assign()?.id.into()));
-                compare(count, Head::Clusters, &mut pair)?;
-            }
+        while let Some(sample) = self.golden_values(GoldenList::Samples, count) {
+            let mut outcome = Ok(());
+            self.run(arena, sample)?.compare(count, &mut |head, position, expected, found| {
+                if expected != found && outcome.is_ok() {
+                    outcome = Err(VerifyError::Mismatch { sample: count, head, position, expected, found });
+                }
+            })?;
+            outcome?;
             count = count.wrapping_add(1);
         }
         if count == 0 { Err(VerifyError::NoGolden) } else { Ok(count) }
     }
 }
 
-/// The first of the pairs, expected and found, that differs.
-fn compare(sample: u16, head: Head, pairs: &mut dyn Iterator<Item = (i32, i32)>) -> Result<(), VerifyError> {
-    for ((expected, found), position) in pairs.zip(0u16..) {
-        if expected != found {
-            return Err(VerifyError::Mismatch { sample, head, position, expected, found });
+/// Takes an output's head, position, expected and found value.
+type Check<'a> = &'a mut dyn FnMut(Head, u16, i64, i64);
+
+impl Features<'_> {
+    /// Gives every value of every output to `check`, expected as the golden sample of that number has it.
+    fn compare(&mut self, number: u16, check: Check) -> Result<(), EncoderError> {
+        let model = self.model();
+        let values = |list| model.golden_values(list, number);
+        if let Some(expected) = values(GoldenList::Embeddings) {
+            compare(Head::Embedding, expected, self.embed(Dims::new(model.dims()))?, check);
         }
+        if let Some(expected) = values(GoldenList::Codes) {
+            let mut places = expected.iter().zip(0..);
+            self.code(model.bits(), &mut |found| {
+                if let Some((expected, position)) = places.next() {
+                    check(Head::Hash, position, (*expected).into(), found.into());
+                }
+            })?;
+        }
+        if let Some(expected) = values(GoldenList::Clusters).and_then(as_array) {
+            let found = self.assign()?;
+            check(Head::Clusters, 0, u16::from_le_bytes(expected).into(), found.id.into());
+            if let Some(expected) = values(GoldenList::Scores).and_then(as_array) {
+                check(
+                    Head::Clusters,
+                    1,
+                    u32::from_le_bytes(expected).into(),
+                    found.distance.unwrap_or_default().into(),
+                );
+            }
+        }
+        if let Some(expected) = values(GoldenList::Experts) {
+            compare(Head::Experts, expected, self.expert(Dims::new(model.expert_dims()))?.embedding, check);
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+fn compare(head: Head, expected: &[u8], found: &[i8], check: Check) {
+    for ((expected, found), position) in expected.iter().zip(found).zip(0..) {
+        check(head, position, (*expected as i8).into(), (*found).into());
+    }
 }
 
 impl From<EncoderError> for VerifyError {
@@ -95,6 +122,7 @@ impl fmt::Display for Head {
             Self::Embedding => "embedding",
             Self::Hash => "hash code",
             Self::Clusters => "clusters",
+            Self::Experts => "experts",
         })
     }
 }

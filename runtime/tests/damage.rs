@@ -5,7 +5,7 @@ mod common;
 use common::{ClusterPlan, HashPlan, ModelPlan, Plan, Random, TestModel};
 use eigenlet_runtime::{BlobError, Dims, Head, Model, ModelError, Part};
 use eigenlet_shared::blob::{Blob, crc32};
-use eigenlet_shared::description::{Clusters, Description, Hash, Layer, Window};
+use eigenlet_shared::description::{Clusters, Description, Experts, Hash, Layer, Window};
 use eigenlet_shared::writer::{AlignedBytes, BlobWriter};
 
 /// A small model with every kind of layer, an embedding, and what is made of it.
@@ -13,8 +13,9 @@ fn model() -> TestModel {
     TestModel::new(&plan())
 }
 
-/// Small models that together have every kind of layer and head: the second has no embedding, and clusters in its code's rows.
-fn models() -> [TestModel; 2] {
+/// Small models that together have every kind of layer and head: the second has no embedding, and clusters in its code's rows;
+/// the third has experts.
+fn models() -> [TestModel; 3] {
     let native = ModelPlan {
         layers: vec![Plan::Dense(6)],
         rows: 0,
@@ -22,7 +23,15 @@ fn models() -> [TestModel; 2] {
         clusters: Some(ClusterPlan::Head(1)),
         ..plan()
     };
-    [model(), TestModel::new(&native)]
+    let local = ModelPlan {
+        layers: vec![Plan::Dense(6)],
+        rows: 0,
+        hash: Some(HashPlan::Experts(3)),
+        clusters: Some(ClusterPlan::Residual(5)),
+        experts: 4,
+        ..plan()
+    };
+    [model(), TestModel::new(&native), TestModel::new(&local)]
 }
 
 fn plan() -> ModelPlan {
@@ -40,6 +49,7 @@ fn plan() -> ModelPlan {
         rows: 4,
         hash: Some(HashPlan::Thresholds(12)),
         clusters: Some(ClusterPlan::Prototypes { count: 3, dims: 4 }),
+        experts: 0,
         golden: 2,
         seed: 9,
     }
@@ -61,7 +71,8 @@ fn exercise(model: &Model) -> bool {
         Layer::DepthwiseConv2d(conv) => conv.window.kernel.map(u64::from).iter().product(),
         Layer::MaxPool2d(window) | Layer::AveragePool2d(window) => window.kernel.map(u64::from).iter().product(),
     });
-    let heads = [Head::Hash, Head::Clusters].map(|head| model.head_macs(head));
+    let _ = (model.expert_scale(), model.expert_eigenvalues(0).len(), model.expert_eigenvalues(u16::MAX).len());
+    let heads = [Head::Hash, Head::Clusters, Head::Experts].map(|head| model.head_macs(head));
     let work = model.macs() + heads.iter().sum::<u64>() + model.arena_bytes() as u64 * area.sum::<u64>();
     if work > 1_000_000 {
         return false;
@@ -72,6 +83,9 @@ fn exercise(model: &Model) -> bool {
     let mut features = model.run(&mut arena, &sample).unwrap();
     for dims in [0, 1, model.dims(), model.dims().saturating_add(1)] {
         let _ = features.embed(Dims::new(dims)).map_err(|error| error.to_string());
+    }
+    for dims in [0, 1, model.expert_dims(), model.expert_dims().saturating_add(1)] {
+        let _ = features.expert(Dims::new(dims)).map_err(|error| error.to_string());
     }
     let _ = features.hash::<1>();
     let _ = features.hash_into(model.bits(), &mut vec![0; usize::from(model.bits()).div_ceil(8)]);
@@ -283,7 +297,7 @@ fn thresholds_of(description: &Description) -> u32 {
 
 #[test]
 fn every_fault_of_a_hash_or_of_clusters_is_named() {
-    let [classic, native] = models();
+    let [classic, native, _] = models();
     let data = Blob::parse(&native.blob).unwrap().data.len() as u32;
     let (hash_part, cluster_part) = (Part::Hash, Part::Clusters);
 
@@ -350,4 +364,116 @@ fn every_fault_of_a_hash_or_of_clusters_is_named() {
         Ok(()),
         "without the head, the offset has no meaning"
     );
+}
+
+#[test]
+fn every_fault_of_experts_is_named() {
+    let [classic, native, local] = models();
+    let data = Blob::parse(&local.blob).unwrap().data.len() as u32;
+    let part = Part::Experts;
+    let (none, out, misaligned, constants) = (
+        Err(ModelError::Head { part }),
+        Err(ModelError::OutOfBounds { part }),
+        Err(ModelError::Misaligned { part }),
+        Err(ModelError::Constants { part }),
+    );
+    let experts = |change: &dyn Fn(&mut Experts)| with(&local, |d| change(d.experts.as_mut().unwrap()));
+    assert_eq!(experts(&|_| ()), Ok(()));
+    assert_eq!(experts(&|experts| experts.rows = 0), none);
+    assert_eq!(experts(&|experts| experts.rows = u16::MAX), out);
+    // Five experts of four rows over six features: tables may end where the data ends.
+    assert_eq!(experts(&|experts| experts.weights = data - 5 * 4 * 6), Ok(()));
+    assert_eq!(experts(&|experts| experts.weights = data - 5 * 4 * 6 + 1), out);
+    assert_eq!(experts(&|experts| experts.weights = u32::MAX), out);
+    assert_eq!(experts(&|experts| experts.channels = data.next_multiple_of(4) - 5 * 4 * 12 + 4), out);
+    assert_eq!(experts(&|experts| experts.channels = u32::MAX - 3), out);
+    assert_eq!(experts(&|experts| experts.eigenvalues = data.next_multiple_of(4) - 5 * 4 * 4 + 4), out);
+    assert_eq!(experts(&|experts| experts.eigenvalues = u32::MAX - 3), out);
+    for off in 1..4 {
+        assert_eq!(experts(&|experts| experts.channels += off), misaligned);
+        assert_eq!(experts(&|experts| experts.eigenvalues += off), misaligned);
+    }
+    // Weights where channels should be: no lawful multipliers.
+    assert_eq!(experts(&|experts| experts.channels = experts.weights), constants);
+    // The eigenvalues of the second expert begin anew, higher; from one off, they rise within an expert.
+    assert_eq!(experts(&|experts| experts.eigenvalues -= 4), constants);
+    for scale in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+        assert_eq!(experts(&|experts| experts.scale = scale), constants);
+    }
+    assert_eq!(with(&local, |d| (d.clusters, d.hash) = (None, None)), none, "experts without clusters");
+    let linear = Clusters::Linear { count: 5, weights: 0, biases: 0 };
+    let no_experts = |d: &mut Description, hash| (d.clusters, d.experts, d.hash) = (Some(linear), None, hash);
+    assert_eq!(with(&local, |d| no_experts(d, None)), Ok(()), "clusters without experts");
+
+    // The code.
+    let wrong = Err(ModelError::Head { part: Part::Hash });
+    let hash = |classes, rows| with(&local, |d| d.hash = Some(Hash::Experts { classes, rows }));
+    assert_eq!(hash(5, 4), Ok(()));
+    assert_eq!(hash(5, 0), Ok(()), "the id alone is a code");
+    for (classes, rows) in [(5, 5), (5, u16::MAX), (4, 3), (6, 3), (0, 3), (u16::MAX, 3)] {
+        assert_eq!(hash(classes, rows), wrong, "{classes} classes, {rows} rows");
+    }
+    for rows in [0, 3] {
+        let hash = Some(Hash::Experts { classes: 5, rows });
+        assert_eq!(with(&local, |d| no_experts(d, hash)), wrong, "a code without experts");
+    }
+    assert_eq!(with(&local, |d| (d.clusters, d.experts) = (None, None)), wrong);
+
+    // The gate.
+    let part = Part::Clusters;
+    let wrong = Err(ModelError::Head { part });
+    let gate = |change: &dyn Fn(&mut u16, &mut u32, &mut u8, &mut u16, &mut u8)| {
+        with(&local, |d| match d.clusters.as_mut() {
+            Some(Clusters::Residual { count, centres, shift, multiplier, scale_shift }) => {
+                d.hash = None;
+                change(count, centres, shift, multiplier, scale_shift);
+            }
+            _ => unreachable!(),
+        })
+    };
+    assert_eq!(gate(&|_, _, _, _, _| ()), Ok(()));
+    assert_eq!(gate(&|count, _, _, _, _| *count = 4), Ok(()), "tables may be longer");
+    // Experts are looked at first, and there must be some.
+    assert_eq!(gate(&|count, _, _, _, _| *count = 0), none);
+    assert_eq!(gate(&|count, _, _, _, _| *count = u16::MAX), out);
+    assert_eq!(gate(&|_, centres, _, _, _| *centres = data - 5 * 6), Ok(()));
+    assert_eq!(gate(&|_, centres, _, _, _| *centres = data - 5 * 6 + 1), Err(ModelError::OutOfBounds { part }));
+    assert_eq!(gate(&|_, centres, _, _, _| *centres = u32::MAX), Err(ModelError::OutOfBounds { part }));
+    for (shift, expected) in [
+        (0, Ok(())),
+        (31, Ok(())),
+        (32, Err(ModelError::Constants { part })),
+        (255, Err(ModelError::Constants { part })),
+    ] {
+        assert_eq!(gate(&|_, _, to, _, _| *to = shift), expected, "shift {shift}");
+    }
+    for (shift, expected) in [
+        (0, Ok(())),
+        (63, Ok(())),
+        (64, Err(ModelError::Constants { part })),
+        (255, Err(ModelError::Constants { part })),
+    ] {
+        assert_eq!(gate(&|_, _, _, _, to| *to = shift), expected, "scale shift {shift}");
+    }
+    for multiplier in [0, u16::MAX] {
+        assert_eq!(gate(&|_, _, _, to, _| *to = multiplier), Ok(()));
+    }
+    let residual = |test| {
+        with(test, |d| {
+            let (shift, multiplier, scale_shift) = (0, 1, 0);
+            d.clusters = Some(Clusters::Residual { count: 3, centres: 0, shift, multiplier, scale_shift });
+        })
+    };
+    assert_eq!(residual(&classic), wrong, "residuals without experts");
+    assert_eq!(residual(&native), wrong);
+
+    // Golden tables are as long as the heads say.
+    let part = Part::Golden;
+    assert_eq!(with(&local, |d| d.golden.experts = data - 2 * 4), Ok(()));
+    assert_eq!(with(&local, |d| d.golden.experts = data - 2 * 4 + 1), Err(ModelError::OutOfBounds { part }));
+    assert_eq!(with(&local, |d| d.golden.scores = data.next_multiple_of(4) - 4), Err(ModelError::OutOfBounds { part }));
+    assert_eq!(with(&local, |d| d.golden.scores -= 2), Err(ModelError::Misaligned { part }));
+    let other = |d: &mut Description| (d.clusters, d.golden.scores) = (Some(linear), u32::MAX);
+    assert_eq!(with(&local, other), Ok(()), "only residuals have scores");
+    assert_eq!(with(&native, |d| (d.golden.experts, d.golden.scores) = (u32::MAX, u32::MAX)), Ok(()));
 }

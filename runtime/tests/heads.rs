@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 fn plan(rows: u16, hash: Option<HashPlan>, clusters: Option<ClusterPlan>, seed: u64) -> ModelPlan {
     let layers = vec![Plan::Dense(24), Plan::Dense(13)];
-    ModelPlan { input: [3, 5, 1], layers, rows, hash, clusters, golden: 3, seed }
+    ModelPlan { input: [3, 5, 1], layers, rows, hash, clusters, experts: 0, golden: 3, seed }
 }
 
 fn thresholds(bits: u16) -> Option<HashPlan> {
@@ -35,7 +35,7 @@ fn check_prefixes(test: &TestModel, sample: &[u8]) -> Result<(), TestCaseError> 
     let model = Model::parse(&test.blob).unwrap();
     let outputs = test.outputs(sample);
     let mut arena = vec![0; model.arena_bytes()];
-    let features = model.run(&mut arena, sample).unwrap();
+    let mut features = model.run(&mut arena, sample).unwrap();
     prop_assert_eq!(usize::from(model.bits()), outputs.bits.len());
     for asked in 1..=model.bits() {
         let mut code = vec![0xff; usize::from(asked).div_ceil(8)];
@@ -105,7 +105,7 @@ proptest! {
         let model = Model::parse(&test.blob).unwrap();
         let outputs = test.outputs(&sample);
         let mut arena = vec![0; model.arena_bytes()];
-        let features = model.run(&mut arena, &sample).unwrap();
+        let mut features = model.run(&mut arena, &sample).unwrap();
         if bits >= 8 {
             prop_assert_eq!(features.hash::<1>().unwrap().0.to_vec(), outputs.code(8));
         }
@@ -363,7 +363,7 @@ fn wrong_arguments_are_named() {
     assert!(encoder.hash::<3>(&sample).is_ok(), "20 bits end in the third byte");
     assert_eq!(encoder.hash::<4>(&sample).unwrap_err(), bits(32));
     assert_eq!(encoder.hash::<0>(&sample).unwrap_err(), bits(0));
-    let features = encoder.run(&sample).unwrap();
+    let mut features = encoder.run(&sample).unwrap();
     assert_eq!(features.hash_into(21, &mut [0; 3]).unwrap_err(), bits(21));
     assert_eq!(features.hash_into(8, &mut [0; 2]).unwrap_err(), bits(8));
 

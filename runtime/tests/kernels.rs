@@ -21,7 +21,7 @@ fn check(plan: &ModelPlan) {
 }
 
 fn one_layer(input: [u16; 3], layer: Plan, seed: u64) -> ModelPlan {
-    ModelPlan { input, layers: vec![layer], rows: 0, hash: None, clusters: None, golden: 0, seed }
+    ModelPlan { input, layers: vec![layer], rows: 0, hash: None, clusters: None, experts: 0, golden: 0, seed }
 }
 
 /// An image side, and a kernel, a stride and two paddings that fit it.

@@ -15,6 +15,7 @@ fn tiny() -> TestModel {
         rows: 4,
         hash: Some(HashPlan::Thresholds(8)),
         clusters: Some(ClusterPlan::Prototypes { count: 3, dims: 4 }),
+        experts: 0,
         golden: 16,
         seed: 8,
     })

@@ -208,6 +208,7 @@ mod tests {
             embedding: None,
             hash: None,
             clusters: None,
+            experts: None,
             golden: Golden::default(),
             card: b"card",
         }
@@ -243,13 +244,13 @@ mod tests {
     fn the_bytes_are_those_of_the_format() {
         let bytes = blob();
         let expected: [u8; 72] = [
-            b'E', b'I', b'G', b'E', b'N', b'L', b'E', b'T', 1, 0, 0, 0, 72, 0, 0, 0, 0x24, 0x15, 0x7c, 0x1a, 22, 0, 0,
+            b'E', b'I', b'G', b'E', b'N', b'L', b'E', b'T', 1, 0, 0, 0, 72, 0, 0, 0, 0x6f, 0xf1, 0x56, 0xf7, 25, 0, 0,
             0, 64, 0, 0, 0, 8, 0, 0, 0, // the header
             1, 1, 4, 0, 0, 0, 0, 0x3f, // input: shape, raw form, scale 0.5
-            0, 0, 0, 0, // no layers, no heads
-            0, 0, 0, 0, 0, // no golden vectors
+            0, 0, 0, 0, 0, // no layers, no heads
+            0, 0, 0, 0, 0, 0, 0, // no golden vectors
             4, b'c', b'a', b'r', b'd', // the card
-            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // up to a multiple of 16
+            0, 0, 0, 0, 0, 0, 0, // up to a multiple of 16
             1, 2, 3, 0, 4, 0, 0, 0, // the data
         ];
         assert_eq!(bytes[..], expected);
@@ -261,6 +262,7 @@ mod tests {
         let hashes = [
             (Hash::Thresholds { bits: 300, weights: 1, thresholds: 2 }, &[0, 0xac, 2, 1, 2][..]),
             (Hash::Product { heads: 200, classes: 300, weights: 1, biases: 2 }, &[1, 200, 0xac, 2, 1, 2]),
+            (Hash::Experts { classes: 300, rows: 9 }, &[2, 0xac, 2, 9]),
         ];
         for (head, bytes) in hashes {
             assert_eq!(postcard::to_allocvec(&head).unwrap(), bytes);
@@ -268,6 +270,10 @@ mod tests {
         let clusters = [
             (Clusters::Prototypes { count: 300, dims: 1, prototypes: 2 }, &[0, 0xac, 2, 1, 2][..]),
             (Clusters::Linear { count: 300, weights: 1, biases: 2 }, &[1, 0xac, 2, 1, 2]),
+            (
+                Clusters::Residual { count: 300, centres: 1, shift: 200, multiplier: 300, scale_shift: 63 },
+                &[2, 0xac, 2, 1, 200, 0xac, 2, 63],
+            ),
         ];
         for (head, bytes) in clusters {
             assert_eq!(postcard::to_allocvec(&head).unwrap(), bytes);

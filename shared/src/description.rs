@@ -29,6 +29,8 @@ pub struct Description<'a> {
     pub hash: Option<Hash>,
     /// Cluster ids.
     pub clusters: Option<Clusters>,
+    /// An embedding of its own for each cluster; a model without clusters has none.
+    pub experts: Option<Experts>,
     /// Inputs and the exact outputs that every implementation must give for them.
     pub golden: Golden,
     /// A [`Card`], postcard-encoded.
@@ -136,6 +138,11 @@ pub struct Embedding {
     pub eigenvalues: u32,
 }
 
+/// The embeddings of a model's experts, one expert for each cluster: a sample gets that of its cluster's. `rows` are those of
+/// one expert, and every table holds the experts one after another: weights int8 `[clusters][rows][features]`, and
+/// `[clusters][rows]` channels and eigenvalues, which do not rise inside an expert. The scale is the same for all.
+pub type Experts = Embedding;
+
 /// How a sample gets its hash code. Weights may be another head's own: offsets may point into the same data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Hash {
@@ -160,6 +167,14 @@ pub enum Hash {
         /// Offset of i32 `[heads][classes]` biases, 4-byte aligned; they hold `-zero_point * sum(weights)` already.
         biases: u32,
     },
+    /// The cluster's id in [`class_bits`] bits, the lowest first, and the signs of its expert: bit `r` of these is 1 where the
+    /// accumulator of the expert's row `r`, its bias included, is above 0.
+    Experts {
+        /// Number of clusters.
+        classes: u16,
+        /// Rows of the expert, at most all.
+        rows: u16,
+    },
 }
 
 impl Hash {
@@ -168,11 +183,15 @@ impl Hash {
         match self {
             Self::Thresholds { bits, .. } => bits,
             Self::Product { heads, classes, .. } => heads as u16 * class_bits(classes),
+            Self::Experts { classes, rows } => match rows.checked_add(class_bits(classes)) {
+                Some(bits) => bits,
+                None => 0,
+            },
         }
     }
 }
 
-/// Bits that a product code has for each head: `ceil(log2(classes))`, at most 16.
+/// Bits that a code has for one of so many classes: `ceil(log2(classes))`, at most 16.
 pub const fn class_bits(classes: u16) -> u16 {
     (u16::BITS - classes.saturating_sub(1).leading_zeros()) as u16
 }
@@ -200,6 +219,31 @@ pub enum Clusters {
         /// Offset of `count` i32 biases, 4-byte aligned; they hold `-zero_point * sum(weights)` already.
         biases: u32,
     },
+    /// The cluster whose centre and expert leave the least of the features unexplained; ties go to the lower id. What is left
+    /// is the squared distance to the centre less `(sum(a^2) * multiplier) >> scale_shift`, at least 0, over the expert's rows,
+    /// where `a` is the row's accumulator shifted right by `shift`, rounded, and saturated to 16 bits: the exact residual
+    /// of a linear autoencoder with orthonormal rows. `NUMERICS.md` has the definition. Needs [`Experts`].
+    Residual {
+        /// Number of clusters.
+        count: u16,
+        /// Offset of the centres, int8 `[count][features]` on the features' own grid; at most 65535 features.
+        centres: u32,
+        /// Right shift of the accumulators, `0 ..= 31`.
+        shift: u8,
+        /// Significand of the factor from squared accumulators to squared steps of the features.
+        multiplier: u16,
+        /// Exponent of the same, `0 ..= 63`.
+        scale_shift: u8,
+    },
+}
+
+impl Clusters {
+    /// Number of clusters.
+    pub const fn count(self) -> u16 {
+        match self {
+            Self::Prototypes { count, .. } | Self::Linear { count, .. } | Self::Residual { count, .. } => count,
+        }
+    }
 }
 
 /// Golden vectors. Each list has `count` entries; lists of absent heads are not there and their offset is 0.
@@ -215,6 +259,10 @@ pub struct Golden {
     pub codes: u32,
     /// Offset of the cluster ids, u16, 2-byte aligned.
     pub clusters: u32,
+    /// Offset of the embeddings by the clusters' experts, int8, each as long as an expert has rows.
+    pub experts: u32,
+    /// Offset of the least residuals, u32, 4-byte aligned; only [`Clusters::Residual`] has them.
+    pub scores: u32,
 }
 
 /// Where a model comes from and how good it is.

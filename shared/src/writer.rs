@@ -27,7 +27,7 @@ impl BlobWriter {
         Self::default()
     }
 
-    /// Appends weights, prototypes or golden embeddings.
+    /// Appends weights, prototypes, centres or golden embeddings.
     pub fn push_i8(&mut self, values: &[i8]) -> u32 {
         self.push(values)
     }
@@ -42,6 +42,11 @@ impl BlobWriter {
         self.push(values)
     }
 
+    /// Appends golden scores.
+    pub fn push_u32(&mut self, values: &[u32]) -> u32 {
+        self.push(values)
+    }
+
     /// Appends thresholds, or the biases of a linear head.
     pub fn push_i32(&mut self, values: &[i32]) -> u32 {
         self.push(values)
@@ -52,7 +57,7 @@ impl BlobWriter {
         self.push(values)
     }
 
-    /// Appends the constants of a layer's or an embedding's channels.
+    /// Appends the constants of a layer's, an embedding's or the experts' channels.
     pub fn push_channels(&mut self, channels: &[Channel]) -> u32 {
         self.push(channels)
     }

@@ -24,6 +24,7 @@ fn main() -> ! {
         let _ = black_box(encoder.verify());
         let _ = black_box(encoder.embed(sample, Dims::new(black_box(8))));
         let _ = black_box(encoder.assign(sample));
+        let _ = black_box(encoder.expert(sample, Dims::new(black_box(4))));
         if let Ok(code) = encoder.hash::<8>(sample) {
             black_box(index.nearest::<5>(&code));
             let _ = black_box(index.insert(code, black_box(1)));

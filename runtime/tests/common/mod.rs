@@ -3,7 +3,7 @@
 #![allow(dead_code)] // each test file uses its part
 
 use eigenlet_shared::description::{
-    Clusters, Conv2d, Dense, DepthwiseConv2d, Description, Embedding, Golden, Hash, Input, Layer, Raw, Window,
+    Clusters, Conv2d, Dense, DepthwiseConv2d, Description, Embedding, Experts, Golden, Hash, Input, Layer, Raw, Window,
 };
 use eigenlet_shared::numerics::{Channel, Output};
 use eigenlet_shared::writer::{AlignedBytes, BlobWriter};
@@ -52,6 +52,8 @@ pub struct ModelPlan {
     pub rows: u16,
     pub hash: Option<HashPlan>,
     pub clusters: Option<ClusterPlan>,
+    /// Rows of each cluster's expert; 0 for none.
+    pub experts: u16,
     pub golden: u16,
     pub seed: u64,
 }
@@ -65,16 +67,13 @@ pub enum HashPlan {
         heads: u8,
         classes: u16,
     },
+    /// The cluster's id, and so many rows of its expert.
+    Experts(u16),
 }
 
-impl HashPlan {
-    /// Bits of a class, found by counting up.
-    fn width(self) -> usize {
-        match self {
-            Self::Thresholds(_) => 1,
-            Self::Product { classes, .. } => (0..).find(|bits| 1u32 << bits >= classes.into()).unwrap(),
-        }
-    }
+/// Bits of a class, found by counting up.
+fn width(classes: u16) -> usize {
+    (0..).find(|bits| 1u32 << bits >= classes.into()).unwrap()
 }
 
 /// What to make clusters of.
@@ -87,6 +86,26 @@ pub enum ClusterPlan {
     Linear(u16),
     /// One head of the product code, of that number, in the same tables.
     Head(u8),
+    /// So many centres, with experts.
+    Residual(u16),
+}
+
+impl ClusterPlan {
+    fn count(self, hash: Option<HashPlan>) -> u16 {
+        match (self, hash) {
+            (Self::Prototypes { count, .. } | Self::Linear(count) | Self::Residual(count), _) => count,
+            (Self::Head(_), Some(HashPlan::Product { classes, .. })) => classes,
+            (Self::Head(_), _) => panic!("a product code has heads"),
+        }
+    }
+}
+
+/// Centres, and how squared accumulators become squared steps.
+pub struct Centres {
+    pub values: Vec<i8>,
+    pub shift: u8,
+    pub multiplier: u16,
+    pub scale_shift: u8,
 }
 
 struct Weighted {
@@ -108,6 +127,8 @@ pub struct TestModel {
     product: Option<Linear>,
     prototypes: Vec<i8>,
     linear: Option<Linear>,
+    centres: Option<Centres>,
+    experts: Vec<Weighted>,
     pub eigenvalues: Vec<f32>,
     pub blob: AlignedBytes,
 }
@@ -122,6 +143,10 @@ pub struct Outputs {
     pub distances: Vec<i64>,
     /// Sum of each cluster's row, its bias included.
     pub sums: Vec<i64>,
+    /// What each cluster's centre and expert leave of the features.
+    pub residuals: Vec<i64>,
+    /// The embedding by each cluster's expert.
+    pub locals: Vec<Vec<i8>>,
 }
 
 impl Outputs {
@@ -133,13 +158,19 @@ impl Outputs {
         code
     }
 
-    /// The nearest prototype, or the largest sum.
+    /// The nearest prototype, the largest sum, or the least residual.
     pub fn cluster(&self) -> u16 {
-        if self.sums.is_empty() {
-            first_largest(self.distances.iter().map(|d| -d))
-        } else {
-            first_largest(self.sums.iter().copied())
-        }
+        first_largest(self.distances.iter().chain(&self.residuals).map(|cost| -cost).chain(self.sums.iter().copied()))
+    }
+
+    /// The least residual.
+    pub fn score(&self) -> u32 {
+        u32::try_from(*self.residuals.iter().min().unwrap()).unwrap()
+    }
+
+    /// The local embedding of the cluster's expert.
+    pub fn local(&self) -> &[i8] {
+        &self.locals[usize::from(self.cluster())]
     }
 }
 
@@ -259,8 +290,18 @@ impl TestModel {
                     bias: product.bias[first..][..classes].to_vec(),
                 });
             }
-            None => {}
+            Some(ClusterPlan::Residual(_)) | None => {}
         }
+        let count = plan.clusters.map_or(0, |clusters| clusters.count(plan.hash));
+        let centres = match plan.clusters {
+            Some(ClusterPlan::Residual(_)) => Some(Centres::new(&mut random, count.into(), features)),
+            _ => None,
+        };
+        let expert = |_| {
+            let grid = Output { zero_point: 0, minimum: -127, maximum: 127 };
+            Weighted::new(&mut random, plan.experts.into(), features, grid)
+        };
+        let experts = if plan.experts > 0 { (0..count).map(expert).collect() } else { Vec::new() };
         let mut model = Self {
             plan: plan.clone(),
             layers,
@@ -270,11 +311,19 @@ impl TestModel {
             product,
             prototypes,
             linear,
+            centres,
+            experts,
             eigenvalues: (0..plan.rows).map(|row| 1.0 / f32::from(row + 1)).collect(),
             blob: AlignedBytes::from(&[][..]),
         };
         model.blob = model.write(&mut random);
         model
+    }
+
+    /// Falling, and 0 at the end.
+    pub fn expert_eigenvalues(&self, id: usize) -> Vec<f32> {
+        let rows = self.plan.experts;
+        (0..rows).map(|row| f32::from(rows - 1 - row) * (id + 1) as f32).collect()
     }
 
     pub fn input_len(&self) -> usize {
@@ -301,10 +350,10 @@ impl TestModel {
             let sum: i64 = (0..count).map(|i| i64::from(self.hash[bit * count + i]) * values[i]).sum();
             bits.push(sum > i64::from(*threshold));
         }
-        if let (Some(product), Some(hash @ HashPlan::Product { classes, .. })) = (&self.product, self.plan.hash) {
+        if let (Some(product), Some(HashPlan::Product { classes, .. })) = (&self.product, self.plan.hash) {
             for sums in product.sums(&values, zero_point).chunks(classes.into()) {
                 let class = first_largest(sums.iter().copied());
-                bits.extend((0..hash.width()).map(|bit| class >> bit & 1 == 1));
+                bits.extend((0..width(classes)).map(|bit| class >> bit & 1 == 1));
             }
         }
         let dims = if let Some(ClusterPlan::Prototypes { dims, .. }) = self.plan.clusters { dims.into() } else { 1 };
@@ -312,13 +361,28 @@ impl TestModel {
             .prototypes
             .chunks(dims)
             .map(|prototype| prototype.iter().zip(&embedding).map(|(a, b)| (i64::from(*a) - b).pow(2)).sum());
-        Outputs {
-            bits,
+        let int8 = |values: &[i64]| values.iter().map(|value| i8::try_from(*value).unwrap()).collect::<Vec<_>>();
+        let sums: Vec<Vec<i64>> = self.experts.iter().map(|expert| expert.sums(&values, zero_point)).collect();
+        let residuals = |centres: &Centres| -> Vec<i64> {
+            let centre = centres.values.chunks(count);
+            centre.zip(&sums).map(|(centre, sums)| centres.residual(centre, &values, sums)).collect()
+        };
+        let locals = self.experts.iter().map(|expert| int8(&dense(expert, &values, zero_point)));
+        let mut outputs = Outputs {
             distances: distances.collect(),
             sums: self.linear.as_ref().map_or(Vec::new(), |head| head.sums(&values, zero_point)),
-            features: values.iter().map(|value| i8::try_from(*value).unwrap()).collect(),
-            embedding: embedding.iter().map(|value| i8::try_from(*value).unwrap()).collect(),
+            residuals: self.centres.as_ref().map_or(Vec::new(), residuals),
+            locals: locals.collect(),
+            features: int8(&values),
+            embedding: int8(&embedding),
+            bits,
+        };
+        if let (Some(HashPlan::Experts(rows)), Some(clusters)) = (self.plan.hash, self.plan.clusters) {
+            let cluster = outputs.cluster();
+            outputs.bits.extend((0..width(clusters.count(None))).map(|bit| cluster >> bit & 1 == 1));
+            outputs.bits.extend((0..rows).map(|row| sums[usize::from(cluster)][usize::from(row)] > 0));
         }
+        outputs
     }
 
     fn write(&self, random: &mut Random) -> AlignedBytes {
@@ -362,6 +426,9 @@ impl TestModel {
                 let (weights, biases) = self.product.as_ref().unwrap().write(&mut writer, zero_point);
                 Hash::Product { heads, classes, weights, biases }
             }
+            HashPlan::Experts(rows) => {
+                Hash::Experts { classes: self.plan.clusters.unwrap().count(self.plan.hash), rows }
+            }
         });
         let clusters = self.plan.clusters.map(|clusters| match (clusters, hash) {
             (ClusterPlan::Prototypes { count, dims }, _) => {
@@ -377,7 +444,24 @@ impl TestModel {
                 let (weights, biases) = self.linear.as_ref().unwrap().write(&mut writer, zero_point);
                 Clusters::Linear { count, weights, biases }
             }
+            (ClusterPlan::Residual(count), _) => {
+                let Centres { values, shift, multiplier, scale_shift } = self.centres.as_ref().unwrap();
+                let (shift, multiplier, scale_shift) = (*shift, *multiplier, *scale_shift);
+                Clusters::Residual { count, centres: writer.push_i8(values), shift, multiplier, scale_shift }
+            }
             (ClusterPlan::Head(_), _) => unreachable!(),
+        });
+        let experts = (!self.experts.is_empty()).then(|| {
+            let weights: Vec<i8> = self.experts.iter().flat_map(|expert| expert.weights.clone()).collect();
+            let channels: Vec<Channel> = self.experts.iter().flat_map(|expert| expert.constants(zero_point)).collect();
+            let eigenvalues: Vec<f32> = (0..self.experts.len()).flat_map(|id| self.expert_eigenvalues(id)).collect();
+            Experts {
+                rows: self.plan.experts,
+                weights: writer.push_i8(&weights),
+                channels: writer.push_channels(&channels),
+                scale: 0.03,
+                eigenvalues: writer.push_f32(&eigenvalues),
+            }
         });
         let samples = random.bytes(self.input_len() * usize::from(self.plan.golden));
         let outputs: Vec<Outputs> = samples.chunks(self.input_len()).map(|sample| self.outputs(sample)).collect();
@@ -393,9 +477,17 @@ impl TestModel {
             embeddings: writer.push_i8(&embeddings),
             codes: writer.push_u8(&codes),
             clusters: writer.push_u16(&ids),
+            experts: writer.push_i8(&match experts {
+                Some(_) => outputs.iter().flat_map(|outputs| outputs.local().to_vec()).collect::<Vec<_>>(),
+                None => Vec::new(),
+            }),
+            scores: writer.push_u32(&match self.centres {
+                Some(_) => outputs.iter().map(|outputs| outputs.score()).collect::<Vec<_>>(),
+                None => Vec::new(),
+            }),
         };
         let input = Input { shape: self.plan.input, raw: Raw::U8, scale: 1.0 / 255.0 };
-        writer.finish(&Description { input, layers, embedding, hash, clusters, golden, card: &[] })
+        writer.finish(&Description { input, layers, embedding, hash, clusters, experts, golden, card: &[] })
     }
 }
 
@@ -432,6 +524,15 @@ impl Weighted {
         (value + i64::from(self.output.zero_point)).clamp(self.output.minimum.into(), self.output.maximum.into())
     }
 
+    /// Each row's accumulator over the features.
+    fn sums(&self, x: &[i64], zero_point: i64) -> Vec<i64> {
+        let rows = self.weights.chunks(self.taps()).zip(&self.bias);
+        let sum = |(row, bias): (&[i8], &i64)| -> i64 {
+            bias + row.iter().zip(x).map(|(w, x)| i64::from(*w) * (x - zero_point)).sum::<i64>()
+        };
+        rows.map(sum).collect()
+    }
+
     /// The offsets of weights and channels. Depthwise weights go `[taps][channels]` into the blob.
     fn write(&self, writer: &mut BlobWriter, zero_point: i64, depthwise: bool) -> (u32, u32) {
         let (channels, taps) = (self.bias.len(), self.taps());
@@ -440,15 +541,55 @@ impl Weighted {
         } else {
             self.weights.clone()
         };
-        let constants: Vec<Channel> = (0..channels)
-            .map(|channel| {
-                let row = &self.weights[channel * taps..][..taps];
-                let sum: i64 = row.iter().map(|weight| i64::from(*weight)).sum();
-                let bias = i32::try_from(self.bias[channel] - zero_point * sum).unwrap();
-                Channel { bias, multiplier: self.multiplier[channel], shift: self.shift[channel] }
-            })
-            .collect();
-        (writer.push_i8(&weights), writer.push_channels(&constants))
+        (writer.push_i8(&weights), writer.push_channels(&self.constants(zero_point)))
+    }
+
+    fn constants(&self, zero_point: i64) -> Vec<Channel> {
+        let taps = self.taps();
+        let constants = |channel: usize| {
+            let row = &self.weights[channel * taps..][..taps];
+            let sum: i64 = row.iter().map(|weight| i64::from(*weight)).sum();
+            let bias = i32::try_from(self.bias[channel] - zero_point * sum).unwrap();
+            Channel { bias, multiplier: self.multiplier[channel], shift: self.shift[channel] }
+        };
+        (0..self.bias.len()).map(constants).collect()
+    }
+}
+
+impl Centres {
+    /// Random centres, and numbers that leave some of most distances, or extreme ones.
+    fn new(random: &mut Random, count: usize, features: usize) -> Self {
+        let spread = ((features as f64).sqrt() * 74.0 * 128.0).log2() as i32;
+        let shift = match random.below(8) {
+            0 => 0,
+            1 => 31,
+            _ => (spread - 12 + random.below(4) as i32).max(0) as u8,
+        };
+        let scale_shift = match random.below(8) {
+            0 => 0,
+            1 => 63,
+            _ => 20 + random.below(16) as u8,
+        };
+        let multiplier = match random.below(8) {
+            0 => 0,
+            1 => u16::MAX,
+            _ => random.next() as u16,
+        };
+        Self { values: random.weights(count * features), shift, multiplier, scale_shift }
+    }
+
+    /// The squared distance to the centre less what the accumulators explain.
+    pub fn residual(&self, centre: &[i8], features: &[i64], sums: &[i64]) -> i64 {
+        let distance: i128 = centre.iter().zip(features).map(|(c, f)| i128::from(i64::from(*c) - f).pow(2)).sum();
+        let square = |sum: &i64| -> i128 {
+            // To the nearest, halves away from zero; then to 16 bits.
+            let divisor = 1i128 << self.shift;
+            let magnitude = (2 * i128::from(sum.abs()) + divisor) / (2 * divisor);
+            (magnitude * i128::from(sum.signum())).clamp(-32768, 32767).pow(2)
+        };
+        let energy: i128 = sums.iter().map(square).sum();
+        let projected = (energy * i128::from(self.multiplier)).div_euclid(1 << self.scale_shift);
+        (distance - projected.min(u32::MAX.into())).max(0) as i64
     }
 }
 
