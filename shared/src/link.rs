@@ -66,6 +66,13 @@ pub enum Request<'a> {
         /// The sample.
         sample: &'a [u8],
     },
+    /// The cluster, and the first `dims` dimensions of the embedding by its expert. Answered by [`Response::Expert`].
+    Expert {
+        /// Local dimensions to compute, from 1 to the expert's.
+        dims: u16,
+        /// The sample.
+        sample: &'a [u8],
+    },
 }
 
 /// What a board answers.
@@ -86,12 +93,23 @@ pub enum Response<'a> {
     Cluster {
         /// Its id.
         id: u16,
-        /// How much farther the second-nearest prototype is, in squared int8 steps, or how much smaller a linear head's
-        /// second-largest sum; `u32::MAX` where there is no other.
+        /// How much farther the second-nearest prototype is, or how much larger the second-least residual, in squared int8
+        /// steps, or how much smaller a linear head's second-largest sum; `u32::MAX` where there is no other.
         margin: u32,
     },
     /// The question cannot be answered.
     Refused(Refusal),
+    /// The cluster and the embedding by its expert.
+    Expert {
+        /// The cluster's id, which is the expert's number.
+        id: u16,
+        /// As a cluster's.
+        margin: u32,
+        /// What the expert leaves unexplained, in squared int8 steps of the features, where clusters are chosen by that.
+        score: Option<u32>,
+        /// The local embedding: int8 values (two's complement), one byte a dimension.
+        embedding: &'a [u8],
+    },
 }
 
 /// A board and its model.
@@ -116,6 +134,8 @@ pub struct ModelInfo {
     pub bits: u16,
     /// Number of clusters; 0 without that head.
     pub clusters: u16,
+    /// Local dimensions, those of each cluster's expert; 0 without experts.
+    pub expert_dims: u16,
     /// Number of golden samples.
     pub golden: u16,
 }
@@ -362,7 +382,7 @@ mod tests {
 
     #[test]
     fn every_message_survives_the_line() {
-        let info = ModelInfo { sample: 64, dims: 32, bits: 64, clusters: 10, golden: 16 };
+        let info = ModelInfo { sample: 64, dims: 32, bits: 64, clusters: 10, expert_dims: 8, golden: 16 };
         let responses = [
             Response::Hello(Hello { version: VERSION, arena: 16384, model: Ok(info) }),
             Response::Hello(Hello { version: 9, arena: 1, model: Err(NoModel::Arena { expected: 2, found: 1 }) }),
@@ -371,6 +391,8 @@ mod tests {
             Response::Code(&[]),
             Response::Cluster { id: 3, margin: u32::MAX },
             Response::Refused(Refusal::Sample { expected: 64, found: 63 }),
+            Response::Expert { id: 300, margin: 7, score: None, embedding: &[0, 255] },
+            Response::Expert { id: 0, margin: u32::MAX, score: Some(u32::MAX), embedding: &[1] },
         ];
         for response in responses {
             let contents = receive(&mut Receiver::new(), &frame(1, &response));

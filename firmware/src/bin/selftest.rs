@@ -13,7 +13,7 @@ use eigenlet_firmware::{
 };
 use eigenlet_runtime::{Dims, EncoderError, GoldenVector, Model};
 
-/// Numbers of leading dimensions, and of leading bits, that the self-test counts.
+/// Numbers of leading dimensions, bits and local dimensions that the self-test counts.
 const PREFIXES: [u16; 4] = [4, 8, 16, 32];
 /// Bytes of the longest of these codes.
 const CODE: usize = 4;
@@ -52,6 +52,10 @@ fn passes() -> bool {
         ARENA
     );
 
+    if model.experts() > 0 {
+        defmt::info!("{} experts of {} dimensions", model.experts(), model.expert_dims());
+    }
+
     let Some(arena) = cortex_m::singleton!(: [i8; ARENA] = [0; ARENA]) else {
         return false;
     };
@@ -67,14 +71,14 @@ fn passes() -> bool {
     };
     for count in PREFIXES {
         if let Err(error) = report_cost(&model, arena, &golden, count) {
-            defmt::error!("{} dimensions or bits: {}", count, defmt::Display2Format(&error));
+            defmt::error!("{} dimensions, bits or local dimensions: {}", count, defmt::Display2Format(&error));
             return false;
         }
     }
     true
 }
 
-/// What the first `count` dimensions and bits of the sample cost, layers included.
+/// What the first `count` dimensions, bits and local dimensions of the sample cost, layers included.
 fn report_cost(model: &Model, arena: &mut [i8], golden: &GoldenVector, count: u16) -> Result<(), EncoderError> {
     if count <= model.dims() {
         let counter = Counter::start();
@@ -89,6 +93,12 @@ fn report_cost(model: &Model, arena: &mut [i8], golden: &GoldenVector, count: u1
         model.run(arena, black_box(golden.sample))?.hash_into(count, black_box(&mut *code))?;
         let cost = counter.elapsed();
         defmt::info!("k = {}: {} {} for the code {=[u8]:02x}", count, cost, board::UNIT, code);
+    }
+    if count <= model.expert_dims() {
+        let counter = Counter::start();
+        black_box(model.run(arena, black_box(golden.sample))?.expert(Dims::new(count))?);
+        let cost = counter.elapsed();
+        defmt::info!("k = {}: {} {} for the expert", count, cost, board::UNIT);
     }
     Ok(())
 }

@@ -8,13 +8,13 @@ use eigenlet_firmware::{
     board::{self, Serial},
     slot::{self, SlotError},
 };
-use eigenlet_runtime::{Dims, EncoderError, Model, VerifyError};
+use eigenlet_runtime::{Dims, EncoderError, Expert, Model, VerifyError};
 use eigenlet_shared::link::{
     self, Hello, MAX_CONTENT, MAX_FRAME, ModelInfo, NoModel, Receiver, Refusal, Request, Response, VERSION,
 };
 
 /// The longest embedding or code that an answer holds, with room for what stands around it.
-const OUTPUT: usize = MAX_CONTENT - 16;
+const OUTPUT: usize = MAX_CONTENT - 32;
 
 /// The memory that serving takes, apart from the stack.
 struct Buffers {
@@ -91,6 +91,7 @@ fn hello(slot: Result<&Model, &NoModel>) -> Response<'static> {
         dims: model.dims(),
         bits: model.bits(),
         clusters: model.clusters(),
+        expert_dims: model.expert_dims(),
         golden: model.description().golden.count,
     });
     Response::Hello(Hello { version: VERSION, arena: ARENA as u32, model })
@@ -112,13 +113,11 @@ fn answer<'o>(
         Request::Embed { dims, sample } => {
             let mut features = model.run(arena, sample).map_err(refusal)?;
             let embedding = features.embed(Dims::new(dims)).map_err(refusal)?;
-            let output = part(output, embedding.len())?;
-            output.iter_mut().zip(embedding).for_each(|(to, value)| *to = *value as u8);
-            Ok(Response::Embedding(output))
+            Ok(Response::Embedding(bytes(output, embedding)?))
         }
         Request::Hash { sample } => {
             let code = part(output, usize::from(model.bits()).div_ceil(8))?;
-            let features = model.run(arena, sample).map_err(refusal)?;
+            let mut features = model.run(arena, sample).map_err(refusal)?;
             features.hash_into(model.bits(), code).map_err(refusal)?;
             Ok(Response::Code(code))
         }
@@ -126,11 +125,23 @@ fn answer<'o>(
             let cluster = model.run(arena, sample).map_err(refusal)?.assign().map_err(refusal)?;
             Ok(Response::Cluster { id: cluster.id, margin: cluster.margin })
         }
+        Request::Expert { dims, sample } => {
+            let mut features = model.run(arena, sample).map_err(refusal)?;
+            let Expert { id, margin, score, embedding } = features.expert(Dims::new(dims)).map_err(refusal)?;
+            Ok(Response::Expert { id, margin, score, embedding: bytes(output, embedding)? })
+        }
     }
 }
 
 fn part(output: &mut [u8], length: usize) -> Result<&mut [u8], Refusal> {
     output.get_mut(..length).ok_or(Refusal::TooLong)
+}
+
+/// The values as bytes, in `output`.
+fn bytes<'o>(output: &'o mut [u8], values: &[i8]) -> Result<&'o [u8], Refusal> {
+    let output = part(output, values.len())?;
+    output.iter_mut().zip(values).for_each(|(to, value)| *to = *value as u8);
+    Ok(output)
 }
 
 fn refusal(error: EncoderError) -> Refusal {
