@@ -1,12 +1,13 @@
-//! Models with every kind of layer and random weights: what no training would give, and every kernel must run. Odd seeds give
-//! bits by thresholds and clusters by prototypes, even ones a product code with clusters in the rows of one of its heads.
+//! Models with every kind of layer and random weights: what no training would give, and every kernel must run. Five seeds in a
+//! row give every kind of head: bits by thresholds and clusters by prototypes; a product code with clusters in the rows of one
+//! of its heads; and experts with a code of theirs, chosen by residuals, by prototypes, by a linear head.
 
 use eigenlet_runtime::{Dims, Model};
 use eigenlet_shared::{
     blob::crc32,
     description::{
-        Clusters, Conv2d, Dense, DepthwiseConv2d, Description, Embedding, Golden, Hash, Input, Layer, Raw, Window,
-        class_bits,
+        Clusters, Conv2d, Dense, DepthwiseConv2d, Description, Embedding, Experts, Golden, Hash, Input, Layer, Raw,
+        Window, class_bits,
     },
     numerics::{Channel, INPUT_ZERO_POINT_U8, Output},
     writer::{AlignedBytes, BlobWriter},
@@ -25,6 +26,10 @@ const CLUSTERS: u16 = 7;
 /// The head that the clusters share.
 const SHARED: u32 = 4;
 const CLUSTER_DIMS: u16 = 12;
+/// Rows of each expert.
+const EXPERT_ROWS: u16 = 17;
+/// Rows of an expert that the code takes.
+const EXPERT_BITS: u16 = 16;
 const GOLDEN: u16 = 16;
 
 /// xorshift32: the same numbers everywhere, for ever.
@@ -109,10 +114,15 @@ fn outputs(blob: &[u8], samples: &[u8]) -> Outputs {
     for sample in samples.chunks_exact(SAMPLE) {
         let mut features = model.run(&mut arena, sample).expect("a valid sample");
         outputs.embeddings.extend(features.embed(Dims::new(DIMS)).expect("a head"));
-        let mut code = [0; BITS.div_ceil(8) as usize];
-        features.hash_into(BITS, &mut code).expect("a head");
+        let mut code = vec![0; usize::from(model.bits()).div_ceil(8)];
+        features.hash_into(model.bits(), &mut code).expect("a head");
         outputs.codes.extend(code);
         outputs.clusters.push(features.assign().expect("a head").id);
+        if model.experts() > 0 {
+            let expert = features.expert(Dims::new(model.expert_dims())).expect("experts");
+            outputs.experts.extend(expert.embedding);
+            outputs.scores.extend(expert.score);
+        }
     }
     outputs
 }
@@ -135,6 +145,8 @@ struct Outputs {
     embeddings: Vec<i8>,
     codes: Vec<u8>,
     clusters: Vec<u16>,
+    experts: Vec<i8>,
+    scores: Vec<u32>,
 }
 
 fn build(seed: u32, centre: &Centre, samples: &[u8], outputs: Outputs) -> AlignedBytes {
@@ -191,8 +203,19 @@ fn build(seed: u32, centre: &Centre, samples: &[u8], outputs: Outputs) -> Aligne
     ];
 
     let eigenvalues: Vec<f32> = (0..DIMS).map(|row| 1.0 / f32::from(row + 1)).collect();
-    let heads = if seed % 2 == 1 { thresholds_and_prototypes } else { product_code };
-    let (hash, clusters) = heads(random, writer, centre);
+    let ((hash, clusters), experts) = match seed % 5 {
+        1 => ((thresholds(random, writer, centre), prototypes(random, writer, centre)), None),
+        2 => (product_code(random, writer, centre), None),
+        gate => {
+            let clusters = match gate {
+                3 => residual(random, writer, centre),
+                4 => prototypes(random, writer, centre),
+                _ => linear_clusters(random, writer, centre),
+            };
+            let hash = Hash::Experts { classes: CLUSTERS, rows: EXPERT_BITS };
+            ((hash, clusters), Some(experts(random, writer, centre)))
+        }
+    };
     let description = Description {
         input: Input { shape: [9, 7, 2], raw: Raw::U8, scale: 1.0 / 255.0 },
         layers: layers.into_iter().collect(),
@@ -205,28 +228,63 @@ fn build(seed: u32, centre: &Centre, samples: &[u8], outputs: Outputs) -> Aligne
         }),
         hash: Some(hash),
         clusters: Some(clusters),
+        experts,
         golden: Golden {
             count: outputs.clusters.len() as u16,
             samples: writer.push_u8(samples),
             embeddings: writer.push_i8(&outputs.embeddings),
             codes: writer.push_u8(&outputs.codes),
             clusters: writer.push_u16(&outputs.clusters),
+            experts: writer.push_i8(&outputs.experts),
+            scores: writer.push_u32(&outputs.scores),
         },
         card: &[],
     };
     writer.finish(&description)
 }
 
-fn thresholds_and_prototypes(random: &mut Random, writer: &mut BlobWriter, centre: &Centre) -> (Hash, Clusters) {
+fn thresholds(random: &mut Random, writer: &mut BlobWriter, centre: &Centre) -> Hash {
     let (weights, biases) = linear_rows(random, BITS.into(), centre);
     let thresholds: Vec<i32> = biases.iter().map(|bias| -bias).collect();
-    let hash =
-        Hash::Thresholds { bits: BITS, weights: writer.push_i8(&weights), thresholds: writer.push_i32(&thresholds) };
+    Hash::Thresholds { bits: BITS, weights: writer.push_i8(&weights), thresholds: writer.push_i32(&thresholds) }
+}
+
+fn prototypes(random: &mut Random, writer: &mut BlobWriter, centre: &Centre) -> Clusters {
     let offsets = random.weights(usize::from(CLUSTERS * CLUSTER_DIMS));
     let about = centre.embedding.iter().take(CLUSTER_DIMS.into()).cycle();
     let prototypes: Vec<i8> = offsets.iter().zip(about).map(|(offset, at)| at.saturating_add(offset / 8)).collect();
     let prototypes = writer.push_i8(&prototypes);
-    (hash, Clusters::Prototypes { count: CLUSTERS, dims: CLUSTER_DIMS, prototypes })
+    Clusters::Prototypes { count: CLUSTERS, dims: CLUSTER_DIMS, prototypes }
+}
+
+fn linear_clusters(random: &mut Random, writer: &mut BlobWriter, centre: &Centre) -> Clusters {
+    let (weights, biases) = linear_rows(random, CLUSTERS.into(), centre);
+    Clusters::Linear { count: CLUSTERS, weights: writer.push_i8(&weights), biases: writer.push_i32(&biases) }
+}
+
+/// Centres near the centre; about as much is explained as there is to explain.
+fn residual(random: &mut Random, writer: &mut BlobWriter, centre: &Centre) -> Clusters {
+    let offsets = random.weights(usize::from(CLUSTERS) * FEATURES);
+    let about = centre.features.iter().cycle();
+    let centres: Vec<i8> = offsets.iter().zip(about).map(|(offset, at)| at.saturating_add(offset / 8)).collect();
+    // A row's length is about 73 * sqrt(24): 1 / 360^2 = 2^12 / 2^29, and twice four more for accumulators without their
+    // lowest four bits.
+    let (shift, multiplier, scale_shift) = (4, 1 << 12, 21);
+    Clusters::Residual { count: CLUSTERS, centres: writer.push_i8(&centres), shift, multiplier, scale_shift }
+}
+
+fn experts(random: &mut Random, writer: &mut BlobWriter, centre: &Centre) -> Experts {
+    let count = usize::from(CLUSTERS * EXPERT_ROWS);
+    let (weights, biases) = linear_rows(random, count, centre);
+    let channel = |bias: &i32| Channel { bias: *bias, multiplier: (1 << 30) + (random.bits() >> 2) as i32, shift: 6 };
+    let channels: Vec<Channel> = biases.iter().map(channel).collect();
+    Experts {
+        rows: EXPERT_ROWS,
+        weights: writer.push_i8(&weights),
+        channels: writer.push_channels(&channels),
+        scale: 0.01,
+        eigenvalues: writer.push_f32(&vec![0.0; count]),
+    }
 }
 
 fn product_code(random: &mut Random, writer: &mut BlobWriter, centre: &Centre) -> (Hash, Clusters) {
@@ -256,6 +314,10 @@ mod tests {
 
     use super::*;
 
+    fn cast(values: &[i8]) -> Vec<u8> {
+        values.iter().map(|value| *value as u8).collect()
+    }
+
     #[test]
     fn a_random_model_is_valid_and_its_outputs_differ_between_samples() {
         for seed in 1..20 {
@@ -276,6 +338,16 @@ mod tests {
             assert!(codes * 2 > usize::from(GOLDEN), "seed {seed}: {codes} of {GOLDEN} codes differ");
             let clusters = distinct(&mut model.golden().map(|golden| golden.cluster.unwrap().to_le_bytes().to_vec()));
             assert!(clusters > 1, "seed {seed}: all samples in one cluster");
+            if model.experts() > 0 {
+                let experts = distinct(&mut model.golden().map(|golden| cast(golden.expert.unwrap())));
+                assert!(experts > 8, "seed {seed}: {experts} of {GOLDEN} local embeddings differ");
+            }
+            if let Some(Clusters::Residual { .. }) = model.description().clusters {
+                let scores: Vec<u32> = model.golden().map(|golden| golden.score.unwrap()).collect();
+                let explained = scores.iter().filter(|score| **score == 0).count();
+                let distinct = scores.iter().collect::<BTreeSet<_>>().len();
+                assert!(explained < 8 && distinct > 8, "seed {seed}: {scores:?}");
+            }
         }
     }
 }

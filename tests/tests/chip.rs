@@ -2,7 +2,7 @@
 
 use std::{env, fs, path::Path};
 
-use eigenlet_runtime::{Dims, Model};
+use eigenlet_runtime::{Dims, Expert, Model};
 use eigenlet_shared::{
     link::{Hello, ModelInfo, NoModel, Refusal, Request, Response, VERSION},
     writer::AlignedBytes,
@@ -38,6 +38,12 @@ fn assert_same(board: &mut Board, model: &Model, sample: &[u8]) {
         let cluster = features.assign().unwrap();
         let expected = Response::Cluster { id: cluster.id, margin: cluster.margin };
         board.ask(&Request::Assign { sample }, |found| assert_eq!(found, expected));
+    }
+    for dims in 1..=model.expert_dims() {
+        let Expert { id, margin, score, embedding } = features.expert(Dims::new(dims)).unwrap();
+        let embedding: Vec<u8> = embedding.iter().map(|value| *value as u8).collect();
+        let expected = Response::Expert { id, margin, score, embedding: &embedding };
+        board.ask(&Request::Expert { dims, sample }, |found| assert_eq!(found, expected));
     }
 }
 
@@ -96,10 +102,11 @@ fn a_model_of_every_objective_comes_out_the_same() {
 #[test]
 #[ignore = "needs QEMU and an embedded target: run tests/run chip"]
 fn every_kind_of_layer_and_head_comes_out_the_same() {
-    for seed in 1..=4 {
+    for seed in 1..=5 {
         let blob = random_model(seed);
         let model = Model::parse(&blob).unwrap();
         let mut board = Board::serving(Some(&blob));
+        board.ask(&Request::Verify, |found| assert_eq!(found, Response::Verified { samples: 16 }));
         let mut random = Random::new(seed + 100);
         for _ in 0..32 {
             assert_same(&mut board, &model, &random.bytes(SAMPLE));
@@ -116,6 +123,7 @@ fn the_self_test_passes_and_counts_the_same_instructions_every_time() {
     for k in [4, 8, 16, 32] {
         assert!(first.log.contains(&format!("k = {k}: ")), "{}", first.log);
     }
+    assert!(first.log.contains("for the expert"), "{}", first.log);
     assert_eq!(first, self_test(Some(&blob)));
 }
 
@@ -152,7 +160,7 @@ fn the_self_test_says_what_is_wrong_with_the_slot() {
 fn the_board_says_who_it_is_and_refuses_what_it_cannot_answer() {
     let blob = random_model(6);
     let mut board = Board::serving(Some(&blob));
-    let info = ModelInfo { sample: SAMPLE as u32, dims: 33, bits: 45, clusters: 7, golden: 16 };
+    let info = ModelInfo { sample: SAMPLE as u32, dims: 33, bits: 45, clusters: 7, expert_dims: 0, golden: 16 };
     board.ask(&Request::Hello, |found| {
         assert!(
             matches!(found, Response::Hello(Hello { version: VERSION, model: Ok(found), .. }) if found == info),
@@ -166,6 +174,7 @@ fn the_board_says_who_it_is_and_refuses_what_it_cannot_answer() {
         (Request::Embed { dims: 34, sample }, Refusal::Dims { expected: 33, found: 34 }),
         (Request::Hash { sample: &sample[1..] }, Refusal::Sample { expected, found }),
         (Request::Assign { sample: &[] }, Refusal::Sample { expected, found: 0 }),
+        (Request::Expert { dims: 1, sample }, Refusal::NoHead),
     ];
     for (request, refusal) in refusals {
         board.ask(&request, |found| assert_eq!(found, Response::Refused(refusal), "{request:?}"));
