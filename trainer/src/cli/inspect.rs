@@ -64,11 +64,13 @@ fn heads(model: &Model) -> (String, String) {
         None => "none".into(),
         Some(hash @ Hash::Thresholds { .. }) => format!("{} thresholds", hash.bits()),
         Some(Hash::Product { heads, classes, .. }) => format!("ids of {heads} heads of {classes} classes"),
+        Some(Hash::Experts { rows, .. }) => format!("the cluster's id and {rows} signs of its expert"),
     };
     let clusters = match model.description().clusters {
         None => "none".into(),
         Some(Clusters::Prototypes { count, dims, .. }) => format!("{count} prototypes in {dims} dimensions"),
         Some(Clusters::Linear { count, .. }) => format!("the largest of {count} logits"),
+        Some(Clusters::Residual { count, .. }) => format!("the least of {count} residuals"),
     };
     (hash, clusters)
 }
@@ -97,6 +99,7 @@ fn object(model: &Model, card: &Card, bytes: usize) -> Value {
         "clusters": model.clusters(),
         "hash_head": {"kind": heads(model).0, "macs": model.head_macs(Head::Hash)},
         "cluster_head": {"kind": heads(model).1, "macs": model.head_macs(Head::Clusters)},
+        "experts": {"count": model.experts(), "dims": model.expert_dims(), "macs": model.head_macs(Head::Experts)},
         "scale": model.scale(),
         "eigenvalues": model.eigenvalues(),
         "golden_vectors": model.description().golden.count,
@@ -119,6 +122,13 @@ fn print(model: &Model, card: &Card, bytes: usize) {
     let (hash, clusters) = heads(model);
     say!("code        {hash}: {} multiply-accumulates behind the layers", model.head_macs(Head::Hash));
     say!("clusters    {clusters}: {} multiply-accumulates behind the layers", model.head_macs(Head::Clusters));
+    if model.experts() > 0 {
+        let (count, dims) = (model.experts(), model.expert_dims());
+        say!(
+            "experts     {count} of {dims} dimensions: {} multiply-accumulates behind the layers",
+            model.head_macs(Head::Experts)
+        );
+    }
     say!("flash       {bytes} bytes for the model");
     say!("RAM         {} bytes: const ARENA: usize = {};", model.arena_bytes(), model.arena_bytes());
     for dims in prefixes(model.dims()) {

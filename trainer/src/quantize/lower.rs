@@ -337,6 +337,7 @@ impl Builder {
             embedding: None,
             hash: None,
             clusters: None,
+            experts: None,
             golden: Golden::default(),
             card: &[],
         };
