@@ -265,6 +265,16 @@ fn what_is_explained_saturates_and_never_makes_a_residual_negative() {
 }
 
 #[test]
+fn what_is_explained_does_not_wrap_at_32_bits() {
+    // Four squares of 32768 are 2^32, of which the lower half is 0.
+    for (rows, scale_shift, distance) in [(4, 0, 0), (5, 0, 0), (4, 1, 0), (4, 12, 80 * 128 * 128 - (1 << 20))] {
+        let centres = Centres { values: vec![0; 80], shift: 0, multiplier: 1, scale_shift };
+        let found = Extreme { shape: [1, 1, 80], raw: 0, centres, weight: 127, bias: 0, rows }.check();
+        assert_eq!(found.distance, Some(distance), "{rows} rows, shift {scale_shift}");
+    }
+}
+
+#[test]
 fn as_many_rows_as_there_can_be_do_not_overflow() {
     for (scale_shift, multiplier) in [(0, u16::MAX), (30, u16::MAX), (31, u16::MAX), (63, u16::MAX), (46, 1)] {
         let centres = Centres { values: vec![127], shift: 0, multiplier, scale_shift };
