@@ -2,6 +2,9 @@
 
 #![cfg_attr(feature = "candle", allow(deprecated, reason = "burn 0.21 is the last release that has burn-candle"))]
 
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Arc, Mutex, PoisonError};
+
 use burn::backend::Autodiff;
 use burn::tensor::Tensor;
 use clap::ValueEnum;
@@ -35,6 +38,15 @@ impl BackendName {
             Self::Candle => "candle",
             Self::Cuda => "cuda",
             Self::Wgpu => "wgpu",
+        }
+    }
+
+    /// What a machine must have to run it.
+    fn needs(self) -> &'static str {
+        match self {
+            Self::Cuda => "an NVIDIA GPU with its driver and the CUDA libraries",
+            Self::Wgpu => "a GPU with Vulkan, Metal, DirectX 12 or WebGPU",
+            Self::Flex | Self::Ndarray | Self::Candle => "any CPU",
         }
     }
 
@@ -127,17 +139,63 @@ pub fn on<W: Work>(name: BackendName, work: W) -> Result<W::Output> {
     }
 }
 
-/// Whether this build holds the backend that `name` says.
+/// Whether this build holds the backend that `name` says, and this machine can run it.
 ///
 /// # Errors
-/// It does not.
+/// It does not, or cannot.
 pub fn check(name: BackendName) -> Result<()> {
     struct Nothing;
     impl Work for Nothing {
         type Output = ();
-        fn run<B: Trainable>(self, _device: &B::Device) -> Result<()> {
+        fn run<B: Trainable>(self, device: &B::Device) -> Result<()> {
+            Tensor::<B, 1>::ones([1], device).into_data();
             Ok(())
         }
     }
-    on(name, Nothing)
+    starts(name, || on(name, Nothing))
+}
+
+/// GPU backends panic where there is no GPU, some on a thread of their own: makes one error of it.
+fn starts(name: BackendName, attempt: impl FnOnce() -> Result<()>) -> Result<()> {
+    let first = Arc::new(Mutex::new(None));
+    let said = Arc::clone(&first);
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        let message = panic.payload_as_str().unwrap_or("a panic without words");
+        said.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| message.to_string());
+    }));
+    let done = panic::catch_unwind(AssertUnwindSafe(attempt));
+    panic::set_hook(hook);
+    done.unwrap_or_else(|_| {
+        let said = first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let said = said.unwrap_or_else(|| "a panic".into());
+        let line = said.lines().next().unwrap_or_default();
+        let line = line.split(" - ").next().unwrap_or(line);
+        Err(Error::input("--backend", "this machine cannot run it", name.needs(), format!("{}: {line}", name.name())))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backend_that_panics_is_one_error_with_its_first_words() {
+        let error = starts(BackendName::Cuda, || {
+            let thread = std::thread::spawn(|| panic!("no library - searched for many\nand more"));
+            thread.join().expect("a device");
+            Ok(())
+        });
+        let error = error.expect_err("it panics");
+        assert_eq!(error.exit_status(), 2);
+        let message = error.to_string();
+        assert!(message.starts_with("--backend: this machine cannot run it: expected an NVIDIA GPU"), "{message}");
+        assert!(message.ends_with("found cuda: no library"), "{message}");
+    }
+
+    #[cfg(feature = "flex")]
+    #[test]
+    fn the_default_backend_starts_everywhere() {
+        check(BackendName::Flex).unwrap();
+    }
 }

@@ -62,6 +62,17 @@ pub fn print(metrics: &Metrics, folder: &Path) {
     let cosine = format!("cosine {:.4}", agreement.cosine);
     let parts: Vec<String> = shares.into_iter().flatten().chain([cosine]).collect();
     say!("int8 against float: {}", parts.join(", "));
+    if let Some(experts) = &metrics.experts {
+        let exact = experts.exact.map_or(String::new(), |exact| {
+            format!(", whose ACC is {:.3}, NMI {:.3}, ARI {:.3}", exact.acc, exact.nmi, exact.ari)
+        });
+        say!(
+            "experts of {} dimensions: the {} gate is {:.1} % the objective's own clusters{exact}",
+            experts.dims,
+            experts.gate,
+            100.0 * experts.agreement
+        );
+    }
     let cost = &metrics.blob;
     say!(
         "on the chip: {} bytes of flash, {} bytes of RAM (const ARENA), {} multiply-accumulates",

@@ -67,6 +67,16 @@ impl LinearProbe {
         };
         logits.rows().into_iter().map(|row| self.classes[best(row)]).collect()
     }
+
+    /// The logit of each class as a function of the features themselves: the class, its weights, its bias.
+    pub fn logits(&self) -> impl Iterator<Item = (u16, Array1<f32>, f32)> {
+        let d = self.mean.len();
+        self.classes.iter().enumerate().map(move |(column, &class)| {
+            let weights = &self.weights.slice(s![..d, column]) * &self.scale;
+            let bias = self.weights[[d, column]] - weights.dot(&self.mean);
+            (class, weights.mapv(|weight| weight as f32), bias as f32)
+        })
+    }
 }
 
 /// Mean of every column, and one over its deviation.

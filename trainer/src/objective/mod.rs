@@ -98,6 +98,22 @@ pub struct Native {
     pub bits: Option<NativeBits>,
 }
 
+/// Linear representations of the clusters, each of its own, over what a network's last step reads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Experts {
+    /// Number of clusters.
+    pub count: usize,
+    /// Dimensions of each representation.
+    pub dims: usize,
+    /// `[count * dims][features]`
+    pub weight: Vec<f32>,
+    /// `[count * dims]`
+    pub bias: Vec<f32>,
+    /// Where clusters are planes among the features, `[count][features]`: a point of each. An expert's rows are then an
+    /// orthonormal basis of its plane, and its outputs are zero at the point.
+    pub points: Option<Vec<f32>>,
+}
+
 /// Outputs `rows`, plus `offsets`: the largest is the cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClusterLogits {
@@ -154,6 +170,11 @@ pub trait Objective<B: Trainable> {
     /// The cluster of each image `[n, height, width, channels]` by the objective's own rule, where it has one that is no
     /// [`Objective::native`].
     fn clusters(&self, _encoder: &Encoder<B>, _images: Tensor<B, 4>) -> Option<Vec<u32>> {
+        None
+    }
+
+    /// The representations that clusters have of their own.
+    fn experts(&self, _encoder: &Encoder<B>) -> Option<Experts> {
         None
     }
 
@@ -299,6 +320,7 @@ impl ObjectiveSpec {
         match self {
             Self::Sela(spec) => spec.classes,
             Self::ImsatCluster(spec) => spec.clusters,
+            Self::ClusterSpecific(spec) => spec.clusters,
             _ => 0,
         }
     }
@@ -308,6 +330,7 @@ impl ObjectiveSpec {
         match self {
             Self::Sela(spec) => spec.heads * usize::from(class_bits(spec.classes as u16)),
             Self::ImsatHash(spec) => spec.bits,
+            Self::ClusterSpecific(spec) => usize::from(class_bits(spec.clusters as u16)) + spec.code,
             _ => 0,
         }
     }

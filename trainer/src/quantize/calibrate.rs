@@ -48,7 +48,7 @@ impl Calibration {
 }
 
 /// The top of a grid of `steps` steps from zero up that represents `values` with the least squared error.
-fn clipping(values: &[f32], steps: f32) -> f32 {
+pub(super) fn clipping(values: &[f32], steps: f32) -> f32 {
     let largest = values.iter().copied().fold(0.0, f32::max);
     if largest <= f32::MIN_POSITIVE {
         // Nothing ever fires: any grid will do.

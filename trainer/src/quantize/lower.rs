@@ -1,5 +1,6 @@
 //! Lowering a float model to `int8.v1` and writing its blob. `NUMERICS.md` says what the numbers mean.
 
+use eigenlet_runtime::Dims;
 use eigenlet_shared::description::{
     self as blob, Card, Clusters, Conv2d, Dense, DepthwiseConv2d, Description, Embedding, Golden, Hash, HashQuality,
     Input, Layer, Layers, Raw, TruncationQuality,
@@ -9,6 +10,7 @@ use eigenlet_shared::writer::{AlignedBytes, BlobWriter, encode_card};
 use ndarray::{Array2, ArrayView1, ArrayView2};
 use rayon::prelude::*;
 
+use super::experts::{ExpertHeads, Gate};
 use super::float_model::Weights;
 use super::native::{NativeCode, id_bits};
 use super::{Calibration, FloatModel};
@@ -149,16 +151,22 @@ pub fn lower(
     at_most("export.dims", "dimensions", heads.dims, model.eigenvalues.len())?;
     builder.embedding(model, calibration, heads.dims)?;
     let some = samples.spread(HEAD_SAMPLES);
-    match heads.hash {
+    let experts = model.native.experts.as_ref().filter(|_| heads.clusters == ClusterHead::Native);
+    if let Some(experts) = experts {
+        builder.experts(experts, &some)?;
+    }
+    match (heads.hash, experts) {
         _ if heads.bits == 0 => {}
-        HashHead::Functions { leading } => builder.hash(model, projection, leading == 0, &some)?,
-        HashHead::Native => {
+        (HashHead::Native, Some(experts)) => builder.expert_hash(experts, heads.bits)?,
+        (HashHead::Functions { leading }, _) => builder.hash(model, projection, leading == 0, &some)?,
+        (HashHead::Native, None) => {
             let code = model.native.code.as_ref().ok_or_else(|| no_native("export.hash", "hash code"))?;
             builder.native_hash(code, heads.bits)?;
         }
     }
     match heads.clusters {
         ClusterHead::None => {}
+        ClusterHead::Native if experts.is_some() => {}
         ClusterHead::Prototypes { count, dims } => {
             at_most("export.cluster_dims", "dimensions", dims, heads.dims)?;
             at_most("export.clusters", "clusters", count, some.len())?;
@@ -446,6 +454,93 @@ impl Builder {
         Ok(())
     }
 
+    /// The experts, and the clusters by their gate.
+    fn experts(&mut self, heads: &ExpertHeads, samples: &[&[u8]]) -> Result<()> {
+        let ExpertHeads { count, dims, rows, eigenvalues, reach, gate } = heads;
+        let scale = widened(reach / 127.0, &rows.weight, self.grid);
+        let (quantised, clusters) = match gate {
+            Gate::Linear(logits) => {
+                let quantised = quantise(&rows.weight, &rows.bias, true, self.grid, scale)?;
+                let (weights, biases) = self.comparable(logits, 0..*count)?;
+                let weights = self.writer.push_i8(&weights);
+                let biases = self.writer.push_i32(&biases);
+                (quantised, Clusters::Linear { count: *count as u16, weights, biases })
+            }
+            Gate::Residual { points } => self.residuals(heads, points, scale, samples)?,
+        };
+        self.description.experts = Some(blob::Experts {
+            rows: *dims as u16,
+            weights: self.writer.push_i8(&quantised.weights),
+            channels: self.writer.push_channels(&quantised.channels),
+            scale,
+            eigenvalues: self.writer.push_f32(eigenvalues),
+        });
+        self.description.clusters = Some(clusters);
+        Ok(())
+    }
+
+    /// Rows with one weight step, whose accumulators are zero at quantised points, so that squares of accumulators are squared
+    /// distances along the planes in the features' own steps.
+    fn residuals(
+        &mut self,
+        heads: &ExpertHeads,
+        points: &Array2<f32>,
+        scale: f32,
+        samples: &[&[u8]],
+    ) -> Result<(Rows, Clusters)> {
+        let grid = self.grid;
+        let place = |value: f32| (value / grid.scale).round() + f32::from(grid.zero_point);
+        let centres: Vec<i8> = points.iter().map(|&value| place(value).clamp(-128.0, 127.0) as i8).collect();
+        let size = points.ncols();
+        let step = weight_step(heads.rows.weight.iter().copied(), 0.0, grid);
+        let (multiplier, shift) = multiplier(f64::from(grid.scale) * step / f64::from(scale));
+        let mut rows = Rows { weights: Vec::new(), channels: Vec::new() };
+        for (index, row) in heads.rows.weight.outer_iter().enumerate() {
+            let (weights, _) = quantised_row(row, 0.0, grid, step)?;
+            let centre = &centres[index / heads.dims * size..][..size];
+            let bias: i32 = weights.iter().zip(centre).map(|(&w, &c)| -i32::from(w) * i32::from(c)).sum();
+            rows.weights.extend(weights);
+            rows.channels.push(Channel { bias, multiplier, shift });
+        }
+
+        let features = self.run(samples, |features| Ok(features.values().to_vec()))?;
+        let largest = features
+            .par_iter()
+            .map(|values| {
+                let sums = rows.weights.chunks_exact(size).zip(&rows.channels).map(|(row, channel)| {
+                    let sum: i32 = row.iter().zip(values).map(|(&w, &x)| i32::from(w) * i32::from(x)).sum();
+                    (sum + channel.bias).unsigned_abs()
+                });
+                sums.max().unwrap_or(0)
+            })
+            .max()
+            .unwrap_or(0);
+        // The least shift that brings every accumulator seen into 16 bits.
+        let halvings = (0..31).find(|shift| (largest >> shift) <= i16::MAX.unsigned_abs().into()).unwrap_or(31);
+        let factor = (step * 2f64.powi(halvings)).powi(2);
+        let scale_shift = (f64::from(u16::MAX) / factor).log2().floor().clamp(0.0, 63.0) as i32;
+        let clusters = Clusters::Residual {
+            count: heads.count as u16,
+            centres: self.writer.push_i8(&centres),
+            shift: halvings as u8,
+            multiplier: (factor * 2f64.powi(scale_shift)).round() as u16,
+            scale_shift: scale_shift as u8,
+        };
+        Ok((rows, clusters))
+    }
+
+    /// The id of a sample's expert, and signs of its representation.
+    fn expert_hash(&mut self, heads: &ExpertHeads, bits: usize) -> Result<()> {
+        at_most("export.bits", "bits", bits, heads.bits())?;
+        let rows = bits.saturating_sub(id_bits(heads.count));
+        if rows == 0 {
+            let expected = format!("more than {}, the bits of the cluster's id", id_bits(heads.count));
+            return Err(Error::input("export.bits", "no bit of the representation would be left", expected, bits));
+        }
+        self.description.hash = Some(Hash::Experts { classes: heads.count as u16, rows: rows as u16 });
+        Ok(())
+    }
+
     /// Rows quantised with one step, so that their accumulators can be compared, and their biases.
     fn comparable(&self, rows: &Weights, range: std::ops::Range<usize>) -> Result<(Vec<i8>, Vec<i32>)> {
         // What all have in common changes no comparison and would only cost steps.
@@ -485,6 +580,7 @@ impl Builder {
         let description = &self.description;
         let (dims, bits) = (description.embedding.map_or(0, |e| e.rows), description.hash.map_or(0, |h| h.bits()));
         let clusters = description.clusters.is_some();
+        let expert_dims = description.experts.map_or(0, |experts| experts.rows);
         let outputs = self.run(samples, |features| {
             let mut embedding = vec![0i8; dims.into()];
             features.embed_into(&mut embedding)?;
@@ -493,17 +589,30 @@ impl Builder {
                 features.hash_into(bits, &mut code)?;
             }
             let cluster = if clusters { features.assign()?.id } else { 0 };
-            Ok((embedding, code, cluster))
+            let mut local = (Vec::new(), None);
+            if expert_dims > 0 {
+                let expert = features.expert(Dims::new(expert_dims))?;
+                local = (expert.embedding.to_vec(), expert.score);
+            }
+            Ok((embedding, code, cluster, local))
         })?;
         let writer = &mut self.writer;
         let mut golden = Golden { count: samples.len() as u16, ..Golden::default() };
         golden.samples = writer.push_u8(&samples.concat());
         golden.embeddings = writer.push_i8(&outputs.iter().flat_map(|(e, ..)| e).copied().collect::<Vec<_>>());
         if bits > 0 {
-            golden.codes = writer.push_u8(&outputs.iter().flat_map(|(_, c, _)| c).copied().collect::<Vec<_>>());
+            golden.codes = writer.push_u8(&outputs.iter().flat_map(|(_, c, ..)| c).copied().collect::<Vec<_>>());
         }
         if clusters {
-            golden.clusters = writer.push_u16(&outputs.iter().map(|(.., id)| *id).collect::<Vec<_>>());
+            golden.clusters = writer.push_u16(&outputs.iter().map(|(_, _, id, _)| *id).collect::<Vec<_>>());
+        }
+        if expert_dims > 0 {
+            let local = outputs.iter().flat_map(|(.., (local, _))| local).copied().collect::<Vec<_>>();
+            golden.experts = writer.push_i8(&local);
+            let scores: Vec<u32> = outputs.iter().filter_map(|(.., (_, score))| *score).collect();
+            if !scores.is_empty() {
+                golden.scores = writer.push_u32(&scores);
+            }
         }
         self.description.golden = golden;
         Ok(())

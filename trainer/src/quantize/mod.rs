@@ -10,6 +10,7 @@
 
 pub mod binarize;
 pub mod calibrate;
+pub mod experts;
 pub mod fidelity;
 pub mod float_model;
 pub mod lower;

@@ -3,6 +3,7 @@
 use eigenlet_shared::description::class_bits;
 use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 
+use super::experts::ExpertHeads;
 use super::float_model::Weights;
 use crate::evaluate::Codes;
 use crate::objective::{Native, NativeBits};
@@ -14,6 +15,8 @@ pub struct NativeHeads {
     pub clusters: Option<Weights>,
     /// A hash code.
     pub code: Option<NativeCode>,
+    /// Clusters with representations of their own; then the clusters and the code are theirs.
+    pub experts: Option<ExpertHeads>,
 }
 
 /// A hash code that a network's outputs say.
@@ -52,7 +55,7 @@ impl NativeHeads {
                 NativeCode::Product { heads: *heads, classes: *classes, rows }
             }
         });
-        Self { clusters, code }
+        Self { clusters, code, experts: None }
     }
 
     /// Puts the bits of a code of signs in another order; an order of [`informative_order`]'s.
@@ -65,12 +68,18 @@ impl NativeHeads {
 
     /// The cluster of each row of `features` `[n, features]`, in float.
     pub fn clusters(&self, features: &ArrayView2<f32>) -> Option<Vec<u16>> {
+        if let Some(experts) = &self.experts {
+            return Some(experts.clusters(features));
+        }
         let logits = self.clusters.as_ref()?.outputs(features);
         Some(logits.outer_iter().map(|row| largest(row.iter().copied())).collect())
     }
 
     /// The code of each row of `features` `[n, features]`, in float.
     pub fn codes(&self, features: &ArrayView2<f32>) -> Option<Codes> {
+        if let Some(experts) = &self.experts {
+            return Some(experts.codes(features, &experts.clusters(features)));
+        }
         Some(match self.code.as_ref()? {
             NativeCode::Signs(rows) => Codes::from_signs(&rows.outputs(features).view()),
             NativeCode::Product { heads, classes, rows } => {
@@ -145,7 +154,7 @@ pub fn id_bits(classes: usize) -> usize {
 
 impl Weights {
     /// `[n, outputs]` for `features` `[n, inputs]`.
-    fn outputs(&self, features: &ArrayView2<f32>) -> Array2<f32> {
+    pub(super) fn outputs(&self, features: &ArrayView2<f32>) -> Array2<f32> {
         features.dot(&self.weight.t()) + &self.bias
     }
 }

@@ -59,7 +59,12 @@ impl CollapseWatch {
         if native.bits == Some(NativeBits::Signs) {
             warnings.extend(CodeCollapse::of(&Codes::from_signs(&outputs.view())).warnings());
         }
-        if native.clusters.is_none() && native.bits.is_none() {
+        let own =
+            Tensor::from_data(TensorData::new(self.pixels.clone(), [self.count, height, width, channels]), device);
+        if let Some(ids) = trainee.objective.clusters(&trainee.encoder, own) {
+            let clusters = trainee.objective.experts(&trainee.encoder).map_or(1, |experts| experts.count);
+            warnings.extend(ClusterCollapse::of(&ids, clusters).warnings());
+        } else if native.clusters.is_none() && native.bits.is_none() {
             warnings.extend(features(outputs));
         }
         let before = std::mem::replace(&mut self.found, !warnings.is_empty());

@@ -7,7 +7,7 @@ use eigenlet_shared::description::Clusters;
 use eigenlet_shared::writer::AlignedBytes;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
 
-use super::metrics::{Assignments, BlobCost, ClusterMatch, Metrics, OrderingReport, SCHEMA};
+use super::metrics::{Assignments, BlobCost, ClusterMatch, ExpertReport, Metrics, OrderingReport, SCHEMA};
 use crate::augment::View;
 use crate::backend::BackendName;
 use crate::data::{Dataset, Samples, spread};
@@ -19,17 +19,18 @@ use crate::evaluate::{
 use crate::inference::{self, parse};
 use crate::network::kernels::Kernels;
 use crate::network::{Encoder, Mode, Trainable, floats};
-use crate::objective::Native;
+use crate::objective::{Experts, Native};
 use crate::order::{Moments, Ordering};
 use crate::quantize::binarize::projection;
+use crate::quantize::experts::ExpertHeads;
 use crate::quantize::native::{NativeCode, NativeHeads, informative_order};
 use crate::quantize::{
     Agreement, Calibration, ClusterHead, FloatModel, HashHead, Heads, Lowered, Provenance, Quality, layer_errors,
     lower, mean_cosine,
 };
 use crate::recipe::Recipe;
-use crate::train::Epoch;
 use crate::train::source::{Augmented, Source, views_of};
+use crate::train::{Epoch, Trainee};
 
 /// The views that ordering compares.
 const PAIR: &[View] = &[View::First, View::Second];
@@ -50,6 +51,8 @@ pub struct Encoded {
     calibration_samples: Samples,
     train: FloatOutputs,
     test: FloatOutputs,
+    /// The objective's own clusters of the test split, where they have representations of their own.
+    exact: Option<Vec<u16>>,
 }
 
 /// What the float network makes of one split.
@@ -61,6 +64,31 @@ pub struct FloatOutputs {
     pub clusters: Option<Vec<u16>>,
     /// The network's own codes, where it has learned any.
     pub codes: Option<Codes>,
+}
+
+/// Representations that clusters have of their own, and the objective's own cluster of every sample.
+pub struct Local {
+    experts: Experts,
+    train: Vec<u16>,
+    test: Vec<u16>,
+}
+
+/// What a trained objective says of its clusters' own representations; `None` where it has none.
+pub fn local<B: Trainable>(trainee: &Trainee<B>, data: &Dataset, device: &B::Device) -> Option<Local> {
+    let experts = trainee.objective.experts(&trainee.encoder)?;
+    let clusters = |samples: &Samples| -> Option<Vec<u16>> {
+        let [height, width, channels] = samples.shape;
+        let mut all = Vec::with_capacity(samples.len());
+        for start in (0..samples.len()).step_by(BATCH) {
+            let end = (start + BATCH).min(samples.len());
+            let pixels =
+                TensorData::new(samples.scaled(start..end, data.raw_max), [end - start, height, width, channels]);
+            let found = trainee.objective.clusters(&trainee.encoder, Tensor::from_data(pixels, device))?;
+            all.extend(found.into_iter().map(|id| id as u16));
+        }
+        Some(all)
+    };
+    Some(Local { train: clusters(&data.train.samples)?, test: clusters(&data.test.samples)?, experts })
 }
 
 /// Everything that was made and measured.
@@ -122,13 +150,13 @@ fn float_outputs<B: Kernels>(
     device: &B::Device,
 ) -> FloatOutputs {
     let mut embeddings = Array2::zeros((samples.len(), ordering.kept()));
-    let (mut clusters, mut codes) = (native.clusters.as_ref().map(|_| Vec::new()), None);
+    let (mut clusters, mut codes) = (None, None);
     for start in (0..samples.len()).step_by(BATCH) {
         let end = (start + BATCH).min(samples.len());
         let features = outputs(body, &samples.scaled(start..end, raw_max), device);
         embeddings.slice_mut(s![start..end, ..]).assign(&ordering.apply(&features.view()));
-        if let (Some(all), Some(some)) = (&mut clusters, native.clusters(&features.view())) {
-            all.extend(some);
+        if let Some(some) = native.clusters(&features.view()) {
+            clusters.get_or_insert_with(Vec::new).extend(some);
         }
         if let Some(some) = native.codes(&features.view()) {
             match &mut codes {
@@ -178,13 +206,15 @@ pub fn provenance(recipe: &Recipe, data: &Dataset) -> Provenance {
 }
 
 impl Encoded {
-    /// Orders a trained network and runs it over the data. `native` is what its outputs mean by themselves.
+    /// Orders a trained network and runs it over the data. `native` is what its outputs mean by themselves, `local` what
+    /// its clusters have of their own.
     ///
     /// # Errors
     /// Outputs that are all constant.
     pub fn new<B: Kernels>(
         encoder: &Encoder<B>,
         native: &Native,
+        local: Option<&Local>,
         recipe: &Recipe,
         data: &Dataset,
         device: &B::Device,
@@ -198,6 +228,11 @@ impl Encoded {
             ));
         }
         let mut model = FloatModel::new(encoder, kind, &ordering, recipe.network.dims, native);
+        model.native.experts = local.map(|local| {
+            let samples = &data.train.samples;
+            let features = outputs(&body, &samples.scaled(0..samples.len(), data.raw_max), device);
+            ExpertHeads::new(&local.experts, &features.view(), &local.train)
+        });
         let all = |samples| float_outputs(&body, &ordering, &model.native, samples, data.raw_max, device);
         let (mut train, mut test) = (all(&data.train.samples), all(&data.test.samples));
         if let (Some(NativeCode::Signs(_)), Some(codes)) = (&model.native.code, &train.codes) {
@@ -212,7 +247,8 @@ impl Encoded {
         let calibration_samples = Samples { shape: samples.shape, raw };
         let pixels = calibration_samples.scaled(0..calibration_samples.len(), data.raw_max);
         let calibration = Calibration::new(&body, &pixels, &train.embeddings.view(), device);
-        Ok(Self { ordering, model, calibration, calibration_samples, train, test })
+        let exact = local.map(|local| local.test.clone());
+        Ok(Self { ordering, model, calibration, calibration_samples, train, test, exact })
     }
 
     /// Dimensions that there are.
@@ -318,7 +354,9 @@ impl Encoded {
         if heads.clusters != ClusterHead::None {
             let found = &test.int8.clusters;
             let (by, float) = match &test.float.clusters {
-                Some(own) if heads.clusters == ClusterHead::Native => ("native", own.clone()),
+                Some(own) if heads.clusters == ClusterHead::Native => {
+                    (if self.exact.is_some() { "experts" } else { "native" }, own.clone())
+                }
                 _ => ("prototypes", nearest_prototypes(&unmarked, &test.float.embeddings)),
             };
             let equal = float.iter().zip(found).filter(|(float, int8)| float == int8).count();
@@ -337,6 +375,17 @@ impl Encoded {
                 });
             }
         }
+        let experts = self.model.native.experts.as_ref().filter(|_| heads.clusters == ClusterHead::Native);
+        let experts = experts.zip(self.exact.as_ref()).map(|(experts, exact)| {
+            let found = test.float.clusters.iter().flatten();
+            let equal = found.zip(exact).filter(|(gate, exact)| gate == exact).count();
+            ExpertReport {
+                dims: experts.dims,
+                gate: experts.gate.name().into(),
+                agreement: equal as f64 / exact.len() as f64,
+                exact: labels.1.map(|labels| ClusterMatch::of(exact, labels)),
+            }
+        });
         let agreement = Agreement {
             bits: equal_bits,
             clusters: equal_clusters,
@@ -379,6 +428,7 @@ impl Encoded {
             int8,
             baselines,
             assignments,
+            experts,
             agreement,
             layers: layer_errors(&self.model, &self.calibration, &self.calibration_samples, data.raw_max)?,
             ordering: OrderingReport {

@@ -45,6 +45,9 @@ pub struct Metrics {
     pub baselines: Baselines,
     /// How well the clusters that the model gives match the labels; `None` without labels or clusters.
     pub assignments: Option<Assignments>,
+    /// Representations that clusters have of their own; `None` where they have none, or the blob does not hold them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experts: Option<ExpertReport>,
     /// Agreement of int8 with float on the test split.
     pub agreement: Agreement,
     /// The error of each int8 layer on calibration samples.
@@ -60,7 +63,7 @@ pub struct Metrics {
 /// How well clusters match the labels that nothing learned from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Assignments {
-    /// `prototypes` or `native`.
+    /// `prototypes`, `native` or `experts`.
     pub by: String,
     /// Clusters that the model can give.
     pub clusters: usize,
@@ -70,6 +73,20 @@ pub struct Assignments {
     pub int8: ClusterMatch,
     /// The blob's, on both splits together: the transductive figure, where training saw both.
     pub all: ClusterMatch,
+}
+
+/// Clusters that have representations of their own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExpertReport {
+    /// Dimensions of each representation.
+    pub dims: usize,
+    /// What the chip chooses by: `residual` or `linear`.
+    pub gate: String,
+    /// Share of the test samples that the gate, in float, gives the objective's own cluster.
+    pub agreement: f64,
+    /// The objective's own clusters on the test split, where there are labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exact: Option<ClusterMatch>,
 }
 
 /// Clusters against labels.

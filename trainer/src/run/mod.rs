@@ -208,8 +208,7 @@ impl Work for Encode<'_> {
     fn run<B: Trainable>(self, device: &B::Device) -> Result<Encoded> {
         let trainee = restored::<B>(self.folder, self.data, device)?;
         self.progress.stage("ordering");
-        let native = trainee.objective.native();
-        Encoded::new(&trainee.encoder.valid(), &native, &self.folder.recipe, self.data, device)
+        encoded(&trainee, &self.folder.recipe, self.data, device)
     }
 }
 
@@ -220,6 +219,13 @@ fn restored<B: Trainable>(folder: &RunFolder, data: &Dataset, device: &B::Device
         return Err(folder.unfinished(checkpoint.epochs));
     }
     trainee::<B>(&folder.recipe, data, device)?.resume(checkpoint, device)
+}
+
+/// Orders a trained network.
+fn encoded<B: Trainable>(trainee: &Trainee<B>, recipe: &Recipe, data: &Dataset, device: &B::Device) -> Result<Encoded> {
+    let native = trainee.objective.native();
+    let local = encoded::local(trainee, data, device);
+    Encoded::new(&trainee.encoder.valid(), &native, local.as_ref(), recipe, data, device)
 }
 
 /// Orders, quantises, measures, and writes the blob, the metrics and the report.
@@ -233,7 +239,7 @@ fn finish<B: Trainable>(
     device: &B::Device,
 ) -> Result<Evaluated> {
     progress.stage("ordering");
-    let encoded = Encoded::new(&trainee.encoder.valid(), &trainee.objective.native(), recipe, data, device)?;
+    let encoded = encoded(trainee, recipe, data, device)?;
     progress.stage("untrained network");
     let untrained = encoded::untrained::<B>(recipe, data, device)?;
     progress.stage("quantising and measuring");

@@ -118,4 +118,8 @@ impl<B: Trainable> Family<B> for AutoencoderSpec {
         };
         Losses { matrix, rule: None, terms: Vec::new() }
     }
+
+    fn finds_planes(&self) -> bool {
+        self.decoder.is_empty()
+    }
 }

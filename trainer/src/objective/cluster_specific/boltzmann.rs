@@ -17,7 +17,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
-use super::{Case, Family, Losses};
+use super::{Case, Family, Frame, Losses};
 use crate::augment::View;
 use crate::error::{Error, Result};
 use crate::network::{Extra, Trainable};
@@ -193,6 +193,13 @@ impl<B: Trainable> Family<B> for BoltzmannSpec {
         let rule = constant.misfit(visible.inner()).transpose();
         let terms = vec![("reconstruction", rule.clone().min_dim(1).mean())];
         Losses { matrix: matrix.transpose() / size as f64, rule: Some(rule), terms }
+    }
+
+    fn frame(&self) -> Frame {
+        match self.visible {
+            Visible::Bits => Frame { centred: false, unit: 1.0 },
+            Visible::Numbers => Frame { centred: true, unit: self.deviation },
+        }
     }
 }
 

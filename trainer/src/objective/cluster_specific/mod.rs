@@ -28,7 +28,7 @@ pub mod variational;
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use super::{Batch, Loss, Objective, Position, State};
+use super::{Batch, Experts, Loss, Objective, Position, State};
 use crate::augment::View;
 use crate::error::{Error, Result};
 use crate::network::{Encoder, Extra, Mode, Plan, Trainable, floats};
@@ -275,6 +275,26 @@ pub trait Family<B: Trainable> {
 
     /// The losses of `n` samples.
     fn losses(&self, case: &Case<B>, n: usize) -> Losses<B>;
+
+    /// Where sub-models without layers before them read a sample from: its cluster's centre, or nothing; and what the
+    /// difference is divided by.
+    fn frame(&self) -> Frame {
+        Frame { centred: true, unit: 1.0 }
+    }
+
+    /// Whether sub-models without layers before them find planes, as linear decoders do.
+    fn finds_planes(&self) -> bool {
+        false
+    }
+}
+
+/// How sub-models without layers before them read a sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Frame {
+    /// From its cluster's centre.
+    pub centred: bool,
+    /// In units of this size.
+    pub unit: f64,
 }
 
 impl<B: Trainable> Case<'_, B> {
@@ -486,6 +506,38 @@ impl<B: Trainable> Objective<B> for ClusterSpecific<B> {
         self.members = Members::restored(state, self.spec.clusters);
         // The next batch begins an epoch.
         self.prepared = None;
+    }
+
+    fn experts(&self, encoder: &Encoder<B>) -> Option<Experts> {
+        let members = self.members.as_ref()?;
+        let (count, dims, width) = (self.spec.clusters, self.spec.code, self.spec.width());
+        let last = encoder.parameters.affines.last()?;
+        let [features, outputs] = last.weight.val().dims();
+        let (weight, bias) = (floats(last.weight.val()), floats(last.bias.as_ref()?.val()));
+        let is_layered = encoder.plan.steps.len() > 1;
+        let centres = members.centres();
+        if !is_layered && self.family.finds_planes() {
+            let decoder = floats(encoder.parameters.beside[0].val());
+            let offsets = floats(encoder.parameters.beside[1].val());
+            return Some(planes::experts(&decoder, &centres, &offsets, count, dims));
+        }
+        let frame = match is_layered {
+            true => Frame { centred: false, unit: 1.0 },
+            false => self.family.frame(),
+        };
+        let mut experts = Experts { count, dims, weight: Vec::new(), bias: Vec::new(), points: None };
+        for (expert, k) in (0..count).flat_map(|expert| (0..dims).map(move |k| (expert, k))) {
+            let column = expert * width + k;
+            let row: Vec<f32> = (0..features).map(|i| weight[i * outputs + column] / frame.unit as f32).collect();
+            let centre = &centres[expert * members.size()..][..members.size()];
+            let at_centre: f32 = match frame.centred {
+                true => row.iter().zip(centre).map(|(weight, value)| weight * value).sum(),
+                false => 0.0,
+            };
+            experts.bias.push(bias[column] - at_centre);
+            experts.weight.extend(row);
+        }
+        Some(experts)
     }
 
     fn clusters(&self, encoder: &Encoder<B>, images: Tensor<B, 4>) -> Option<Vec<u32>> {

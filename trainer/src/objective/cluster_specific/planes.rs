@@ -7,6 +7,7 @@ use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 use crate::data::spread;
 use crate::evaluate::kmeans_seeds;
+use crate::objective::Experts;
 use crate::order::symmetric_eigen;
 
 /// Draws of seeds that the best end is taken of.
@@ -106,6 +107,24 @@ fn nearest(samples: &ArrayView2<f32>, planes: &[Plane]) -> (Vec<u32>, f64) {
     (found.into_iter().map(|(id, _)| id).collect(), sum)
 }
 
+/// The planes that linear decoders span: `decoder` is `[clusters * dims][size]`, `offsets` `[clusters][size]` what each adds to
+/// its centre. Rows are orthonormal, by Gram-Schmidt in the decoder's order.
+pub fn experts(decoder: &[f32], centres: &[f32], offsets: &[f32], count: usize, dims: usize) -> Experts {
+    let size = decoder.len() / (count * dims);
+    let points: Vec<f32> = centres.iter().zip(offsets).map(|(centre, offset)| centre + offset).collect();
+    let (mut weight, mut bias) = (Vec::with_capacity(decoder.len()), Vec::with_capacity(count * dims));
+    for (rows, point) in decoder.chunks_exact(dims * size).zip(points.chunks_exact(size)) {
+        let rows = DMatrix::from_fn(size, dims, |i, k| f64::from(rows[k * size + i]));
+        let basis = rows.qr().q();
+        for direction in basis.column_iter() {
+            let at_point: f64 = direction.iter().zip(point).map(|(a, &b)| a * f64::from(b)).sum();
+            weight.extend(direction.iter().map(|&value| value as f32));
+            bias.push(-at_point as f32);
+        }
+    }
+    Experts { count, dims, weight, bias, points: Some(points) }
+}
+
 #[cfg(test)]
 mod tests {
     use ndarray::array;
@@ -136,6 +155,23 @@ mod tests {
             }
         }
         assert_ne!(found[0], found[1]);
+    }
+
+    #[test]
+    fn experts_are_an_orthonormal_basis_of_what_the_decoder_spans() {
+        let decoder = [1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 2.0, 0.0, 3.0, 3.0];
+        let found = experts(&decoder, &[1.0; 6], &[0.5; 6], 2, 2);
+        assert_eq!(found.points, Some(vec![1.5; 6]));
+        for (expert, rows) in found.weight.chunks_exact(6).enumerate() {
+            let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+            assert!((dot(&rows[..3], &rows[..3]) - 1.0).abs() < 1e-6 && dot(&rows[..3], &rows[3..]).abs() < 1e-6);
+            let outside = [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]][expert];
+            assert!(dot(&rows[..3], &outside).abs() < 1e-6 && dot(&rows[3..], &outside).abs() < 1e-6);
+            for k in 0..2 {
+                let at_point = dot(&rows[3 * k..3 * k + 3], &[1.5; 3]) + found.bias[2 * expert + k];
+                assert!(at_point.abs() < 1e-6);
+            }
+        }
     }
 
     #[test]

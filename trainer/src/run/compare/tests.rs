@@ -52,6 +52,7 @@ fn metrics(seed: u64, knn_acc: f64) -> Metrics {
             untrained: None,
         },
         assignments: None,
+        experts: None,
         agreement: Agreement { bits: Some(0.991), clusters: Some(0.98), cosine: 0.9991 },
         layers: vec![],
         ordering: OrderingReport { eigenvalues: vec![], dropped: 0, constant: None },
