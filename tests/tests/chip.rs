@@ -84,7 +84,8 @@ fn two_hundred_and_fifty_six_fresh_test_images_come_out_the_same() {
 fn a_model_of_every_objective_comes_out_the_same() {
     let folder = env::var_os("EIGENLET_TEST_OBJECTIVES").expect("the folder of runs: use tests/run chip");
     let (_, test) = digits::splits().unwrap();
-    for objective in ["sela", "imsat-cluster", "imsat-hash", "hard-negative"] {
+    let own = ["ae", "vae", "contrastive", "rbm"].map(|family| format!("cluster-specific-{family}"));
+    for objective in ["sela", "imsat-cluster", "imsat-hash", "hard-negative"].map(String::from).into_iter().chain(own) {
         let path = Path::new(&folder).join(format!("digits-{objective}/model.eigenlet"));
         let blob = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let blob = AlignedBytes::from(&blob[..]);
@@ -92,6 +93,7 @@ fn a_model_of_every_objective_comes_out_the_same() {
         let mut board = Board::serving(Some(&blob));
         let samples = model.golden().count() as u16;
         assert!(samples >= 16 && model.dims() > 0 && model.bits() > 0 && model.clusters() > 0, "{objective}");
+        assert_eq!(model.expert_dims() > 0, objective.starts_with("cluster-specific"), "{objective}");
         board.ask(&Request::Verify, |found| assert_eq!(found, Response::Verified { samples }));
         for image in 0..32 {
             assert_same(&mut board, &model, test.samples.sample(image));

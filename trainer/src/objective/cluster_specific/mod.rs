@@ -1,5 +1,5 @@
-//! Cluster-specific representations (Sabanayagam et al. 2023, "Representation learning dynamics of self-supervised models";
-//! the authors' code names it tensorised): clusters, and a representation for each, learned together.
+//! Cluster-specific representations (Sabanayagam et al. 2024; for autoencoders Esser et al. 2023, "Improved representation
+//! learning through tensorized autoencoders"): clusters, and a representation for each, learned together.
 //!
 //! There are `K` sub-models of one [family](Family) and `K` centres `c_j`. Sub-model `j` sees sample `i` from its own centre
 //! and has a loss `l_ij` for it; `S_i` says whose the sample is:
