@@ -1,6 +1,7 @@
 //! Running a blob on a host: the very crate that the chip runs, over many samples on all threads.
 
 use eigenlet_runtime::{EncoderError, Features, Model};
+use eigenlet_shared::description::Clusters;
 use ndarray::Array2;
 use rayon::prelude::*;
 
@@ -40,6 +41,8 @@ pub struct Outputs {
     pub codes: Option<Codes>,
     /// `[n]`; empty where the model has no clusters.
     pub clusters: Vec<u16>,
+    /// How unlike all clusters each sample is, `[n]`; empty where clusters are not told apart by residuals.
+    pub scores: Vec<u32>,
 }
 
 /// Every output of a model with an embedding, in one pass over the samples.
@@ -48,6 +51,7 @@ pub struct Outputs {
 /// As for [`run`].
 pub fn outputs(model: &Model, samples: &[&[u8]]) -> Result<Outputs> {
     let (dims, bits) = (usize::from(model.dims()), model.bits());
+    let is_residual = matches!(model.description().clusters, Some(Clusters::Residual { .. }));
     let rows = run(model, samples, |features| {
         let mut embedding = vec![0i8; dims];
         features.embed_into(&mut embedding)?;
@@ -55,20 +59,23 @@ pub fn outputs(model: &Model, samples: &[&[u8]]) -> Result<Outputs> {
         if bits > 0 {
             features.hash_into(bits, &mut code)?;
         }
-        let cluster = if model.clusters() > 0 { Some(features.assign()?.id) } else { None };
-        Ok((embedding, code, cluster))
+        let found = if model.clusters() > 0 { Some(features.assign()?) } else { None };
+        let score = found.and_then(|found| found.distance).filter(|_| is_residual);
+        Ok((embedding, code, found.map(|found| found.id), score))
     })?;
     let mut embeddings = Vec::with_capacity(samples.len() * dims);
-    let (mut codes, mut clusters) = (Vec::new(), Vec::new());
-    for (embedding, code, cluster) in rows {
+    let (mut codes, mut clusters, mut scores) = (Vec::new(), Vec::new(), Vec::new());
+    for (embedding, code, cluster, score) in rows {
         embeddings.extend(embedding);
         codes.extend(code);
         clusters.extend(cluster);
+        scores.extend(score);
     }
     Ok(Outputs {
         embeddings: Array2::from_shape_vec((samples.len(), dims), embeddings).expect("one row for each sample"),
         codes: (bits > 0).then(|| Codes::from_bytes("the model's codes", bits.into(), codes)).transpose()?,
         clusters,
+        scores,
     })
 }
 

@@ -10,7 +10,7 @@ use eigenlet_trainer::error::Result;
 use eigenlet_trainer::evaluate::Contingency;
 use eigenlet_trainer::network::{Encoder, NetworkSpec, floats};
 use eigenlet_trainer::objective::ObjectiveSpec;
-use eigenlet_trainer::objective::cluster_specific::ClusterSpecificSpec;
+use eigenlet_trainer::objective::cluster_specific::{ClusterSpecificSpec, StartSpec};
 use eigenlet_trainer::train::optimizer::OptimizerSpec;
 use eigenlet_trainer::train::source::Source;
 use eigenlet_trainer::train::{Epoch, TrainSpec, Trainee, Watch, fit};
@@ -41,7 +41,7 @@ fn each_sub_model_finds_its_clusters_principal_plane() {
     let set = Points::two_planes();
     let spec = ClusterSpecificSpec { clusters: 2, code: 2, ..Default::default() };
     let (trained, epochs) = set.train(&spec, 3000, 1, 0.02);
-    let assignments = trained.objective.clusters(&trained.encoder, set.tensor()).expect("clusters");
+    let assignments = trained.objective.assign(&trained.encoder, set.tensor(), None).expect("clusters").clusters;
     assert_eq!(set.agreement(&assignments), 1.0, "the clusters are far apart");
 
     let decoder = floats(trained.encoder.valid().parameters.beside[0].val());
@@ -163,9 +163,9 @@ impl Points {
 
     /// The clusters that linear autoencoders with one-dimensional codes end with.
     fn clusters(&self, clusters: usize, seed: u64) -> Vec<u32> {
-        let spec = ClusterSpecificSpec { clusters, code: 1, hold: 0.2, ..Default::default() };
+        let spec = ClusterSpecificSpec { clusters, code: 1, start: StartSpec::Planes, hold: 0.2, ..Default::default() };
         let (trained, _) = self.train(&spec, 300, seed, 0.05);
-        trained.objective.clusters(&trained.encoder, self.tensor()).expect("clusters")
+        trained.objective.assign(&trained.encoder, self.tensor(), None).expect("clusters").clusters
     }
 
     /// Adjusted Rand index.

@@ -72,6 +72,16 @@ pub fn print(metrics: &Metrics, folder: &Path) {
             experts.gate,
             100.0 * experts.agreement
         );
+        say!("loss of the test split, each sample under its own expert: {:.5}", experts.loss);
+        if let Some(found) = &experts.outliers {
+            let blob = found.blob.map_or("-".into(), |area| format!("{area:.3}"));
+            say!(
+                "outliers of {:?}: AUROC {:.3}, of the blob {blob}; nearest neighbour {:.3}",
+                found.classes,
+                found.own,
+                found.nearest
+            );
+        }
     }
     let cost = &metrics.blob;
     say!(

@@ -100,6 +100,8 @@ pub struct Dataset {
     pub test: Split,
     /// The recipe's `data.learn`.
     pub learn: Learn,
+    /// The recipe's `data.outliers`: classes of the test split alone.
+    pub outliers: Vec<u16>,
     /// The raw value that means full scale: 16 for the digits, 255 for all others.
     pub raw_max: u8,
     /// SHA-256, in hexadecimal, of what was loaded (the part that `[data]` asks for): for train, then test, the
@@ -148,7 +150,8 @@ impl Dataset {
             kind => kind.name().into(),
         };
         let sha256 = fingerprint([&train, &test]);
-        Ok(Self { name, train, test, learn: source.learn, raw_max, sha256 })
+        let (learn, outliers) = (source.learn, source.outliers.clone());
+        Ok(Self { name, train, test, learn, outliers, raw_max, sha256 })
     }
 
     /// The samples to learn from: the training split, or with `learn = "all"` the training split and then the test split.

@@ -32,26 +32,26 @@ impl Classes {
     }
 }
 
-/// What `classes`, `per_class`, `limit_train` and `limit_test` leave of the splits, in this order; the samples left stay in
-/// theirs.
+/// What `outliers`, `classes`, `per_class`, `limit_train` and `limit_test` leave of the splits, in this order; the samples
+/// left stay in theirs.
 ///
 /// # Errors
 /// Classes are asked for and the set has no labels; a class has no sample to learn from; a split is left without samples.
 pub(super) fn select(source: &DataSource, train: Split, test: Split) -> Result<(Split, Split)> {
-    let train = of_split(source, "train", train, source.limit_train)?;
+    let train = of_split(source, "train", train, source.limit_train, &source.outliers)?;
     if let (Some(Classes::Listed(classes)), Some(labels)) = (&source.classes, &train.labels)
         && source.limit_train.is_none()
-        && let Some(absent) = classes.iter().find(|class| !labels.contains(class))
+        && let Some(absent) = classes.iter().find(|class| !labels.contains(class) && !source.outliers.contains(class))
     {
         return Err(Error::input("data.classes", "a class without samples", "classes of the set", absent));
     }
-    Ok((train, of_split(source, "test", test, source.limit_test)?))
+    Ok((train, of_split(source, "test", test, source.limit_test, &[])?))
 }
 
-fn of_split(source: &DataSource, name: &str, split: Split, limit: Option<usize>) -> Result<Split> {
+fn of_split(source: &DataSource, name: &str, split: Split, limit: Option<usize>, without: &[u16]) -> Result<Split> {
     let mut split = match (&source.classes, source.per_class) {
-        (None, None) => split,
-        (classes, per_class) => of_classes(classes.as_ref(), per_class, split)?,
+        (None, None) if without.is_empty() => split,
+        (classes, per_class) => of_classes(classes.as_ref(), per_class, without, split)?,
     };
     if let Some(limit) = limit {
         split.samples.raw.truncate(limit.saturating_mul(split.samples.size()));
@@ -63,16 +63,20 @@ fn of_split(source: &DataSource, name: &str, split: Split, limit: Option<usize>)
     }
 }
 
-fn of_classes(classes: Option<&Classes>, per_class: Option<usize>, split: Split) -> Result<Split> {
+fn of_classes(classes: Option<&Classes>, per_class: Option<usize>, without: &[u16], split: Split) -> Result<Split> {
     let Some(labels) = &split.labels else {
-        let key = if classes.is_some() { "data.classes" } else { "data.per_class" };
+        let key = match (classes, per_class) {
+            (Some(_), _) => "data.classes",
+            (None, Some(_)) => "data.per_class",
+            (None, None) => "data.outliers",
+        };
         return Err(Error::input(key, "which samples, cannot be told", "a set with labels", "a set without"));
     };
     let mut left = vec![per_class.unwrap_or(usize::MAX); usize::from(u16::MAX) + 1];
     let mut kept = Split { samples: Samples { shape: split.samples.shape, raw: Vec::new() }, labels: Some(Vec::new()) };
     for (sample, &class) in split.samples.rows().into_iter().zip(labels) {
         let left = &mut left[usize::from(class)];
-        if *left > 0 && classes.is_none_or(|classes| classes.holds(class)) {
+        if *left > 0 && !without.contains(&class) && classes.is_none_or(|classes| classes.holds(class)) {
             *left -= 1;
             kept.samples.raw.extend_from_slice(sample);
             kept.labels.iter_mut().for_each(|labels| labels.push(class));
@@ -113,6 +117,12 @@ mod tests {
     #[test]
     fn a_number_keeps_the_classes_below_it() {
         assert_eq!(selected("classes = 2").unwrap().0.samples.raw, [1, 2, 5]);
+    }
+
+    #[test]
+    fn outliers_are_judged_on_and_not_learned_from() {
+        let (train, test) = selected("outliers = [1, 0]").unwrap();
+        assert_eq!((train.samples.raw, test.samples.raw), (vec![0, 3, 4], vec![0, 1, 2]));
     }
 
     #[test]

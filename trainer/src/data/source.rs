@@ -124,6 +124,10 @@ pub struct DataSource {
     /// No more than this many samples of each class, the first ones, in each split; at least 1. Needs labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_class: Option<usize>,
+    /// Classes that are judged on but never learned from, so that what is found unlike the rest can be compared with what is.
+    /// Needs labels, and `learn = "train"`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outliers: Vec<u16>,
     /// Learn from no more than this many samples, the first ones; at least 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit_train: Option<usize>,
@@ -145,6 +149,7 @@ impl DataSource {
             test_labels: None,
             classes: None,
             per_class: None,
+            outliers: Vec::new(),
             limit_train: None,
             limit_test: None,
         }
@@ -153,7 +158,7 @@ impl DataSource {
     /// Whether the keys fit the kind.
     ///
     /// # Errors
-    /// An image file that `idx` needs is not named; a key belongs to another kind; a limit is 0; no class is asked for.
+    /// An image file that `idx` needs is not named; a key belongs to another kind; a limit is 0; no class is asked for; outliers would be learned from.
     pub fn check(&self) -> Result<()> {
         if self.kind == DataKind::Idx {
             self.train_images()?;
@@ -166,6 +171,10 @@ impl DataSource {
         }
         if self.classes.as_ref().is_some_and(Classes::is_empty) {
             return Err(Error::input("data.classes", "no sample would be left", "at least one class", "none"));
+        }
+        if self.learn == Learn::All && !self.outliers.is_empty() {
+            let what = "outliers are of classes that were not learned from";
+            return Err(Error::input("data.outliers", what, "learn = \"train\", or no outliers", "learn = \"all\""));
         }
         for (key, limit) in
             [("per_class", self.per_class), ("limit_train", self.limit_train), ("limit_test", self.limit_test)]
@@ -276,6 +285,11 @@ mod tests {
         assert!(message("kind = \"idx\"").starts_with("data.train_images: "));
         let message = message("kind = \"idx\"\ntrain_images = \"x\"");
         assert!(message.starts_with("data.test_images: "), "{message}");
+    }
+
+    #[test]
+    fn outliers_that_would_be_learned_from_are_refused() {
+        assert!(message("kind = \"digits\"\nlearn = \"all\"\noutliers = [3]").starts_with("data.outliers: "));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! How good an embedding is: every metric, its baselines, and the one protocol they are measured by.
 
 mod accuracy;
+mod auroc;
 mod baselines;
 mod clustering;
 mod collapse;
@@ -14,6 +15,7 @@ mod protocol;
 mod retrieval;
 
 pub use accuracy::accuracy;
+pub use auroc::auroc;
 pub use baselines::{Itq, Pca, random_dims};
 pub use clustering::Contingency;
 pub use collapse::{ClusterCollapse, CodeCollapse, FeatureCollapse};

@@ -98,6 +98,15 @@ pub struct Native {
     pub bits: Option<NativeBits>,
 }
 
+/// Samples' clusters, and their losses there.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Assigned {
+    /// Numbers from 0.
+    pub clusters: Vec<u32>,
+    /// What assignments compared; the least of each sample.
+    pub losses: Vec<f32>,
+}
+
 /// Linear representations of the clusters, each of its own, over what a network's last step reads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Experts {
@@ -167,9 +176,9 @@ pub trait Objective<B: Trainable> {
     /// Takes up a state that [`Objective::state`] gave, so that training continues to the same bytes.
     fn restore(&mut self, state: State, device: &B::Device);
 
-    /// The cluster of each image `[n, height, width, channels]` by the objective's own rule, where it has one that is no
-    /// [`Objective::native`].
-    fn clusters(&self, _encoder: &Encoder<B>, _images: Tensor<B, 4>) -> Option<Vec<u32>> {
+    /// The cluster of each sample by the objective's own rule, where it has one that is no [`Objective::native`]. `images` are
+    /// as in a [`Batch`]; with a position, what is left to chance in training is drawn, without one it is not.
+    fn assign(&self, _encoder: &Encoder<B>, _images: Tensor<B, 4>, _position: Option<Position>) -> Option<Assigned> {
         None
     }
 

@@ -59,11 +59,11 @@ impl CollapseWatch {
         if native.bits == Some(NativeBits::Signs) {
             warnings.extend(CodeCollapse::of(&Codes::from_signs(&outputs.view())).warnings());
         }
-        let own =
-            Tensor::from_data(TensorData::new(self.pixels.clone(), [self.count, height, width, channels]), device);
-        if let Some(ids) = trainee.objective.clusters(&trainee.encoder, own) {
+        let views = trainee.objective.views().len();
+        let pixels = TensorData::new(self.pixels.repeat(views), [views * self.count, height, width, channels]);
+        if let Some(found) = trainee.objective.assign(&trainee.encoder, Tensor::from_data(pixels, device), None) {
             let clusters = trainee.objective.experts(&trainee.encoder).map_or(1, |experts| experts.count);
-            warnings.extend(ClusterCollapse::of(&ids, clusters).warnings());
+            warnings.extend(ClusterCollapse::of(&found.clusters, clusters).warnings());
         } else if native.clusters.is_none() && native.bits.is_none() {
             warnings.extend(features(outputs));
         }

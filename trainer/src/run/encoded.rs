@@ -6,20 +6,21 @@ use eigenlet_shared::blob::Blob;
 use eigenlet_shared::description::Clusters;
 use eigenlet_shared::writer::AlignedBytes;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
+use rayon::prelude::*;
 
-use super::metrics::{Assignments, BlobCost, ClusterMatch, ExpertReport, Metrics, OrderingReport, SCHEMA};
+use super::metrics::{Assignments, BlobCost, ClusterMatch, ExpertReport, Metrics, OrderingReport, Outliers, SCHEMA};
 use crate::augment::View;
 use crate::backend::BackendName;
 use crate::data::{Dataset, Samples, spread};
 use crate::error::{Error, Result};
 use crate::evaluate::{
-    ClusterCollapse, CodeCollapse, CodeSplit, Codes, PROTOCOL, Split, evaluate_baselines, evaluate_codes,
+    ClusterCollapse, CodeCollapse, CodeSplit, Codes, PROTOCOL, Split, auroc, evaluate_baselines, evaluate_codes,
     evaluate_features, evaluate_random_subsets,
 };
 use crate::inference::{self, parse};
 use crate::network::kernels::Kernels;
 use crate::network::{Encoder, Mode, Trainable, floats};
-use crate::objective::{Experts, Native};
+use crate::objective::{Assigned, Experts, Native, Position};
 use crate::order::{Moments, Ordering};
 use crate::quantize::binarize::projection;
 use crate::quantize::experts::ExpertHeads;
@@ -40,6 +41,8 @@ const BATCH: usize = 512;
 const ORDERING_EPOCH: u64 = 1 << 32;
 /// Training samples at most that the hash's directions are found on.
 const PROJECTED: usize = 4096;
+/// Training samples at most that outliers are compared with as a baseline.
+const NEIGHBOURS: usize = 2000;
 /// Batches that settle an untrained network's batch norm.
 const SETTLING: usize = 50;
 
@@ -51,8 +54,8 @@ pub struct Encoded {
     calibration_samples: Samples,
     train: FloatOutputs,
     test: FloatOutputs,
-    /// The objective's own clusters of the test split, where they have representations of their own.
-    exact: Option<Vec<u16>>,
+    /// What the objective itself says of the test split, where clusters have representations of their own.
+    own_rule: Option<OwnRule>,
 }
 
 /// What the float network makes of one split.
@@ -66,29 +69,61 @@ pub struct FloatOutputs {
     pub codes: Option<Codes>,
 }
 
-/// Representations that clusters have of their own, and the objective's own cluster of every sample.
+/// Representations that clusters have of their own, and what the objective itself says of every sample.
 pub struct Local {
     experts: Experts,
+    /// Clusters of the training split.
     train: Vec<u16>,
-    test: Vec<u16>,
+    /// Of the test split.
+    test: OwnRule,
+}
+
+/// What an objective says of the test split, with what a chip cannot compute.
+struct OwnRule {
+    clusters: Vec<u16>,
+    /// Of the samples as they are, nothing left to chance.
+    losses: Vec<f32>,
+    /// Mean loss of samples as they come in training.
+    loss: f64,
 }
 
 /// What a trained objective says of its clusters' own representations; `None` where it has none.
-pub fn local<B: Trainable>(trainee: &Trainee<B>, data: &Dataset, device: &B::Device) -> Option<Local> {
-    let experts = trainee.objective.experts(&trainee.encoder)?;
-    let clusters = |samples: &Samples| -> Option<Vec<u16>> {
+///
+/// # Errors
+/// A setting out of its range.
+pub fn local<B: Trainable>(
+    trainee: &Trainee<B>,
+    recipe: &Recipe,
+    data: &Dataset,
+    device: &B::Device,
+) -> Result<Option<Local>> {
+    let Some(experts) = trainee.objective.experts(&trainee.encoder) else { return Ok(None) };
+    let plain = vec![View::Plain; trainee.objective.views().len()];
+    let assign = |samples: &Samples, views: &[View], chance: bool| -> Result<Assigned> {
+        let source = Augmented::new(samples, data.raw_max, &recipe.augment)?;
         let [height, width, channels] = samples.shape;
-        let mut all = Vec::with_capacity(samples.len());
-        for start in (0..samples.len()).step_by(BATCH) {
-            let end = (start + BATCH).min(samples.len());
-            let pixels =
-                TensorData::new(samples.scaled(start..end, data.raw_max), [end - start, height, width, channels]);
-            let found = trainee.objective.clusters(&trainee.encoder, Tensor::from_data(pixels, device))?;
-            all.extend(found.into_iter().map(|id| id as u16));
+        let all: Vec<u32> = (0..samples.len() as u32).collect();
+        let mut assigned = Assigned::default();
+        for batch in all.chunks(BATCH) {
+            let pixels = views_of(&source, views, recipe.seed, ORDERING_EPOCH, batch);
+            let pixels = TensorData::new(pixels, [views.len() * batch.len(), height, width, channels]);
+            let seen = u64::from(batch[0]);
+            let position = Position { seed: recipe.seed, seen, total: all.len() as u64, epoch: ORDERING_EPOCH };
+            let images = Tensor::from_data(pixels, device);
+            let some = trainee.objective.assign(&trainee.encoder, images, chance.then_some(position));
+            let some = some.expect("an objective with experts assigns samples to them");
+            assigned.clusters.extend(some.clusters);
+            assigned.losses.extend(some.losses);
         }
-        Some(all)
+        Ok(assigned)
     };
-    Some(Local { train: clusters(&data.train.samples)?, test: clusters(&data.test.samples)?, experts })
+    let ids = |clusters: Vec<u32>| clusters.into_iter().map(|id| id as u16).collect();
+    let test = &data.test.samples;
+    let train = ids(assign(&data.train.samples, &plain, false)?.clusters);
+    let Assigned { clusters, losses } = assign(test, &plain, false)?;
+    let drawn = assign(test, trainee.objective.views(), true)?.losses;
+    let loss = drawn.iter().map(|&loss| f64::from(loss)).sum::<f64>() / drawn.len() as f64;
+    Ok(Some(Local { experts, train, test: OwnRule { clusters: ids(clusters), losses, loss } }))
 }
 
 /// Everything that was made and measured.
@@ -214,7 +249,7 @@ impl Encoded {
     pub fn new<B: Kernels>(
         encoder: &Encoder<B>,
         native: &Native,
-        local: Option<&Local>,
+        local: Option<Local>,
         recipe: &Recipe,
         data: &Dataset,
         device: &B::Device,
@@ -228,7 +263,7 @@ impl Encoded {
             ));
         }
         let mut model = FloatModel::new(encoder, kind, &ordering, recipe.network.dims, native);
-        model.native.experts = local.map(|local| {
+        model.native.experts = local.as_ref().map(|local| {
             let samples = &data.train.samples;
             let features = outputs(&body, &samples.scaled(0..samples.len(), data.raw_max), device);
             ExpertHeads::new(&local.experts, &features.view(), &local.train)
@@ -247,8 +282,8 @@ impl Encoded {
         let calibration_samples = Samples { shape: samples.shape, raw };
         let pixels = calibration_samples.scaled(0..calibration_samples.len(), data.raw_max);
         let calibration = Calibration::new(&body, &pixels, &train.embeddings.view(), device);
-        let exact = local.map(|local| local.test.clone());
-        Ok(Self { ordering, model, calibration, calibration_samples, train, test, exact })
+        let own_rule = local.map(|local| local.test);
+        Ok(Self { ordering, model, calibration, calibration_samples, train, test, own_rule })
     }
 
     /// Dimensions that there are.
@@ -355,7 +390,7 @@ impl Encoded {
             let found = &test.int8.clusters;
             let (by, float) = match &test.float.clusters {
                 Some(own) if heads.clusters == ClusterHead::Native => {
-                    (if self.exact.is_some() { "experts" } else { "native" }, own.clone())
+                    (if self.own_rule.is_some() { "experts" } else { "native" }, own.clone())
                 }
                 _ => ("prototypes", nearest_prototypes(&unmarked, &test.float.embeddings)),
             };
@@ -376,14 +411,25 @@ impl Encoded {
             }
         }
         let experts = self.model.native.experts.as_ref().filter(|_| heads.clusters == ClusterHead::Native);
-        let experts = experts.zip(self.exact.as_ref()).map(|(experts, exact)| {
+        let experts = experts.zip(self.own_rule.as_ref()).map(|(experts, own)| {
             let found = test.float.clusters.iter().flatten();
-            let equal = found.zip(exact).filter(|(gate, exact)| gate == exact).count();
+            let equal = found.zip(&own.clusters).filter(|(gate, own)| gate == own).count();
             ExpertReport {
                 dims: experts.dims,
                 gate: experts.gate.name().into(),
-                agreement: equal as f64 / exact.len() as f64,
-                exact: labels.1.map(|labels| ClusterMatch::of(exact, labels)),
+                agreement: equal as f64 / own.clusters.len() as f64,
+                loss: own.loss,
+                exact: labels.1.map(|labels| ClusterMatch::of(&own.clusters, labels)),
+                outliers: labels.1.and_then(|labels| {
+                    let outlier: Vec<bool> = labels.iter().map(|label| data.outliers.contains(label)).collect();
+                    let scores = test.int8.scores.iter().map(|&score| score as f32).collect::<Vec<f32>>();
+                    Some(Outliers {
+                        classes: data.outliers.clone(),
+                        own: auroc(&own.losses, &outlier)?,
+                        blob: if scores.is_empty() { None } else { auroc(&scores, &outlier) },
+                        nearest: auroc(&distances_to_nearest(data), &outlier)?,
+                    })
+                }),
             }
         });
         let agreement = Agreement {
@@ -449,6 +495,15 @@ impl SplitOutputs {
         let float = FloatOutputs { embeddings, clusters: float.clusters.clone(), codes: float.codes.clone() };
         Ok(Self { float, int8: inference::outputs(model, &samples.rows())? })
     }
+}
+
+/// The squared distance of each test sample to the nearest of some training samples, in raw values.
+fn distances_to_nearest(data: &Dataset) -> Vec<f32> {
+    let known = data.train.samples.spread(NEIGHBOURS);
+    let distance =
+        |a: &[u8], b: &[u8]| -> u64 { a.iter().zip(b).map(|(&a, &b)| u64::from(a.abs_diff(b)).pow(2)).sum() };
+    let nearest = |sample: &&[u8]| known.iter().map(|other| distance(sample, other)).min().unwrap_or(0) as f32;
+    data.test.samples.rows().par_iter().map(nearest).collect()
 }
 
 /// The median of each column.

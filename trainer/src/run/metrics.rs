@@ -84,9 +84,30 @@ pub struct ExpertReport {
     pub gate: String,
     /// Share of the test samples that the gate, in float, gives the objective's own cluster.
     pub agreement: f64,
+    /// Mean loss of the test split as it comes in training (noise where there is noise, chance where there is chance), each
+    /// sample under its own cluster: for autoencoders the mean squared error and the penalty, for variational ones the
+    /// negative evidence lower bound in nats a value (where `beta` is 1).
+    pub loss: f64,
     /// The objective's own clusters on the test split, where there are labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exact: Option<ClusterMatch>,
+    /// How well samples of classes that were not learned from are told from the others, where the recipe names such classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outliers: Option<Outliers>,
+}
+
+/// Areas under the curve (AUROC) of scores that should be larger for outliers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outliers {
+    /// The classes.
+    pub classes: Vec<u16>,
+    /// By the objective's own least loss.
+    pub own: f64,
+    /// By the blob's least residual; `None` where its clusters are no planes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blob: Option<f64>,
+    /// A baseline: by the distance to the nearest of at most 2000 training samples.
+    pub nearest: f64,
 }
 
 /// Clusters against labels.

@@ -224,8 +224,8 @@ fn restored<B: Trainable>(folder: &RunFolder, data: &Dataset, device: &B::Device
 /// Orders a trained network.
 fn encoded<B: Trainable>(trainee: &Trainee<B>, recipe: &Recipe, data: &Dataset, device: &B::Device) -> Result<Encoded> {
     let native = trainee.objective.native();
-    let local = encoded::local(trainee, data, device);
-    Encoded::new(&trainee.encoder.valid(), &native, local.as_ref(), recipe, data, device)
+    let local = encoded::local(trainee, recipe, data, device)?;
+    Encoded::new(&trainee.encoder.valid(), &native, local, recipe, data, device)
 }
 
 /// Orders, quantises, measures, and writes the blob, the metrics and the report.

@@ -17,7 +17,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
-use super::{Case, Family, Frame, Losses};
+use super::{Case, Family, Frame, Losses, Position};
 use crate::augment::View;
 use crate::error::{Error, Result};
 use crate::network::{Extra, Trainable};
@@ -188,8 +188,14 @@ impl<B: Trainable> Family<B> for BoltzmannSpec {
             Visible::Numbers => (case.from_centres(seen) / self.deviation).swap_dims(0, 1),
         };
         let constant = machines.constant();
-        let end = constant.chain(visible.clone().inner(), self.steps, case.position.seed, case.position.seen);
-        let matrix = machines.free_energy(visible.clone()) - machines.free_energy(Tensor::from_inner(end));
+        let energy = machines.free_energy(visible.clone());
+        let matrix = match case.position {
+            None => energy,
+            Some(Position { seed, seen, .. }) => {
+                let end = constant.chain(visible.clone().inner(), self.steps, seed, seen);
+                energy - machines.free_energy(Tensor::from_inner(end))
+            }
+        };
         let rule = constant.misfit(visible.inner()).transpose();
         let terms = vec![("reconstruction", rule.clone().min_dim(1).mean())];
         Losses { matrix: matrix.transpose() / size as f64, rule: Some(rule), terms }

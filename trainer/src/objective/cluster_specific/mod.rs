@@ -28,7 +28,7 @@ pub mod variational;
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use super::{Batch, Experts, Loss, Objective, Position, State};
+use super::{Assigned, Batch, Experts, Loss, Objective, Position, State};
 use crate::augment::View;
 use crate::error::{Error, Result};
 use crate::network::{Encoder, Extra, Mode, Plan, Trainable, floats};
@@ -58,6 +58,8 @@ pub struct ClusterSpecificSpec {
     pub clusters: usize,
     /// Dimensions of each sub-model's representation.
     pub code: usize,
+    /// What first clusters are.
+    pub start: StartSpec,
     /// Share of the training, at its start, in which every sample stays in its first cluster and sub-models learn what they have;
     /// 0 to below 1. Before that, what is least says little.
     pub hold: f64,
@@ -72,6 +74,16 @@ pub struct ClusterSpecificSpec {
     pub pull: f64,
     /// What the sub-models are.
     pub family: FamilySpec,
+}
+
+/// What first clusters are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StartSpec {
+    /// The samples nearest to each of a draw of k-means++ seeds, as the authors have it: groups.
+    Seeds,
+    /// The samples nearest to each of some [`planes`] of as many dimensions as the code: clusters that may cross each other.
+    Planes,
 }
 
 /// Which assignments the gradient follows.
@@ -105,6 +117,7 @@ impl Default for ClusterSpecificSpec {
         Self {
             clusters: 10,
             code: 4,
+            start: StartSpec::Seeds,
             hold: 0.1,
             assign: Assign::Hard,
             temperature: 1.0,
@@ -198,11 +211,10 @@ impl ClusterSpecificSpec {
         Ok(())
     }
 
-    /// Reconstruction errors are distances to surfaces, so families that reconstruct start from planes.
     fn start(&self) -> Start {
-        match self.family {
-            FamilySpec::Autoencoder(_) | FamilySpec::Variational(_) => Start::Planes { dims: self.code },
-            FamilySpec::Contrastive(_) | FamilySpec::Boltzmann(_) => Start::Seeds,
+        match self.start {
+            StartSpec::Seeds => Start::Seeds,
+            StartSpec::Planes => Start::Planes { dims: self.code },
         }
     }
 
@@ -250,8 +262,8 @@ pub struct Case<'a, B: Trainable> {
     pub centres: Tensor<B, 2>,
     /// How batch norm runs.
     pub mode: Mode,
-    /// When it is.
-    pub position: Position,
+    /// When it is; `None` where nothing is left to chance.
+    pub position: Option<Position>,
     /// Outputs of one sub-model.
     pub width: usize,
     /// Whether sub-models have their own shares of the features.
@@ -378,7 +390,13 @@ impl<B: Trainable> ClusterSpecific<B> {
         (position.seen as f64) < self.spec.hold * position.total as f64
     }
 
-    fn case<'a>(&self, encoder: &'a Encoder<B>, images: Tensor<B, 4>, mode: Mode, position: Position) -> Case<'a, B> {
+    fn case<'a>(
+        &self,
+        encoder: &'a Encoder<B>,
+        images: Tensor<B, 4>,
+        mode: Mode,
+        position: Option<Position>,
+    ) -> Case<'a, B> {
         let members = self.members.as_ref().expect("prepared before a batch");
         let centres = TensorData::new(members.centres(), [self.spec.clusters, members.size()]);
         let centres = Tensor::from_data(centres, &images.device());
@@ -472,7 +490,7 @@ impl<B: Trainable> Objective<B> for ClusterSpecific<B> {
 
     fn loss(&mut self, encoder: &Encoder<B>, batch: Batch<B>) -> Loss<B> {
         let Batch { images, samples, position } = batch;
-        let case = self.case(encoder, images, Mode::Train, position);
+        let case = self.case(encoder, images, Mode::Train, Some(position));
         let (losses, rule) = self.losses(&case);
         let (n, clusters) = (samples.len(), self.spec.clusters);
         let values = floats(case.flat(self.family.views().len() - 1, n).inner());
@@ -540,13 +558,11 @@ impl<B: Trainable> Objective<B> for ClusterSpecific<B> {
         Some(experts)
     }
 
-    fn clusters(&self, encoder: &Encoder<B>, images: Tensor<B, 4>) -> Option<Vec<u32>> {
+    fn assign(&self, encoder: &Encoder<B>, images: Tensor<B, 4>, position: Option<Position>) -> Option<Assigned> {
         self.members.as_ref()?;
-        let views = vec![images; self.family.views().len()];
-        let position = Position { seed: 0, seen: 0, total: 1, epoch: 0 };
-        let case = self.case(encoder, Tensor::cat(views, 0), Mode::Evaluate, position);
-        let (_, rule) = self.losses(&case);
-        Some(rule.chunks_exact(self.spec.clusters).map(|row| least(row).0).collect())
+        let (_, rule) = self.losses(&self.case(encoder, images, Mode::Evaluate, position));
+        let (clusters, losses) = rule.chunks_exact(self.spec.clusters).map(least).unzip();
+        Some(Assigned { clusters, losses })
     }
 }
 

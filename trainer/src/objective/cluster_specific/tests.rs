@@ -74,7 +74,7 @@ fn example(spec: &ClusterSpecificSpec) -> Example {
         images: tensor(&samples.repeat(views), [views * ROWS, 1, 1, SIZE]),
         centres: tensor(&centres, [spec.clusters, SIZE]),
         mode: Mode::Evaluate,
-        position: Position { seed: 1, seen: 0, total: 1, epoch: 0 },
+        position: None,
         width: spec.width(),
         separate: false,
     };

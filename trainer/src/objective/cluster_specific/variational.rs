@@ -19,7 +19,7 @@ use super::autoencoder::{check_decoder, decode};
 use super::{Case, Family, Losses};
 use crate::augment::View;
 use crate::error::{Error, Result};
-use crate::network::{Mode, Trainable};
+use crate::network::Trainable;
 
 /// Settings of the family.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -104,10 +104,10 @@ impl<B: Trainable> Family<B> for VariationalSpec {
         let mu = outputs.clone().narrow(2, 0, code);
         let log_variance = outputs.narrow(2, code, code).clamp(LOG_VARIANCE[0], LOG_VARIANCE[1]);
         // Assignments of a trained model are those of the mean: no chance in them.
-        let codes = match case.mode {
-            Mode::Evaluate => mu.clone(),
-            Mode::Train | Mode::Probe => {
-                let draws = normal(case.position.seed, case.position.seen, n * clusters * code);
+        let codes = match case.position {
+            None => mu.clone(),
+            Some(position) => {
+                let draws = normal(position.seed, position.seen, n * clusters * code);
                 let draws = Tensor::from_data(TensorData::new(draws, [n, clusters, code]), &mu.device());
                 mu.clone() + (log_variance.clone() / 2.0).exp() * draws
             }
