@@ -89,6 +89,16 @@ pub struct Split {
     pub labels: Option<Vec<u16>>,
 }
 
+impl Split {
+    /// The samples at these places, which must be below their number, in this order.
+    pub fn select(&self, places: impl IntoIterator<Item = usize>) -> Self {
+        let places: Vec<usize> = places.into_iter().collect();
+        let raw = places.iter().flat_map(|&place| self.samples.sample(place)).copied().collect();
+        let labels = self.labels.as_ref().map(|labels| places.iter().map(|&place| labels[place]).collect());
+        Self { samples: Samples { shape: self.samples.shape, raw }, labels }
+    }
+}
+
 /// A data set in memory: samples of one shape, split once and for all into train and test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dataset {

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use super::{Samples, Split, joined, known, read_known};
+use super::{Split, joined, known, read_known};
 use crate::error::Result;
 
 /// Of each character's twenty drawings, those that are learnt from.
@@ -32,17 +32,15 @@ fn number_after(first: &Split, second: &mut Split) {
 }
 
 fn by_drawing(all: &Split) -> (Split, Split) {
-    let empty = || Split { samples: Samples { shape: all.samples.shape, raw: Vec::new() }, labels: Some(Vec::new()) };
-    let (mut train, mut test) = (empty(), empty());
     let mut seen = vec![0; usize::from(u16::MAX) + 1];
-    for (drawing, &character) in all.samples.rows().into_iter().zip(all.labels.iter().flatten()) {
+    let is_learnt = |&character: &u16| {
         let seen = &mut seen[usize::from(character)];
-        let split = if *seen < LEARNT { &mut train } else { &mut test };
         *seen += 1;
-        split.samples.raw.extend_from_slice(drawing);
-        split.labels.iter_mut().for_each(|labels| labels.push(character));
-    }
-    (train, test)
+        *seen <= LEARNT
+    };
+    let is_learnt: Vec<bool> = all.labels.iter().flatten().map(is_learnt).collect();
+    let part = |learnt: bool| all.select((0..is_learnt.len()).filter(|&drawing| is_learnt[drawing] == learnt));
+    (part(true), part(false))
 }
 
 #[cfg(test)]

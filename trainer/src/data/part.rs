@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DataSource, Samples, Split};
+use super::{DataSource, Split};
 use crate::error::{Error, Result};
 
 /// Which classes of a set: a number, or a list.
@@ -58,7 +58,7 @@ fn of_split(source: &DataSource, name: &str, split: Split, limit: Option<usize>,
         split.labels.iter_mut().for_each(|labels| labels.truncate(limit));
     }
     match split.samples.is_empty() {
-        true => Err(Error::input("data.classes", "no sample is left", format!("some in the {name} split"), 0)),
+        true => Err(Error::input("data", "no sample is left", format!("some in the {name} split"), 0)),
         false => Ok(split),
     }
 }
@@ -73,22 +73,21 @@ fn of_classes(classes: Option<&Classes>, per_class: Option<usize>, without: &[u1
         return Err(Error::input(key, "which samples, cannot be told", "a set with labels", "a set without"));
     };
     let mut left = vec![per_class.unwrap_or(usize::MAX); usize::from(u16::MAX) + 1];
-    let mut kept = Split { samples: Samples { shape: split.samples.shape, raw: Vec::new() }, labels: Some(Vec::new()) };
-    for (sample, &class) in split.samples.rows().into_iter().zip(labels) {
+    let mut is_kept = |class: u16| {
+        let is_meant = !without.contains(&class) && classes.is_none_or(|classes| classes.holds(class));
         let left = &mut left[usize::from(class)];
-        if *left > 0 && !without.contains(&class) && classes.is_none_or(|classes| classes.holds(class)) {
-            *left -= 1;
-            kept.samples.raw.extend_from_slice(sample);
-            kept.labels.iter_mut().for_each(|labels| labels.push(class));
-        }
-    }
-    Ok(kept)
+        let is_kept = is_meant && *left > 0;
+        *left -= usize::from(is_kept);
+        is_kept
+    };
+    let kept: Vec<usize> = (0..labels.len()).filter(|&place| is_kept(labels[place])).collect();
+    Ok(split.select(kept))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::DataKind;
+    use crate::data::{DataKind, Samples};
 
     /// One pixel a sample: its place in the split.
     fn split(labels: &[u16]) -> Split {
