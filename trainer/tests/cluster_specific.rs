@@ -148,7 +148,7 @@ impl Points {
         let plan = network.plan(self.shape(), spec.outputs()).expect("the network fits");
         spec.fits_plan(&plan).expect("the code is smaller than the sample");
         let encoder = Encoder::new(plan, seed, &Default::default()).with_beside(
-            &spec.beside(self.size),
+            &spec.beside([1, 1, self.size]),
             seed,
             &Default::default(),
         );

@@ -15,7 +15,7 @@ pub mod spec;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-pub use encoder::{Encoder, Extra, Mode};
+pub use encoder::{Encoder, Extra, Mode, Parameters};
 pub use kernels::{Kernels, Trainable};
 pub use spec::{Body, NetworkSpec, Plan};
 

@@ -123,6 +123,15 @@ pub struct Experts {
     pub points: Option<Vec<f32>>,
 }
 
+/// What clusters look like, in network units, for people to see.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Portraits {
+    /// `[clusters][values]`: the mean of each cluster's training samples.
+    pub centres: Vec<f32>,
+    /// `[clusters][drawn][values]`: samples drawn from each cluster's own model; empty where it is no distribution.
+    pub drawn: Vec<f32>,
+}
+
 /// Outputs `rows`, plus `offsets`: the largest is the cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClusterLogits {
@@ -184,6 +193,11 @@ pub trait Objective<B: Trainable> {
 
     /// The representations that clusters have of their own.
     fn experts(&self, _encoder: &Encoder<B>) -> Option<Experts> {
+        None
+    }
+
+    /// What the clusters that have representations of their own look like, with so many samples `drawn` of each.
+    fn portraits(&self, _encoder: &Encoder<B>, _drawn: usize, _seed: u64) -> Option<Portraits> {
         None
     }
 
@@ -277,9 +291,9 @@ impl ObjectiveSpec {
     }
 
     /// What is learned beside the encoder, for samples of `size` values.
-    pub fn beside(&self, size: usize) -> Vec<Extra> {
+    pub fn beside(&self, shape: [usize; 3]) -> Vec<Extra> {
         match self {
-            Self::ClusterSpecific(spec) => spec.beside(size),
+            Self::ClusterSpecific(spec) => spec.beside(shape),
             _ => Vec::new(),
         }
     }

@@ -2,12 +2,13 @@
 //!
 //! * [`html`]: the page, section by section;
 //! * `summary`: what the first screen says;
-//! * `curves`, `tables`, `neighbours`: what the sections show;
+//! * `curves`, `tables`, `neighbours`, `experts`: what the sections show;
 //! * `plot`, `picture`, `units`: how charts, samples and numbers are shown.
 //!
 //! Text reaches the page only through `maud`, which escapes it.
 
 mod curves;
+mod experts;
 mod neighbours;
 mod picture;
 mod plot;
@@ -20,6 +21,7 @@ use ndarray::ArrayView2;
 
 use crate::data::Samples;
 use crate::error::{Error, Result};
+use crate::objective::Portraits;
 use crate::run::metrics::Metrics;
 use crate::train::Epoch;
 
@@ -38,6 +40,8 @@ pub struct ReportInput<'a> {
     pub train: Gallery<'a>,
     /// The test split, which gives the scatter plots and the queries.
     pub test: Gallery<'a>,
+    /// What clusters that have representations of their own look like, where there are such.
+    pub portraits: Option<&'a Portraits>,
     /// The raw value that is shown as white.
     pub raw_max: u8,
 }
@@ -89,6 +93,10 @@ pub fn html(input: &ReportInput) -> Result<String> {
                         outputs of the float network.", curves::eigenfunctions(&input.test)?))
                     (section("clusters", "Clusters", "k-means on the embedding, without labels: the training images \
                         nearest to the middle of each cluster.", neighbours::clusters(input)?))
+                    @if let Some(experts) = &input.metrics.experts {
+                        (section("experts", "Experts", "Each cluster has a representation of its own. A gate says \
+                            whose a sample is.", experts::experts(input, experts)?))
+                    }
                     (section("quantisation", "Float against int8", "The float network is what was trained; the int8 \
                         blob is what runs on the chip.", tables::quantisation(input.metrics)))
                     (section("baselines", "Baselines", "The same protocol for everything that an encoder has to beat.",

@@ -17,7 +17,7 @@ const SHOWN: usize = 8;
 const DIMS: usize = 16;
 
 /// The most clusters shown; of more, the largest.
-const CLUSTERS: usize = 20;
+pub const CLUSTERS: usize = 20;
 
 /// Queries with their nearest training images by cosine.
 ///

@@ -5,7 +5,7 @@ use ndarray::Array2;
 use super::*;
 use crate::evaluate::{Baselines, FeatureCollapse, FeatureReport, HashPoint, SubsetPoint, TruncationPoint};
 use crate::quantize::{Agreement, LayerError};
-use crate::run::metrics::{BlobCost, OrderingReport, SCHEMA};
+use crate::run::metrics::{BlobCost, ClusterMatch, ExpertReport, OrderingReport, Outliers, SCHEMA};
 
 /// What stands in the page without labels, and what only with them.
 const ALWAYS: [&str; 13] = [
@@ -35,6 +35,7 @@ struct Run {
     clusters: Vec<u16>,
     train_float: Array2<f32>,
     test_float: Array2<f32>,
+    portraits: Option<Portraits>,
     metrics: Metrics,
     epochs: Vec<Epoch>,
 }
@@ -59,6 +60,7 @@ impl Run {
             clusters: vec![1, 0, 1, 0, 1, 0, 1, 1],
             train_float: float(8),
             test_float: float(4),
+            portraits: None,
             metrics: metrics(labelled),
             epochs: (1..=5).map(epoch).collect(),
         }
@@ -80,6 +82,7 @@ impl Run {
             recipe,
             train: gallery(&self.train, &self.train_labels, int8[0].view(), self.train_float.view(), &self.clusters),
             test: gallery(&self.test, &self.test_labels, int8[1].view(), self.test_float.view(), &[]),
+            portraits: self.portraits.as_ref(),
             raw_max: 255,
         })
     }
@@ -144,6 +147,31 @@ fn every_section_appears() {
     let verdict = "kNN 0.75 at 4 dimensions; mAP 0.40 at 4 dimensions (PCA 0.40); 27.3 KiB flash, 2.5 KiB RAM; \
                    99.1 % of bits as in float";
     assert!(page.contains(verdict));
+}
+
+#[test]
+fn experts_appear_with_what_they_look_like() {
+    let mut run = Run::new(true);
+    assert!(!run.html("digits", "", true).unwrap().contains("Experts"));
+    run.metrics.experts = Some(ExpertReport {
+        dims: 3,
+        gate: "residual".into(),
+        agreement: 0.995,
+        loss: 0.0625,
+        exact: Some(ClusterMatch { acc: 0.875, nmi: 0.5, ari: 0.25 }),
+        outliers: Some(Outliers { classes: vec![8, 9], own: 0.9375, blob: Some(0.938), nearest: 0.99 }),
+    });
+    let page = run.html("digits", "", true).unwrap();
+    for part in ["Experts", "residual", "99.5\u{a0}%", "0.0625", "0.875", "(8, 9)", "0.938", "centres were not kept"] {
+        assert!(page.contains(part), "no {part:?}");
+    }
+    // Two clusters of 2x2 pixels, three samples drawn of each.
+    run.portraits = Some(Portraits { centres: vec![0.5; 2 * 4], drawn: vec![1.5; 2 * 3 * 4] });
+    let page = run.html("digits", "", true).unwrap();
+    assert!(page.contains("3 samples") && page.contains("5 samples"));
+    assert_eq!(page.matches("alt=\"drawn by cluster 1\"").count(), 3);
+    assert_eq!(page.matches("alt=\"centre of cluster").count(), 2);
+    balanced(&page);
 }
 
 #[test]

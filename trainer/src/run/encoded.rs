@@ -6,21 +6,21 @@ use eigenlet_shared::blob::Blob;
 use eigenlet_shared::description::Clusters;
 use eigenlet_shared::writer::AlignedBytes;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
-use rayon::prelude::*;
 
-use super::metrics::{Assignments, BlobCost, ClusterMatch, ExpertReport, Metrics, OrderingReport, Outliers, SCHEMA};
+use super::experts::{Local, OwnRule};
+use super::metrics::{Assignments, BlobCost, ClusterMatch, Metrics, OrderingReport, SCHEMA};
 use crate::augment::View;
 use crate::backend::BackendName;
 use crate::data::{Dataset, Samples, spread};
 use crate::error::{Error, Result};
 use crate::evaluate::{
-    ClusterCollapse, CodeCollapse, CodeSplit, Codes, PROTOCOL, Split, auroc, evaluate_baselines, evaluate_codes,
+    ClusterCollapse, CodeCollapse, CodeSplit, Codes, PROTOCOL, Split, evaluate_baselines, evaluate_codes,
     evaluate_features, evaluate_random_subsets,
 };
 use crate::inference::{self, parse};
 use crate::network::kernels::Kernels;
 use crate::network::{Encoder, Mode, Trainable, floats};
-use crate::objective::{Assigned, Experts, Native, Position};
+use crate::objective::{Native, Portraits};
 use crate::order::{Moments, Ordering};
 use crate::quantize::binarize::projection;
 use crate::quantize::experts::ExpertHeads;
@@ -30,19 +30,17 @@ use crate::quantize::{
     lower, mean_cosine,
 };
 use crate::recipe::Recipe;
+use crate::train::Epoch;
 use crate::train::source::{Augmented, Source, views_of};
-use crate::train::{Epoch, Trainee};
 
 /// The views that ordering compares.
 const PAIR: &[View] = &[View::First, View::Second];
 /// Images that the network sees at a time outside training.
-const BATCH: usize = 512;
+pub(super) const BATCH: usize = 512;
 /// Views for measuring moments come from epochs that no training reaches.
-const ORDERING_EPOCH: u64 = 1 << 32;
+pub(super) const ORDERING_EPOCH: u64 = 1 << 32;
 /// Training samples at most that the hash's directions are found on.
 const PROJECTED: usize = 4096;
-/// Training samples at most that outliers are compared with as a baseline.
-const NEIGHBOURS: usize = 2000;
 /// Batches that settle an untrained network's batch norm.
 const SETTLING: usize = 50;
 
@@ -56,6 +54,8 @@ pub struct Encoded {
     test: FloatOutputs,
     /// What the objective itself says of the test split, where clusters have representations of their own.
     own_rule: Option<OwnRule>,
+    /// What its clusters look like, where the objective has them.
+    pub portraits: Option<Portraits>,
 }
 
 /// What the float network makes of one split.
@@ -67,63 +67,6 @@ pub struct FloatOutputs {
     pub clusters: Option<Vec<u16>>,
     /// The network's own codes, where it has learned any.
     pub codes: Option<Codes>,
-}
-
-/// Representations that clusters have of their own, and what the objective itself says of every sample.
-pub struct Local {
-    experts: Experts,
-    /// Clusters of the training split.
-    train: Vec<u16>,
-    /// Of the test split.
-    test: OwnRule,
-}
-
-/// What an objective says of the test split, with what a chip cannot compute.
-struct OwnRule {
-    clusters: Vec<u16>,
-    /// Of the samples as they are, nothing left to chance.
-    losses: Vec<f32>,
-    /// Mean loss of samples as they come in training.
-    loss: f64,
-}
-
-/// What a trained objective says of its clusters' own representations; `None` where it has none.
-///
-/// # Errors
-/// A setting out of its range.
-pub fn local<B: Trainable>(
-    trainee: &Trainee<B>,
-    recipe: &Recipe,
-    data: &Dataset,
-    device: &B::Device,
-) -> Result<Option<Local>> {
-    let Some(experts) = trainee.objective.experts(&trainee.encoder) else { return Ok(None) };
-    let plain = vec![View::Plain; trainee.objective.views().len()];
-    let assign = |samples: &Samples, views: &[View], chance: bool| -> Result<Assigned> {
-        let source = Augmented::new(samples, data.raw_max, &recipe.augment)?;
-        let [height, width, channels] = samples.shape;
-        let all: Vec<u32> = (0..samples.len() as u32).collect();
-        let mut assigned = Assigned::default();
-        for batch in all.chunks(BATCH) {
-            let pixels = views_of(&source, views, recipe.seed, ORDERING_EPOCH, batch);
-            let pixels = TensorData::new(pixels, [views.len() * batch.len(), height, width, channels]);
-            let seen = u64::from(batch[0]);
-            let position = Position { seed: recipe.seed, seen, total: all.len() as u64, epoch: ORDERING_EPOCH };
-            let images = Tensor::from_data(pixels, device);
-            let some = trainee.objective.assign(&trainee.encoder, images, chance.then_some(position));
-            let some = some.expect("an objective with experts assigns samples to them");
-            assigned.clusters.extend(some.clusters);
-            assigned.losses.extend(some.losses);
-        }
-        Ok(assigned)
-    };
-    let ids = |clusters: Vec<u32>| clusters.into_iter().map(|id| id as u16).collect();
-    let test = &data.test.samples;
-    let train = ids(assign(&data.train.samples, &plain, false)?.clusters);
-    let Assigned { clusters, losses } = assign(test, &plain, false)?;
-    let drawn = assign(test, trainee.objective.views(), true)?.losses;
-    let loss = drawn.iter().map(|&loss| f64::from(loss)).sum::<f64>() / drawn.len() as f64;
-    Ok(Some(Local { experts, train, test: OwnRule { clusters: ids(clusters), losses, loss } }))
 }
 
 /// Everything that was made and measured.
@@ -282,8 +225,8 @@ impl Encoded {
         let calibration_samples = Samples { shape: samples.shape, raw };
         let pixels = calibration_samples.scaled(0..calibration_samples.len(), data.raw_max);
         let calibration = Calibration::new(&body, &pixels, &train.embeddings.view(), device);
-        let own_rule = local.map(|local| local.test);
-        Ok(Self { ordering, model, calibration, calibration_samples, train, test, own_rule })
+        let (own_rule, portraits) = local.map(|local| (local.test, local.portraits)).unzip();
+        Ok(Self { ordering, model, calibration, calibration_samples, train, test, own_rule, portraits })
     }
 
     /// Dimensions that there are.
@@ -412,25 +355,8 @@ impl Encoded {
         }
         let experts = self.model.native.experts.as_ref().filter(|_| heads.clusters == ClusterHead::Native);
         let experts = experts.zip(self.own_rule.as_ref()).map(|(experts, own)| {
-            let found = test.float.clusters.iter().flatten();
-            let equal = found.zip(&own.clusters).filter(|(gate, own)| gate == own).count();
-            ExpertReport {
-                dims: experts.dims,
-                gate: experts.gate.name().into(),
-                agreement: equal as f64 / own.clusters.len() as f64,
-                loss: own.loss,
-                exact: labels.1.map(|labels| ClusterMatch::of(&own.clusters, labels)),
-                outliers: labels.1.and_then(|labels| {
-                    let outlier: Vec<bool> = labels.iter().map(|label| data.outliers.contains(label)).collect();
-                    let scores = test.int8.scores.iter().map(|&score| score as f32).collect::<Vec<f32>>();
-                    Some(Outliers {
-                        classes: data.outliers.clone(),
-                        own: auroc(&own.losses, &outlier)?,
-                        blob: if scores.is_empty() { None } else { auroc(&scores, &outlier) },
-                        nearest: auroc(&distances_to_nearest(data), &outlier)?,
-                    })
-                }),
-            }
+            let gate = test.float.clusters.as_deref().unwrap_or_default();
+            own.report(experts, gate, &test.int8.scores, data)
         });
         let agreement = Agreement {
             bits: equal_bits,
@@ -495,15 +421,6 @@ impl SplitOutputs {
         let float = FloatOutputs { embeddings, clusters: float.clusters.clone(), codes: float.codes.clone() };
         Ok(Self { float, int8: inference::outputs(model, &samples.rows())? })
     }
-}
-
-/// The squared distance of each test sample to the nearest of some training samples, in raw values.
-fn distances_to_nearest(data: &Dataset) -> Vec<f32> {
-    let known = data.train.samples.spread(NEIGHBOURS);
-    let distance =
-        |a: &[u8], b: &[u8]| -> u64 { a.iter().zip(b).map(|(&a, &b)| u64::from(a.abs_diff(b)).pow(2)).sum() };
-    let nearest = |sample: &&[u8]| known.iter().map(|other| distance(sample, other)).min().unwrap_or(0) as f32;
-    data.test.samples.rows().par_iter().map(nearest).collect()
 }
 
 /// The median of each column.

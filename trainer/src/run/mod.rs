@@ -7,6 +7,7 @@
 pub mod collapse;
 pub mod compare;
 pub mod encoded;
+mod experts;
 pub mod folder;
 pub mod metrics;
 
@@ -136,7 +137,7 @@ fn plan(recipe: &Recipe, data: &Dataset) -> Result<crate::network::Plan> {
 /// A trainee at the start of a recipe.
 fn trainee<B: Trainable>(recipe: &Recipe, data: &Dataset, device: &B::Device) -> Result<Trainee<B>> {
     let plan = plan(recipe, data)?;
-    let beside = recipe.objective.beside(plan.input.iter().product());
+    let beside = recipe.objective.beside(plan.input);
     let encoder = Encoder::new(plan, recipe.seed, device)
         .with_output_gain(recipe.objective.output_gain())
         .with_separate_outputs(recipe.objective.separate())
@@ -224,7 +225,7 @@ fn restored<B: Trainable>(folder: &RunFolder, data: &Dataset, device: &B::Device
 /// Orders a trained network.
 fn encoded<B: Trainable>(trainee: &Trainee<B>, recipe: &Recipe, data: &Dataset, device: &B::Device) -> Result<Encoded> {
     let native = trainee.objective.native();
-    let local = encoded::local(trainee, recipe, data, device)?;
+    let local = experts::local(trainee, recipe, data, device)?;
     Encoded::new(&trainee.encoder.valid(), &native, local, recipe, data, device)
 }
 
@@ -254,6 +255,7 @@ fn finish<B: Trainable>(
         recipe: &recipe.resolved(),
         train: gallery(&data.train, &evaluated.train),
         test: gallery(&data.test, &evaluated.test),
+        portraits: encoded.portraits.as_ref(),
         raw_max: data.raw_max,
     })?;
     folder.write_report(&page)?;

@@ -16,19 +16,24 @@
 //!
 //! * [`members`]: who belongs to whom;
 //! * [`planes`]: where linear sub-models start;
+//! * [`decoder`]: what some of them make of a code;
 //! * [`autoencoder`], [`variational`], [`contrastive`], [`boltzmann`]: the families.
 
 pub mod autoencoder;
 pub mod boltzmann;
 pub mod contrastive;
+pub mod decoder;
 pub mod members;
 pub mod planes;
 pub mod variational;
 
 use burn::tensor::{Tensor, TensorData};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
-use super::{Assigned, Batch, Experts, Loss, Objective, Position, State};
+use super::{Assigned, Batch, Experts, Loss, Objective, Portraits, Position, State};
 use crate::augment::View;
 use crate::error::{Error, Result};
 use crate::network::{Encoder, Extra, Mode, Plan, Trainable, floats};
@@ -36,6 +41,7 @@ use crate::train::source::Source;
 use autoencoder::AutoencoderSpec;
 use boltzmann::BoltzmannSpec;
 use contrastive::ClusterContrastiveSpec;
+use decoder::DecoderSpec;
 use members::{Members, Start};
 use variational::VariationalSpec;
 
@@ -47,7 +53,7 @@ use variational::VariationalSpec;
 /// let spec: ClusterSpecificSpec = toml::from_str(r#"
 ///     clusters = 5
 ///     code = 2
-///     family = { kind = "autoencoder", decoder = [32] }
+///     family = { kind = "autoencoder", decoder = { units = [32] } }
 /// "#).unwrap();
 /// assert!(spec.check().is_ok());
 /// ```
@@ -189,13 +195,16 @@ impl ClusterSpecificSpec {
     ///
     /// # Errors
     /// A representation that is no smaller than the sample, which then says nothing about its cluster; layers that do not
-    /// divide among the sub-models; layers before a Boltzmann machine.
+    /// divide among the sub-models; layers before a Boltzmann machine; a decoder's maps that do not double into the sample.
     pub fn fits_plan(&self, plan: &Plan) -> Result<()> {
         let size: usize = plan.input.iter().product();
-        let reconstructs = matches!(self.family, FamilySpec::Autoencoder(_) | FamilySpec::Variational(_));
-        if reconstructs && self.code >= size {
-            let what = "a code as large as the sample reconstructs it from every centre: clusters would mean nothing";
-            return Err(Error::input("objective.code", what, format!("below {size}"), self.code));
+        if let Some(decoder) = self.decoder() {
+            if self.code >= size {
+                let what =
+                    "a code as large as the sample reconstructs it from every centre: clusters would mean nothing";
+                return Err(Error::input("objective.code", what, format!("below {size}"), self.code));
+            }
+            decoder.fits(plan.input)?;
         }
         let features = plan.features();
         if self.separate && (plan.steps.len() == 1 || !features.is_multiple_of(self.clusters)) {
@@ -231,14 +240,21 @@ impl ClusterSpecificSpec {
         self.clusters.saturating_mul(self.width())
     }
 
-    /// What is learned beside the encoder, for samples of `size` values.
-    pub fn beside(&self, size: usize) -> Vec<Extra> {
-        let (clusters, code) = (self.clusters, self.code);
+    /// The decoders of a family that has some.
+    fn decoder(&self) -> Option<&DecoderSpec> {
         match &self.family {
-            FamilySpec::Autoencoder(spec) => autoencoder::decoder(&spec.decoder, clusters, code, size),
-            FamilySpec::Variational(spec) => autoencoder::decoder(&spec.decoder, clusters, code, size),
-            FamilySpec::Contrastive(_) => Vec::new(),
-            FamilySpec::Boltzmann(_) => boltzmann::visible_bias(size),
+            FamilySpec::Autoencoder(spec) => Some(&spec.decoder),
+            FamilySpec::Variational(spec) => Some(&spec.decoder),
+            FamilySpec::Contrastive(_) | FamilySpec::Boltzmann(_) => None,
+        }
+    }
+
+    /// What is learned beside the encoder, for samples `[height, width, channels]`.
+    pub fn beside(&self, shape: [usize; 3]) -> Vec<Extra> {
+        match (&self.family, self.decoder()) {
+            (_, Some(decoder)) => decoder.parameters(self.clusters, self.code, shape),
+            (FamilySpec::Boltzmann(_), _) => boltzmann::visible_bias(shape.iter().product()),
+            _ => Vec::new(),
         }
     }
 
@@ -287,6 +303,12 @@ pub trait Family<B: Trainable> {
 
     /// The losses of `n` samples.
     fn losses(&self, case: &Case<B>, n: usize) -> Losses<B>;
+
+    /// Samples that each sub-model draws, `[clusters, drawn, values]`: decoded from standard normal codes
+    /// `[drawn, clusters, code]`, about the centres `[clusters, values]`; `None` where the family is no such distribution.
+    fn draw(&self, _encoder: &Encoder<B>, _centres: Tensor<B, 2>, _codes: Tensor<B, 3>) -> Option<Tensor<B, 3>> {
+        None
+    }
 
     /// Where sub-models without layers before them read a sample from: its cluster's centre, or nothing; and what the
     /// difference is divided by.
@@ -346,6 +368,11 @@ impl<B: Trainable> Case<'_, B> {
         (features.matmul(weight) + bias.unsqueeze() - offsets).reshape(shape)
     }
 
+    /// What decoders make of codes `[rows, clusters, code]`: `[rows, clusters, values]`.
+    pub fn decoded(&self, decoder: &DecoderSpec, codes: Tensor<B, 3>) -> Tensor<B, 3> {
+        decoder.decode(&self.encoder.parameters, codes, self.encoder.plan.input)
+    }
+
     /// Whether sub-models read samples from their centres.
     fn is_centred(&self) -> bool {
         self.encoder.plan.steps.len() == 1
@@ -385,6 +412,12 @@ impl<B: Trainable> ClusterSpecific<B> {
         self.members.as_ref()
     }
 
+    /// The centres, `[clusters, values]`.
+    fn centres(&self, members: &Members, device: &B::Device) -> Tensor<B, 2> {
+        let centres = TensorData::new(members.centres(), [self.spec.clusters, members.size()]);
+        Tensor::from_data(centres, device)
+    }
+
     /// Whether samples still stay in their first clusters.
     fn holds(&self, position: Position) -> bool {
         (position.seen as f64) < self.spec.hold * position.total as f64
@@ -398,8 +431,7 @@ impl<B: Trainable> ClusterSpecific<B> {
         position: Option<Position>,
     ) -> Case<'a, B> {
         let members = self.members.as_ref().expect("prepared before a batch");
-        let centres = TensorData::new(members.centres(), [self.spec.clusters, members.size()]);
-        let centres = Tensor::from_data(centres, &images.device());
+        let centres = self.centres(members, &images.device());
         Case { encoder, images, centres, mode, position, width: self.spec.width(), separate: self.spec.separate }
     }
 
@@ -446,6 +478,13 @@ impl<B: Trainable> ClusterSpecific<B> {
             }
         }
     }
+}
+
+/// Standard normal numbers that depend on nothing but the arguments.
+fn normal(seed: u64, stream: u64, count: usize) -> Vec<f32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(stream);
+    (0..count).map(|_| StandardNormal.sample(&mut rng)).collect()
 }
 
 /// The least of a row, and its place: of equals the first.
@@ -556,6 +595,16 @@ impl<B: Trainable> Objective<B> for ClusterSpecific<B> {
             experts.weight.extend(row);
         }
         Some(experts)
+    }
+
+    fn portraits(&self, encoder: &Encoder<B>, drawn: usize, seed: u64) -> Option<Portraits> {
+        let members = self.members.as_ref()?;
+        let device = encoder.parameters.affines.last()?.weight.val().device();
+        let shape = [drawn, self.spec.clusters, self.spec.code];
+        let codes = TensorData::new(normal(seed, 0, shape.iter().product()), shape);
+        let centres = self.centres(members, &device);
+        let drawn = self.family.draw(encoder, centres, Tensor::from_data(codes, &device));
+        Some(Portraits { centres: members.centres(), drawn: drawn.map(floats).unwrap_or_default() })
     }
 
     fn assign(&self, encoder: &Encoder<B>, images: Tensor<B, 4>, position: Option<Position>) -> Option<Assigned> {

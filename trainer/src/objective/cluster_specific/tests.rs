@@ -38,7 +38,7 @@ fn encoder(spec: &ClusterSpecificSpec) -> Encoder<Tracked> {
     let network = NetworkSpec { layers: Vec::new(), projector: 0, dims: 1 };
     let plan = network.plan([1, 1, SIZE], spec.outputs()).unwrap();
     let mut encoder =
-        Encoder::new(plan, 1, &Default::default()).with_beside(&spec.beside(SIZE), 1, &Default::default());
+        Encoder::new(plan, 1, &Default::default()).with_beside(&spec.beside([1, 1, SIZE]), 1, &Default::default());
     let bias = random(spec.outputs(), 2);
     encoder.parameters.affines[0].bias = Some(Param::from_tensor(tensor(&bias, [bias.len()])));
     for (i, matrix) in encoder.parameters.beside.iter_mut().enumerate() {
@@ -159,8 +159,9 @@ const CLUSTERS: [usize; 2] = [1, 3];
 #[test]
 fn autoencoders_lose_what_they_do_not_reconstruct_from_each_centre() {
     for clusters in CLUSTERS {
-        for (decoder, penalty, denoise) in [(vec![], 0.0, false), (vec![4, 3], 0.2, true)] {
-            let widths = [&decoder[..], &[SIZE]].concat();
+        for (units, penalty, denoise) in [(vec![], 0.0, false), (vec![4, 3], 0.2, true)] {
+            let widths = [&units[..], &[SIZE]].concat();
+            let decoder = DecoderSpec { units, maps: Vec::new() };
             let family = FamilySpec::Autoencoder(AutoencoderSpec { decoder, penalty, denoise });
             let example = example(&ClusterSpecificSpec { clusters, code: CODE, family, ..Default::default() });
             example.check(&example.losses, |i, j| {
@@ -177,7 +178,12 @@ fn autoencoders_lose_what_they_do_not_reconstruct_from_each_centre() {
 fn variational_losses_are_negative_evidence_bounds() {
     for clusters in CLUSTERS {
         for likelihood in [Likelihood::Bits, Likelihood::Numbers] {
-            let own = VariationalSpec { decoder: vec![4], beta: 0.7, likelihood, deviation: 0.3 };
+            let own = VariationalSpec {
+                decoder: DecoderSpec { units: vec![4], maps: Vec::new() },
+                beta: 0.7,
+                likelihood,
+                deviation: 0.3,
+            };
             let family = FamilySpec::Variational(own);
             let example = example(&ClusterSpecificSpec { clusters, code: CODE, family, ..Default::default() });
             example.check(&example.losses, |i, j| {

@@ -8,25 +8,22 @@
 //! l_ij = (-ln p_j(x | z) + beta KL(q_j || p)) / d
 //! ```
 
-use burn::tensor::activation::softplus;
+use burn::tensor::activation::{sigmoid, softplus};
 use burn::tensor::{Tensor, TensorData};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
-use super::autoencoder::{check_decoder, decode};
-use super::{Case, Family, Losses};
+use super::decoder::DecoderSpec;
+use super::{Case, Family, Losses, normal};
 use crate::augment::View;
 use crate::error::{Error, Result};
-use crate::network::Trainable;
+use crate::network::{Encoder, Trainable};
 
 /// Settings of the family.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct VariationalSpec {
-    /// Widths of the decoder's hidden layers, from the code on; the first is each sub-model's own.
-    pub decoder: Vec<usize>,
+    /// Hidden layers of the decoders.
+    pub decoder: DecoderSpec,
     /// Weight of the divergence, above 0; at 1 the loss is the evidence lower bound.
     pub beta: f64,
     /// How values are distributed.
@@ -47,7 +44,8 @@ pub enum Likelihood {
 
 impl Default for VariationalSpec {
     fn default() -> Self {
-        Self { decoder: vec![64], beta: 1.0, likelihood: Likelihood::Numbers, deviation: 0.1 }
+        let decoder = DecoderSpec { units: vec![64], maps: Vec::new() };
+        Self { decoder, beta: 1.0, likelihood: Likelihood::Numbers, deviation: 0.1 }
     }
 }
 
@@ -60,7 +58,7 @@ impl VariationalSpec {
     /// # Errors
     /// A hidden layer without units, a `beta` or `deviation` that is not positive.
     pub fn check(&self) -> Result<()> {
-        check_decoder(&self.decoder)?;
+        self.decoder.check()?;
         for (key, value) in [("beta", self.beta), ("deviation", self.deviation)] {
             if !(value > 0.0 && value.is_finite()) {
                 let place = format!("objective.family.{key}");
@@ -114,16 +112,18 @@ impl<B: Trainable> Family<B> for VariationalSpec {
         };
         let samples = case.flat(0, n);
         let size = samples.dims()[1] as f64;
-        let misfit = self.misfit(case, decode(case, codes), samples);
+        let misfit = self.misfit(case, case.decoded(&self.decoder, codes), samples);
         let divergence = divergence(mu, log_variance) / size;
         let terms = vec![("divergence", divergence.clone().inner().mean())];
         Losses { matrix: misfit + divergence * self.beta, rule: None, terms }
     }
-}
-
-/// Standard normal numbers that depend on nothing but the arguments.
-fn normal(seed: u64, seen: u64, count: usize) -> Vec<f32> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    rng.set_stream(seen);
-    (0..count).map(|_| StandardNormal.sample(&mut rng)).collect()
+    fn draw(&self, encoder: &Encoder<B>, centres: Tensor<B, 2>, codes: Tensor<B, 3>) -> Option<Tensor<B, 3>> {
+        let decoded = self.decoder.decode(&encoder.parameters, codes, encoder.plan.input);
+        // The most probable values: what chance adds to each alone would hide them.
+        let values = match self.likelihood {
+            Likelihood::Bits => sigmoid(decoded),
+            Likelihood::Numbers => decoded + centres.unsqueeze_dim::<3>(0),
+        };
+        Some(values.swap_dims(0, 1))
+    }
 }
