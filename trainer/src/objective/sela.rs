@@ -18,6 +18,7 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 use ndarray::{Array2, ArrayView2, s};
+use pathfinding::prelude::{Matrix, kuhn_munkres};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -132,8 +133,9 @@ pub enum LabelMode {
 pub enum Labeller {
     /// Balanced transport of the head's own probabilities: SeLa.
     Transport,
-    /// k-means of the features on the unit sphere, numbered anew each time; each cluster weighs the same in the loss:
-    /// DeepCluster, but that a head keeps its weights.
+    /// k-means of the features on the unit sphere; each cluster weighs the same in the loss: DeepCluster. There a head starts
+    /// anew with each update, because k-means numbers its clusters by chance; here a cluster takes the number of the old
+    /// one that it shares most samples with (by the best matching of all), so that a head can go on.
     KMeans,
     /// Chance, once. What any of it must beat.
     Random,
@@ -357,14 +359,15 @@ impl Sela {
     /// Labels by k-means of `features` `[n, d]`.
     fn cluster(&self, head: &Head, features: &ArrayView2<f32>, seed: u64) -> Head {
         let found = kmeans(features, self.spec.classes, 1, seed);
-        let imbalance = imbalance(&found.assignment, &self.spec.shares());
+        let labels = renumbered(&found.assignment, &head.labels, self.spec.classes);
+        let imbalance = imbalance(&labels, &self.spec.shares());
         let figures = Figures {
-            cost: (found.inertia / found.assignment.len() as f64) as f32,
+            cost: (found.inertia / labels.len() as f64) as f32,
             residual: imbalance,
             imbalance,
-            changed: changed(&head.labels, &found.assignment),
+            changed: changed(&head.labels, &labels),
         };
-        Head { labels: found.assignment, figures, ..head.clone() }
+        Head { labels, figures, ..head.clone() }
     }
 
     /// Runs the network over the whole training set: the mean over the label views of what `read` gives for images, one
@@ -491,6 +494,16 @@ fn imbalance(labels: &[u32], shares: &[f64]) -> f32 {
         (found / share - 1.0).abs()
     });
     errors.fold(0.0, f64::max) as f32
+}
+
+/// `labels` with their numbers exchanged so that as many as can be are the `old` ones.
+fn renumbered(labels: &[u32], old: &[u32], classes: usize) -> Vec<u32> {
+    let mut common = Matrix::new(classes, classes, 0i64);
+    for (&label, &old) in labels.iter().zip(old) {
+        common[(label as usize, old as usize)] += 1;
+    }
+    let (_, numbers) = kuhn_munkres(&common);
+    labels.iter().map(|&label| numbers[label as usize] as u32).collect()
 }
 
 /// Share of the labels that differ.
@@ -1041,6 +1054,15 @@ mod tests {
                 assert!((weight - 64.0 / K as f32).abs() < 1e-3, "head {head}, class {class}: {weight}");
             }
         }
+    }
+
+    #[test]
+    fn clusters_keep_the_numbers_of_those_that_they_share_most_samples_with() {
+        let old = [0, 0, 0, 1, 1, 1, 2, 2, 2];
+        assert_eq!(renumbered(&[1, 1, 1, 0, 0, 0, 2, 2, 2], &old, 3), old);
+        assert_eq!(renumbered(&[2, 2, 1, 1, 1, 0, 0, 0, 2], &old, 3), [0, 0, 1, 1, 1, 2, 2, 2, 0]);
+        // A class that has gone leaves its number to none.
+        assert_eq!(renumbered(&[0, 0, 0, 0, 0, 1, 1, 1, 1], &old, 3), [0, 0, 0, 0, 0, 2, 2, 2, 2]);
     }
 
     #[test]
