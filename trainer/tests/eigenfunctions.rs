@@ -142,7 +142,7 @@ fn a_network_learns_the_harmonics_of_the_circle() {
 
     let mut moments = Moments::new(5);
     moments.add(&first.view(), &second.view());
-    let ordering = moments.ordering();
+    let ordering = moments.ordering(0.0);
     let ordered = ordering.apply(&first.view()).mapv(f64::from);
     let raw = first.mapv(f64::from);
 
@@ -177,7 +177,7 @@ fn a_network_learns_the_hermite_functions_of_a_gaussian() {
 
     let mut moments = Moments::new(4);
     moments.add(&first.view(), &second.view());
-    let ordering = moments.ordering();
+    let ordering = moments.ordering(0.0);
     let ordered = ordering.apply(&first.view()).mapv(f64::from);
     let raw = first.mapv(f64::from);
     let hermite: [fn(f64) -> f64; 3] = [|_| 1.0, |x| x, |x| (x * x - 1.0) / SQRT_2];
@@ -377,7 +377,7 @@ impl FiniteKernel {
         };
         let mut moments = Moments::new(outputs.ncols());
         moments.add(&view(|pair| pair.0).view(), &view(|pair| pair.1).view());
-        moments.ordering()
+        moments.ordering(0.0)
     }
 
     /// All eigenvalues, not increasing, and the eigenfunctions as columns, by dense eigendecomposition of

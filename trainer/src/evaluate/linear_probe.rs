@@ -40,14 +40,15 @@ pub struct LinearProbe {
 }
 
 impl LinearProbe {
-    /// Fits to `features` `[n, d]` with `labels` `[n]`, in at most `iterations` steps of L-BFGS.
+    /// Fits to `features` `[n, d]` with `labels` `[n]`, in at most `iterations` steps of L-BFGS. `noise` is the standard
+    /// deviation of what will be added to every feature where the probe is used: none is weighed as if it varied less.
     ///
     /// # Panics
     /// When there are no samples, or the lengths differ.
-    pub fn fit(features: &ArrayView2<f32>, labels: &[u16], iterations: u64) -> Self {
+    pub fn fit(features: &ArrayView2<f32>, labels: &[u16], noise: f64, iterations: u64) -> Self {
         assert!(!labels.is_empty(), "a probe needs at least one sample");
         assert_eq!(features.nrows(), labels.len(), "one label for every row");
-        let (mean, scale) = standardisation(features);
+        let (mean, scale) = standardisation(features, noise);
         let mut classes = labels.to_vec();
         classes.sort_unstable();
         classes.dedup();
@@ -79,8 +80,8 @@ impl LinearProbe {
     }
 }
 
-/// Mean of every column, and one over its deviation.
-fn standardisation(features: &ArrayView2<f32>) -> (Array1<f64>, Array1<f64>) {
+/// Mean of every column, and one over its deviation with noise.
+fn standardisation(features: &ArrayView2<f32>, noise: f64) -> (Array1<f64>, Array1<f64>) {
     let (n, d) = features.dim();
     let column_sums = |term: &dyn Fn(f64, usize) -> f64| {
         let mut sum = Array1::<f64>::zeros(d);
@@ -95,9 +96,9 @@ fn standardisation(features: &ArrayView2<f32>) -> (Array1<f64>, Array1<f64>) {
     let variance = column_sums(&|value, j| (value - mean[j]).powi(2));
     // What varies by less than f32 can resolve is constant.
     let varies = |variance: f64, mean: f64| variance.sqrt() > 1e-6 * mean.abs();
-    let scale = ndarray::Zip::from(&variance)
-        .and(&mean)
-        .map_collect(|&variance, &mean| if varies(variance, mean) { 1.0 / variance.sqrt() } else { 0.0 });
+    let scale = ndarray::Zip::from(&variance).and(&mean).map_collect(|&variance, &mean| {
+        if varies(variance, mean) { 1.0 / (variance + noise * noise).sqrt() } else { 0.0 }
+    });
     (mean, scale)
 }
 
@@ -248,7 +249,7 @@ mod tests {
     #[test]
     fn the_gradient_is_that_of_the_cost() {
         let (features, labels) = clouds(700, 1);
-        let (mean, scale) = standardisation(&features.view());
+        let (mean, scale) = standardisation(&features.view(), 0.0);
         let targets = (0..labels.len()).map(|i| i % 3).collect();
         let loss = Loss::new(standardise(&features.view(), &mean, &scale), targets, 3);
         let weights: Vec<f64> = (0..12).map(|i| (i as f64 * 0.7).sin()).collect();
@@ -267,8 +268,8 @@ mod tests {
     #[test]
     fn the_fit_is_where_the_gradient_vanishes() {
         let (features, labels) = clouds(600, 2);
-        let (mean, scale) = standardisation(&features.view());
-        let probe = LinearProbe::fit(&features.view(), &labels, 200);
+        let (mean, scale) = standardisation(&features.view(), 0.0);
+        let probe = LinearProbe::fit(&features.view(), &labels, 0.0, 200);
         let targets = labels.iter().map(|label| probe.classes.binary_search(label).unwrap()).collect();
         let loss = Loss::new(standardise(&features.view(), &mean, &scale), targets, 3);
         let (_, gradient) = loss.evaluate(probe.weights.as_slice().unwrap());
@@ -280,7 +281,7 @@ mod tests {
     fn clouds_are_told_apart_on_unseen_samples() {
         let (train, train_labels) = clouds(900, 3);
         let (test, test_labels) = clouds(300, 4);
-        let probe = LinearProbe::fit(&train.view(), &train_labels, 100);
+        let probe = LinearProbe::fit(&train.view(), &train_labels, 0.0, 100);
         let score = accuracy(&probe.classify(&test.view()), &test_labels);
         assert!(score > 0.75, "accuracy {score}");
     }
@@ -288,7 +289,7 @@ mod tests {
     #[test]
     fn one_class_is_always_right() {
         let (features, _) = clouds(9, 5);
-        let probe = LinearProbe::fit(&features.view(), &[4; 9], 10);
+        let probe = LinearProbe::fit(&features.view(), &[4; 9], 0.0, 10);
         assert_eq!(probe.classify(&features.view()), [4; 9]);
     }
 
@@ -297,7 +298,7 @@ mod tests {
         let (features, labels) = clouds(2000, 6);
         let fit = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| LinearProbe::fit(&features.view(), &labels, 20))
+            pool.install(|| LinearProbe::fit(&features.view(), &labels, 0.0, 20))
         };
         assert_eq!(fit(1), fit(3));
     }

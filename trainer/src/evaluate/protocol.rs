@@ -300,9 +300,9 @@ impl<'a> Task<'a> {
         let probe = if self.train.ncols() > PROBE_WIDE && self.train.nrows() > PROBE_SAMPLES_WIDE {
             let samples = stratified(self.train_labels, PROBE_SAMPLES_WIDE);
             let labels = pick(self.train_labels, &samples);
-            LinearProbe::fit(&self.train.select(Axis(0), &samples).view(), &labels, PROBE_STEPS)
+            LinearProbe::fit(&self.train.select(Axis(0), &samples).view(), &labels, 0.0, PROBE_STEPS)
         } else {
-            LinearProbe::fit(&self.train, self.train_labels, PROBE_STEPS)
+            LinearProbe::fit(&self.train, self.train_labels, 0.0, PROBE_STEPS)
         };
         accuracy(&probe.classify(&self.test), self.test_labels)
     }

@@ -11,10 +11,14 @@
 //! the generalised eigenproblem `R v = μ G v` gives the functions `(f − m)·v`: ordered by `μ`, decorrelated, of unit
 //! variance. They are an affine map of the output, so they fold into the encoder's last layer.
 //!
+//! A chip adds rounding noise to the outputs. Where it is known, its variance joins `G` (not `R`: two views have noise of
+//! their own), so that a function which hardly shows above it comes late, however well it survives augmentation; otherwise
+//! the function's large weights would blow the noise up to unit variance.
+//!
 //! Centring is the same as adding the constant 1 to the outputs and then dropping it again: the constant is an
 //! eigenfunction with `μ = 1` that says nothing about the input, and every other eigenfunction has mean zero.
 
-use nalgebra::DMatrix;
+use nalgebra::{DMatrix, DVector};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
 
 use super::symmetric_eigen;
@@ -77,10 +81,11 @@ impl Moments {
     }
 
     /// Solves for the ordered functions. Outputs of any scale are welcome: each is first divided by its root mean
-    /// square.
+    /// square. `noise` is the standard deviation of what a chip adds to every output, as a part of the root mean square of
+    /// all outputs together; 0 where it adds nothing.
     ///
     /// With no samples, no outputs, or outputs that are all constant, no function is kept.
-    pub fn ordering(&self) -> Ordering {
+    pub fn ordering(&self, noise: f64) -> Ordering {
         let outputs = self.sum.len();
         let views = 2.0 * (self.samples.max(1) as f64);
         let rms: Array1<f64> = self.within.diag().mapv(|square| (square / views).sqrt());
@@ -95,8 +100,14 @@ impl Moments {
             centred((self.across[[i, j]] + self.across[[j, i]]) / views, i, j)
         });
 
-        let whitening = whitening(&g);
+        let mut whitening = whitening(&g);
         let kept = whitening.ncols();
+        if noise > 0.0 && kept > 0 {
+            let variance = noise * noise * self.within.diag().sum() / views / outputs as f64;
+            let added = DMatrix::from_diagonal(&DVector::from_fn(outputs, |i, _| variance * scale[i] * scale[i]));
+            let with_noise = DMatrix::identity(kept, kept) + whitening.transpose() * added * &whitening;
+            whitening *= self::whitening(&with_noise);
+        }
         let (eigenvalues, rotation) = symmetric_eigen(&(whitening.transpose() * r * &whitening));
         let mut transform = whitening * rotation;
         fix_signs(&mut transform, &g);
@@ -114,7 +125,7 @@ pub struct Ordering {
     pub transform: Array2<f64>,
     /// `[kept]`; makes the mean of every function zero.
     pub bias: Array1<f64>,
-    /// Correlation of each function between two views of a sample, in [-1, 1], not increasing.
+    /// Correlation of each function between two views of a sample, with the noise, in [-1, 1], not increasing.
     pub eigenvalues: Vec<f64>,
     /// Directions left out because the outputs do not span them (the constant's among them, if they do span it).
     pub dropped: usize,
@@ -238,7 +249,7 @@ mod tests {
     fn solve(first: &Array2<f32>, second: &Array2<f32>) -> Ordering {
         let mut moments = Moments::new(first.ncols());
         moments.add(&first.view(), &second.view());
-        moments.ordering()
+        moments.ordering(0.0)
     }
 
     fn ordering_of_ring(outputs: &Array2<f64>) -> Ordering {
@@ -351,6 +362,31 @@ mod tests {
     }
 
     #[test]
+    fn a_function_below_the_noise_comes_late_and_with_small_weights() {
+        // The first function of the ring is a thousandth of one output's difference to another; the second is all of it.
+        let (functions, values) = ring_functions(2);
+        let (first, second) = (functions.column(0), functions.column(2));
+        let outputs = Array2::from_shape_fn((STATES, 2), |(a, j)| second[a] + j as f64 * 1e-3 * first[a]);
+        let (one, other) = ring_pairs(&outputs);
+        let mut moments = Moments::new(2);
+        moments.add(&one.view(), &other.view());
+
+        let largest =
+            |ordering: &Ordering| ordering.transform.iter().fold(0.0f64, |most, weight| most.max(weight.abs()));
+        let exact = moments.ordering(0.0);
+        assert!((exact.eigenvalues[0] - values[0]).abs() < 1e-3 && largest(&exact) > 900.0);
+        let noisy = moments.ordering(0.01);
+        assert!((noisy.eigenvalues[0] - values[2]).abs() < 1e-3 && noisy.eigenvalues[1] < 0.1);
+        assert!(largest(&noisy) < 100.0);
+        // A chip's variance: of what the outputs say and of the noise.
+        for function in noisy.transform.columns() {
+            let spread = outputs.dot(&function).mapv(|value| value * value).mean().unwrap();
+            let noise = 0.01f64.powi(2) * function.dot(&function);
+            assert!((spread + noise - 1.0).abs() < 1e-3, "{spread} and {noise}");
+        }
+    }
+
+    #[test]
     fn batches_add_up_to_the_whole() {
         let (first, second) = ring_pairs(&ring_functions(3).0);
         let mut parts = Moments::new(first.ncols());
@@ -358,7 +394,7 @@ mod tests {
             parts.add(&first, &second);
         }
         let whole = solve(&first, &second);
-        for (a, b) in parts.ordering().eigenvalues.iter().zip(&whole.eigenvalues) {
+        for (a, b) in parts.ordering(0.0).eigenvalues.iter().zip(&whole.eigenvalues) {
             assert!((a - b).abs() < 1e-12);
         }
     }
@@ -400,8 +436,8 @@ mod tests {
 
     #[test]
     fn nothing_to_order_gives_nothing() {
-        assert_eq!(Moments::new(0).ordering().kept(), 0);
-        let ordering = Moments::new(3).ordering();
+        assert_eq!(Moments::new(0).ordering(0.0).kept(), 0);
+        let ordering = Moments::new(3).ordering(0.0);
         assert_eq!((ordering.kept(), ordering.dropped), (0, 3));
     }
 }

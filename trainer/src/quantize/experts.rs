@@ -10,6 +10,7 @@ use eigenlet_shared::description::class_bits;
 use nalgebra::DMatrix;
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 
+use super::NOISE;
 use super::calibrate::clipping;
 use super::float_model::Weights;
 use super::native::largest;
@@ -168,7 +169,10 @@ impl ExpertHeads {
 fn linear_gate(count: usize, features: &ArrayView2<f32>, ids: &[u16]) -> Weights {
     let some: Vec<usize> = spread(features.nrows(), GATE_SAMPLES).collect();
     let labels: Vec<u16> = some.iter().map(|&i| ids[i]).collect();
-    let probe = LinearProbe::fit(&features.select(Axis(0), &some).view(), &labels, GATE_STEPS);
+    let features = features.select(Axis(0), &some);
+    let mean_square =
+        features.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>() / features.len().max(1) as f64;
+    let probe = LinearProbe::fit(&features.view(), &labels, NOISE * mean_square.sqrt(), GATE_STEPS);
     let mut gate = Weights { weight: Array2::zeros((count, features.ncols())), bias: Array1::from_elem(count, NEVER) };
     for (class, weight, bias) in probe.logits() {
         gate.weight.row_mut(class.into()).assign(&weight);

@@ -19,15 +19,15 @@ use crate::evaluate::{
 };
 use crate::inference::{self, parse};
 use crate::network::kernels::Kernels;
-use crate::network::{Encoder, Mode, Trainable, floats};
+use crate::network::{Body, Encoder, Mode, Trainable, floats};
 use crate::objective::{Native, Portraits};
 use crate::order::{Moments, Ordering};
 use crate::quantize::binarize::projection;
 use crate::quantize::experts::ExpertHeads;
 use crate::quantize::native::{NativeCode, NativeHeads, informative_order};
 use crate::quantize::{
-    Agreement, Calibration, ClusterHead, FloatModel, HashHead, Heads, Lowered, Provenance, Quality, layer_errors,
-    lower, mean_cosine,
+    Agreement, Calibration, ClusterHead, FloatModel, HashHead, Heads, Lowered, NOISE, Provenance, Quality,
+    layer_errors, lower, mean_cosine,
 };
 use crate::recipe::Recipe;
 use crate::train::Epoch;
@@ -102,7 +102,8 @@ fn outputs<B: Kernels>(encoder: &Encoder<B>, pixels: &[f32], device: &B::Device)
     Array2::from_shape_vec((pixels.len() / size, encoder.plan.outputs()), values).expect("one row for each image")
 }
 
-/// Orders what a network's body gives on new views of the training split.
+/// Orders what a network's body gives on new views of the training split. Where it is hidden layers, no objective has seen
+/// to it that each function shows above what int8 adds.
 fn order<B: Kernels>(body: &Encoder<B>, recipe: &Recipe, data: &Dataset, device: &B::Device) -> Result<Ordering> {
     let source = Augmented::new(&data.train.samples, data.raw_max, &recipe.augment)?;
     let all: Vec<u32> = (0..source.len() as u32).collect();
@@ -115,7 +116,8 @@ fn order<B: Kernels>(body: &Encoder<B>, recipe: &Recipe, data: &Dataset, device:
             moments.add(&first, &second);
         }
     }
-    Ok(moments.ordering().first(recipe.network.dims))
+    let noise = if recipe.objective.body() == Body::Outputs { 0.0 } else { NOISE };
+    Ok(moments.ordering(noise).first(recipe.network.dims))
 }
 
 /// What a network makes of samples as they are.
