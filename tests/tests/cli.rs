@@ -720,6 +720,37 @@ fn wrong_settings_are_refused_by_name() {
 }
 
 #[test]
+fn clusters_that_no_data_could_fill_are_refused_before_training() {
+    let folder = TempDir::new().unwrap();
+    let recipe = "digits-cluster-specific-ae";
+    let cases: [(&str, &[&str]); 7] = [
+        ("objective.clusters=0", &["objective.clusters", "expected 1 to 65535, found 0"]),
+        ("objective.clusters=1348", &["objective.clusters", "expected at most one for each of 1347", "found 1348"]),
+        ("objective.code=0", &["objective.code", "expected at least 1, found 0"]),
+        ("objective.code=64", &["objective.code", "clusters would mean nothing", "expected below 64, found 64"]),
+        ("objective.hold=1", &["objective.hold", "expected 0 to below 1, found 1"]),
+        ("objective.family.decoder.maps=[4,4,4,4]", &["objective.family.decoder.maps", "multiple of 16", "found 8"]),
+        ("objective.separate=true", &["network", "a multiple of objective.clusters = 10", "found no layer"]),
+    ];
+    for (setting, fragments) in cases {
+        assert_training_refused(folder.path(), recipe, &["--set", setting], fragments);
+    }
+
+    // Forty images, of three kinds.
+    let images: Vec<u8> = (0..40).flat_map(|i| [i % 3 * 100; 64]).collect();
+    let file = folder.path().join("images");
+    fs::write(&file, idx(&[40, 8, 8], &images)).unwrap();
+    let data: Vec<String> = [("train_images", &file), ("test_images", &file)]
+        .iter()
+        .flat_map(|(key, path)| ["--set".to_string(), format!("data.{key}={}", text(path))])
+        .chain(["--set".into(), "data.kind=idx".into()])
+        .collect();
+    let data: Vec<&str> = data.iter().map(String::as_str).collect();
+    let told = ["objective.clusters", "more clusters than different samples", "expected at most 3, found 10"];
+    assert_training_refused(folder.path(), recipe, &data, &told);
+}
+
+#[test]
 fn recipes_that_are_none_are_refused() {
     let folder = TempDir::new().unwrap();
     let refuse = |recipe: &str, fragments: &[&str]| assert_training_refused(folder.path(), recipe, &[], fragments);

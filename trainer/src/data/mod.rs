@@ -17,6 +17,7 @@ pub mod source;
 pub mod twenty_newsgroups;
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -66,6 +67,18 @@ impl Samples {
     /// The raw values of every sample.
     pub fn rows(&self) -> Vec<&[u8]> {
         self.raw.chunks_exact(self.size()).collect()
+    }
+
+    /// How many samples differ from one another, counted up to `most`.
+    pub fn different(&self, most: usize) -> usize {
+        let mut seen = HashSet::new();
+        let mut rows = self.raw.chunks_exact(self.size());
+        while seen.len() < most
+            && let Some(row) = rows.next()
+        {
+            seen.insert(row);
+        }
+        seen.len()
     }
 
     /// At most `count` samples, evenly spread.

@@ -290,6 +290,14 @@ impl ObjectiveSpec {
         }
     }
 
+    /// How many samples that differ from one another training needs at least.
+    pub fn different_samples(&self) -> usize {
+        match self {
+            Self::ClusterSpecific(spec) => spec.clusters,
+            _ => 1,
+        }
+    }
+
     /// What is learned beside the encoder, for samples of `size` values.
     pub fn beside(&self, shape: [usize; 3]) -> Vec<Extra> {
         match self {

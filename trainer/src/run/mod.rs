@@ -89,6 +89,12 @@ pub fn check(recipe: &Recipe, data_dir: Option<&Path>, backend: BackendName) -> 
         return Err(Error::input("network.dims", what, format!("at most {available}"), recipe.network.dims));
     }
     recipe.objective.fits(data.learning_len(), recipe.train.batch, recipe.network.dims)?;
+    let needed = recipe.objective.different_samples();
+    let different = data.learning().samples.different(needed);
+    if different < needed {
+        let what = "more clusters than different samples";
+        return Err(Error::input("objective.clusters", what, format!("at most {different}"), needed));
+    }
     recipe.export.fits(&recipe.objective, recipe.network.dims, data.train.samples.len())?;
     Augmented::new(&data.train.samples, data.raw_max, &recipe.augment)?;
     backend::check(backend)?;
