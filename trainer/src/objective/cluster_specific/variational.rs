@@ -117,7 +117,7 @@ impl<B: Trainable> Family<B> for VariationalSpec {
         let misfit = self.misfit(case, decode(case, codes), samples);
         let divergence = divergence(mu, log_variance) / size;
         let terms = vec![("divergence", divergence.clone().inner().mean())];
-        Losses { matrix: misfit + divergence * self.beta, rule: None, terms }
+        Losses { terms, ..Losses::of(misfit + divergence * self.beta) }
     }
 }
 
