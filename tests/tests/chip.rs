@@ -84,7 +84,8 @@ fn two_hundred_and_fifty_six_fresh_test_images_come_out_the_same() {
 fn a_model_of_every_objective_comes_out_the_same() {
     let folder = env::var_os("EIGENLET_TEST_OBJECTIVES").expect("the folder of runs: use tests/run chip");
     let (_, test) = digits::splits().unwrap();
-    let own = ["ae", "vae", "contrastive", "rbm"].map(|family| format!("cluster-specific-{family}"));
+    let own = ["ae", "vae", "contrastive", "rbm", "eigenmap", "imsat", "sela"];
+    let own = own.map(|family| format!("cluster-specific-{family}"));
     for objective in ["sela", "imsat-cluster", "imsat-hash", "hard-negative"].map(String::from).into_iter().chain(own) {
         let path = Path::new(&folder).join(format!("digits-{objective}/model.eigenlet"));
         let blob = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

@@ -16,6 +16,9 @@ use crate::train::TrainSpec;
 /// The recipes that the binary carries: name, text.
 pub const SHIPPED: &[(&str, &str)] = &[
     ("digits-cluster-specific-rbm", include_str!("../recipes/digits-cluster-specific-rbm.toml")),
+    ("digits-cluster-specific-eigenmap", include_str!("../recipes/digits-cluster-specific-eigenmap.toml")),
+    ("digits-cluster-specific-imsat", include_str!("../recipes/digits-cluster-specific-imsat.toml")),
+    ("digits-cluster-specific-sela", include_str!("../recipes/digits-cluster-specific-sela.toml")),
     ("digits-cluster-specific-contrastive", include_str!("../recipes/digits-cluster-specific-contrastive.toml")),
     ("digits-cluster-specific-vae", include_str!("../recipes/digits-cluster-specific-vae.toml")),
     ("digits-cluster-specific-ae", include_str!("../recipes/digits-cluster-specific-ae.toml")),

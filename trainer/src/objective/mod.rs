@@ -185,6 +185,12 @@ pub trait Objective<B: Trainable> {
     /// Takes up a state that [`Objective::state`] gave, so that training continues to the same bytes.
     fn restore(&mut self, state: State, device: &B::Device);
 
+    /// Views of a sample on which [`Objective::assign`] says where the sample itself belongs: as many as in a batch, plain ones
+    /// unless the rule compares views.
+    fn rule_views(&self) -> Vec<View> {
+        vec![View::Plain; self.views().len()]
+    }
+
     /// The cluster of each sample by the objective's own rule, where it has one that is no [`Objective::native`]. `images` are
     /// as in a [`Batch`]; with a position, what is left to chance in training is drawn, without one it is not.
     fn assign(&self, _encoder: &Encoder<B>, _images: Tensor<B, 4>, _position: Option<Position>) -> Option<Assigned> {
@@ -342,6 +348,7 @@ impl ObjectiveSpec {
         match self {
             Self::ImsatCluster(spec) => spec.smoothness.perturbation.needs_view(),
             Self::ImsatHash(spec) => spec.smoothness.perturbation.needs_view(),
+            Self::ClusterSpecific(spec) => spec.perturbs_first(),
             _ => false,
         }
     }
@@ -378,6 +385,7 @@ impl ObjectiveSpec {
     pub fn output_gain(&self) -> f64 {
         match self {
             Self::ImsatCluster(_) | Self::ImsatHash(_) => imsat::OUTPUT_GAIN,
+            Self::ClusterSpecific(spec) => spec.output_gain(),
             _ => 1.0,
         }
     }

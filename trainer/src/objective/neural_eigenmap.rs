@@ -57,11 +57,20 @@ impl NeuralEigenmapSpec {
     /// # Errors
     /// An `alpha` that is not positive and finite, a `momentum` outside `[0, 1)`.
     pub fn check(&self) -> Result<()> {
+        self.check_in("objective")
+    }
+
+    /// [`NeuralEigenmapSpec::check`] of settings in a recipe's table `place`.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn check_in(&self, place: &str) -> Result<()> {
+        let key = |name: &str| format!("{place}.{name}");
         if !(self.alpha > 0.0 && self.alpha.is_finite()) {
-            return Err(Error::input("objective.alpha", "impossible value", "a positive number", self.alpha));
+            return Err(Error::input(key("alpha"), "impossible value", "a positive number", self.alpha));
         }
         if !(0.0..1.0).contains(&self.momentum) {
-            return Err(Error::input("objective.momentum", "impossible value", "0 to below 1", self.momentum));
+            return Err(Error::input(key("momentum"), "impossible value", "0 to below 1", self.momentum));
         }
         Ok(())
     }
@@ -121,24 +130,48 @@ pub struct Spectral<B: Backend> {
     pub eigenvalues: Tensor<B, 1>,
     /// Mean square of each raw output, `[k]`.
     pub mean_square: Tensor<B, 1>,
+    /// The outputs of unit second moment, `[2n, k]`.
+    pub psi: Tensor<B, 2>,
 }
 
 /// The objective as a function of the raw outputs `[2n, k]`.
 pub fn spectral_loss<B: Backend>(outputs: Tensor<B, 2>, spec: &NeuralEigenmapSpec) -> Spectral<B> {
+    weighted_spectral_loss(outputs, None, spec)
+}
+
+/// The root mean square that an output with this mean square is divided by.
+pub fn root_mean_square<B: Backend, const D: usize>(mean_square: Tensor<B, D>) -> Tensor<B, D> {
+    // Clamped before the root, whose slope at 0 is infinite.
+    mean_square.clamp_min(LOWEST_RMS * LOWEST_RMS).sqrt()
+}
+
+/// [`spectral_loss`] where samples count as `weights` `[n, 1]` of mean 1 say, or all alike.
+pub fn weighted_spectral_loss<B: Backend>(
+    outputs: Tensor<B, 2>,
+    weights: Option<Tensor<B, 2>>,
+    spec: &NeuralEigenmapSpec,
+) -> Spectral<B> {
     let [rows, k] = outputs.dims();
     let n = rows / 2;
-    let mean_square = outputs.clone().square().mean_dim(0);
-    // Clamped before the root, whose slope at 0 is infinite.
-    let psi = outputs / mean_square.clone().clamp_min(LOWEST_RMS * LOWEST_RMS).sqrt();
-    let (first, second) = (psi.clone().narrow(0, 0, n), psi.narrow(0, n, n));
-    let eigenvalues = (first.clone() * second.clone()).mean_dim(0);
+    let weigh = |values: Tensor<B, 2>| match &weights {
+        Some(weights) => {
+            let views = values.dims()[0] / n;
+            values * weights.clone().repeat_dim(0, views)
+        }
+        None => values,
+    };
+    let mean_square = weigh(outputs.clone().square()).mean_dim(0);
+    let psi = outputs / root_mean_square(mean_square.clone());
+    let (first, second) = (psi.clone().narrow(0, 0, n), psi.clone().narrow(0, n, n));
+    let eigenvalues = weigh(first.clone() * second.clone()).mean_dim(0);
 
     let important = |view: &Tensor<B, 2>| match spec.stop_gradient {
         true => view.clone().detach(),
         false => view.clone(),
     };
     // Entry (i, j), i < j: the more important function i of one view against function j of the other.
-    let cross = |a: &Tensor<B, 2>, b: &Tensor<B, 2>| (important(a).transpose().matmul(b.clone()) / n as f64).triu(1);
+    let cross =
+        |a: &Tensor<B, 2>, b: &Tensor<B, 2>| (weigh(important(a)).transpose().matmul(b.clone()) / n as f64).triu(1);
     let squares = cross(&first, &second).square() + cross(&second, &first).square();
     let weighted = match spec.penalty {
         Penalty::Fixed => squares,
@@ -155,6 +188,7 @@ pub fn spectral_loss<B: Backend>(outputs: Tensor<B, 2>, spec: &NeuralEigenmapSpe
         penalty,
         eigenvalues: eigenvalues.reshape([k]),
         mean_square: mean_square.reshape([k]),
+        psi,
     }
 }
 

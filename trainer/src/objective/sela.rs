@@ -370,52 +370,6 @@ impl Sela {
         Head { labels, figures, ..head.clone() }
     }
 
-    /// Runs the network over the whole training set: the mean over the label views of what `read` gives for images, one
-    /// row for each sample.
-    fn read_all<B: Trainable>(
-        &self,
-        source: &dyn Source,
-        seed: u64,
-        pass: u64,
-        device: &B::Device,
-        read: impl Fn(Tensor<B::InnerBackend, 4>) -> Tensor<B::InnerBackend, 2>,
-    ) -> Result<Array2<f32>> {
-        let n = source.len();
-        // Training counts its epochs from 0.
-        let epoch = |view: usize| u64::MAX - (pass * 1000 + view as u64);
-        let views: Vec<(View, u64)> = match self.spec.label_views {
-            0 => vec![(View::Plain, 0)],
-            count => (0..count).map(|view| (VIEWS[view % VIEWS.len()], epoch(view))).collect(),
-        };
-        // Random, and evenly divided, for the moments of batches.
-        let order = shuffled(n, seed, epoch(0));
-        let batches = n.div_ceil(READ);
-        let [height, width, channels] = source.shape();
-        let mut all = Array2::zeros((0, 0));
-        for batch in 0..batches {
-            let samples = &order[batch * n / batches..(batch + 1) * n / batches];
-            let one = |&(view, epoch): &(View, u64)| {
-                let shape = [samples.len(), height, width, channels];
-                let data = TensorData::new(source.view(view, seed, epoch, samples), shape);
-                read(Tensor::from_data(data, device))
-            };
-            let sum = views.iter().map(one).reduce(|a, b| a + b).expect("at least one view");
-            let mean = sum / views.len() as f64;
-            let columns = mean.dims()[1];
-            let values = floats(mean);
-            if all.is_empty() {
-                all = Array2::zeros((n, columns));
-            }
-            for (&sample, values) in samples.iter().zip(values.chunks_exact(columns)) {
-                all.row_mut(sample as usize).as_slice_mut().expect("rows are contiguous").copy_from_slice(values);
-            }
-        }
-        match all.iter().all(|value| value.is_finite()) {
-            true => Ok(all),
-            false => Err(Error::Check("the outputs are not finite: lower the learning rate".into())),
-        }
-    }
-
     /// What the heads are to predict for `samples`, `[samples, heads * classes]`.
     fn targets(&self, samples: &[u32]) -> Vec<f32> {
         let classes = self.spec.classes;
@@ -465,8 +419,57 @@ impl Sela {
     }
 }
 
+/// Runs a network over the whole training set: the mean over `label_views` views, the first and second ones in turn or the
+/// samples as they are at 0, of what `read` gives for images; one row for each sample. Views are drawn anew in each pass.
+///
+/// # Errors
+/// Values that are not finite.
+pub fn read_all<B: Trainable>(
+    source: &dyn Source,
+    label_views: usize,
+    seed: u64,
+    pass: u64,
+    device: &B::Device,
+    read: impl Fn(Tensor<B::InnerBackend, 4>) -> Tensor<B::InnerBackend, 2>,
+) -> Result<Array2<f32>> {
+    let n = source.len();
+    // Training counts its epochs from 0.
+    let epoch = |view: usize| u64::MAX - (pass * 1000 + view as u64);
+    let views: Vec<(View, u64)> = match label_views {
+        0 => vec![(View::Plain, 0)],
+        count => (0..count).map(|view| (VIEWS[view % VIEWS.len()], epoch(view))).collect(),
+    };
+    // Random, and evenly divided, for the moments of batches.
+    let order = shuffled(n, seed, epoch(0));
+    let batches = n.div_ceil(READ);
+    let [height, width, channels] = source.shape();
+    let mut all = Array2::zeros((0, 0));
+    for batch in 0..batches {
+        let samples = &order[batch * n / batches..(batch + 1) * n / batches];
+        let one = |&(view, epoch): &(View, u64)| {
+            let shape = [samples.len(), height, width, channels];
+            let data = TensorData::new(source.view(view, seed, epoch, samples), shape);
+            read(Tensor::from_data(data, device))
+        };
+        let sum = views.iter().map(one).reduce(|a, b| a + b).expect("at least one view");
+        let mean = sum / views.len() as f64;
+        let columns = mean.dims()[1];
+        let values = floats(mean);
+        if all.is_empty() {
+            all = Array2::zeros((n, columns));
+        }
+        for (&sample, values) in samples.iter().zip(values.chunks_exact(columns)) {
+            all.row_mut(sample as usize).as_slice_mut().expect("rows are contiguous").copy_from_slice(values);
+        }
+    }
+    match all.iter().all(|value| value.is_finite()) {
+        true => Ok(all),
+        false => Err(Error::Check("the outputs are not finite: lower the learning rate".into())),
+    }
+}
+
 /// Labels of a random order of the samples: every class has its share, up to one sample.
-fn random_labels(n: usize, shares: &[f64], seed: u64, head: usize) -> Vec<u32> {
+pub fn random_labels(n: usize, shares: &[f64], seed: u64, head: usize) -> Vec<u32> {
     let mut labels = Vec::with_capacity(n);
     let mut sum = 0.0;
     for (class, share) in shares.iter().enumerate() {
@@ -507,7 +510,7 @@ fn renumbered(labels: &[u32], old: &[u32], classes: usize) -> Vec<u32> {
 }
 
 /// Share of the labels that differ.
-fn changed(old: &[u32], new: &[u32]) -> f32 {
+pub fn changed(old: &[u32], new: &[u32]) -> f32 {
     old.iter().zip(new).filter(|(old, new)| old != new).count() as f32 / new.len() as f32
 }
 
@@ -576,7 +579,7 @@ impl<B: Trainable> Objective<B> for Sela {
             Labeller::Random => {}
             Labeller::Transport => {
                 let read = |images| log_probabilities(encoder.forward(images, mode), heads);
-                let log_p = self.read_all::<B>(source, seed, pass, device, read)?;
+                let log_p = read_all::<B>(source, self.spec.label_views, seed, pass, device, read)?;
                 for head in self.in_turn(due) {
                     let log_p = log_p.slice(s![.., head * classes..(head + 1) * classes]);
                     self.heads[head] = self.transport(&self.heads[head], log_p);
@@ -584,7 +587,7 @@ impl<B: Trainable> Objective<B> for Sela {
             }
             Labeller::KMeans => {
                 let read = |images| encoder.features(images, mode);
-                let features = unit_rows(self.read_all::<B>(source, seed, pass, device, read)?);
+                let features = unit_rows(read_all::<B>(source, self.spec.label_views, seed, pass, device, read)?);
                 for head in self.in_turn(due) {
                     let seed = seed.wrapping_add(pass * heads as u64 + head as u64);
                     self.heads[head] = self.cluster(&self.heads[head], &features.view(), seed);
@@ -985,11 +988,10 @@ mod tests {
     #[test]
     fn labels_come_from_the_mean_over_the_views_in_either_mode() {
         let (source, encoder) = (Blobs(20), encoder(hidden(), 3 * K, 1));
-        for (label_mode, mode) in [(LabelMode::Evaluate, Mode::Evaluate), (LabelMode::Train, Mode::Probe)] {
-            let sela = Sela::new(SelaSpec { label_views: 3, label_mode, ..small() });
+        for mode in [Mode::Evaluate, Mode::Probe] {
             let valid = encoder.valid();
             let read = |images| log_probabilities(valid.forward(images, mode), 3);
-            let found = sela.read_all::<Tracked>(&source, 9, 2, &Default::default(), read).unwrap();
+            let found = read_all::<Tracked>(&source, 3, 9, 2, &Default::default(), read).unwrap();
             let samples: Vec<u32> = (0..20).collect();
             let mut expected = vec![0.0; 20 * 3 * K];
             for (view, epoch) in [(View::First, 2000), (View::Second, 2001), (View::First, 2002)] {
@@ -998,7 +1000,7 @@ mod tests {
                 expected.iter_mut().zip(values(log_p)).for_each(|(sum, log_p)| *sum += log_p / 3.0);
             }
             let errors = found.iter().zip(&expected).map(|(a, b)| (a - b).abs());
-            assert!(errors.fold(0.0, f32::max) < 1e-5, "{label_mode:?}");
+            assert!(errors.fold(0.0, f32::max) < 1e-5, "{mode:?}");
         }
     }
 

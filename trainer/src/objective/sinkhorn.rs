@@ -115,10 +115,19 @@ impl Coupling<'_> {
     /// # Panics
     /// When there are not as many previous classes as samples.
     pub fn labels(&self, previous: &[u32]) -> Vec<u32> {
-        assert_eq!(previous.len(), self.log_probabilities.nrows(), "one previous class for each sample");
+        self.labels_of(self.log_probabilities, previous)
+    }
+
+    /// What the rule of [`Coupling::labels`] says of other samples with log probabilities `[n, k]`.
+    ///
+    /// # Panics
+    /// When there are not as many previous classes as samples.
+    pub fn labels_of(&self, log_probabilities: ArrayView2<f32>, previous: &[u32]) -> Vec<u32> {
+        assert_eq!(previous.len(), log_probabilities.nrows(), "one previous class for each sample");
         let previous: Vec<&[u32]> = previous.chunks(CHUNK).collect();
-        let parts: Vec<Vec<u32>> = self
-            .chunks()
+        let parts: Vec<Vec<u32>> = log_probabilities
+            .axis_chunks_iter(Axis(0), CHUNK)
+            .into_par_iter()
             .zip(previous)
             .enumerate()
             .map(|(chunk, (logs, previous))| {
@@ -150,7 +159,8 @@ impl Coupling<'_> {
     fn conditional(&self) -> Array2<f64> {
         let mut conditional = Array2::zeros(self.log_probabilities.dim());
         let rows = conditional.axis_chunks_iter_mut(Axis(0), CHUNK).into_par_iter();
-        rows.zip(self.chunks()).for_each(|(mut rows, logs)| {
+        let chunks = self.log_probabilities.axis_chunks_iter(Axis(0), CHUNK).into_par_iter();
+        rows.zip(chunks).for_each(|(mut rows, logs)| {
             for (row, logs) in rows.rows_mut().into_iter().zip(logs.rows()) {
                 let row = row.into_slice().expect("fresh rows are contiguous");
                 self.scores(logs, row);
@@ -176,10 +186,6 @@ impl Coupling<'_> {
             normalise(&mut terms) - (n as f64).ln()
         };
         (0..classes).into_par_iter().map(log_mass).collect()
-    }
-
-    fn chunks(&self) -> impl IndexedParallelIterator<Item = ArrayView2<'_, f32>> {
-        self.log_probabilities.axis_chunks_iter(Axis(0), CHUNK).into_par_iter()
     }
 
     /// `log Q` of one row, but for a constant.

@@ -1,15 +1,18 @@
 //! Collapse noticed while a run trains: outputs that have become constant, one cluster that swallows all, bits that never
 //! change or repeat one another.
 
+use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 use ndarray::{Array1, Array2, Axis, s};
 
-use crate::data::Samples;
+use crate::augment::View;
+use crate::data::spread;
 use crate::evaluate::{ClusterCollapse, CodeCollapse, Codes, FeatureCollapse};
 use crate::network::{Mode, Trainable, floats};
 use crate::objective::NativeBits;
 use crate::quantize::native::largest;
 use crate::train::Trainee;
+use crate::train::source::{Source, views_of};
 
 /// Training samples that are looked at.
 const SAMPLES: usize = 1024;
@@ -17,23 +20,31 @@ const SAMPLES: usize = 1024;
 const CONSTANT_SHARE: f32 = 0.99;
 /// Looks in a whole training.
 const LOOKS: usize = 10;
+/// Where views are looked at, always the same ones, their seed and an epoch that no training reaches.
+const DRAWN: (u64, u64) = (0, 1 << 32);
 
 /// Looks at a network's outputs ten times in a training.
-pub struct CollapseWatch {
-    /// Images in network units, one after another.
-    pixels: Vec<f32>,
-    count: usize,
+pub struct CollapseWatch<'a> {
+    source: &'a dyn Source,
+    /// Which of its samples are looked at.
+    samples: Vec<u32>,
     every: usize,
     /// Whether the last look found something: it is said once, when it begins.
     found: bool,
 }
 
-impl CollapseWatch {
-    /// For a training of so many epochs on `samples`.
-    pub fn new(samples: &Samples, raw_max: u8, epochs: usize) -> Self {
-        let some = Samples { shape: samples.shape, raw: samples.spread(SAMPLES).concat() };
-        let pixels = some.scaled(0..some.len(), raw_max);
-        Self { pixels, count: some.len(), every: epochs.div_ceil(LOOKS), found: false }
+impl<'a> CollapseWatch<'a> {
+    /// For a training of so many epochs on a source's samples.
+    pub fn new(source: &'a dyn Source, epochs: usize) -> Self {
+        let samples = spread(source.len(), SAMPLES).map(|sample| sample as u32).collect();
+        Self { source, samples, every: epochs.div_ceil(LOOKS), found: false }
+    }
+
+    fn images<B: Backend>(&self, views: &[View], device: &B::Device) -> Tensor<B, 4> {
+        let [height, width, channels] = self.source.shape();
+        let (seed, epoch) = DRAWN;
+        let pixels = views_of(self.source, views, seed, epoch, &self.samples);
+        Tensor::from_data(TensorData::new(pixels, [views.len() * self.samples.len(), height, width, channels]), device)
     }
 
     /// What is wrong after an epoch, and what may help; empty where all is well, where it was said before, and between
@@ -42,11 +53,10 @@ impl CollapseWatch {
         if !trainee.epochs.is_multiple_of(self.every) {
             return Vec::new();
         }
-        let [height, width, channels] = trainee.encoder.plan.input;
-        let images = TensorData::new(self.pixels.clone(), [self.count, height, width, channels]);
-        let outputs = trainee.encoder.valid().forward(Tensor::from_data(images, device), Mode::Evaluate);
-        let columns = outputs.dims()[1];
-        let outputs = Array2::from_shape_vec((self.count, columns), floats(outputs)).expect("one row for each image");
+        let plain = self.images(&[View::Plain], device);
+        let outputs = trainee.encoder.valid().forward(plain, Mode::Evaluate);
+        let shape = (self.samples.len(), outputs.dims()[1]);
+        let outputs = Array2::from_shape_vec(shape, floats(outputs)).expect("one row for each image");
 
         let native = trainee.objective.native();
         let mut warnings = Vec::new();
@@ -59,9 +69,8 @@ impl CollapseWatch {
         if native.bits == Some(NativeBits::Signs) {
             warnings.extend(CodeCollapse::of(&Codes::from_signs(&outputs.view())).warnings());
         }
-        let views = trainee.objective.views().len();
-        let pixels = TensorData::new(self.pixels.repeat(views), [views * self.count, height, width, channels]);
-        if let Some(found) = trainee.objective.assign(&trainee.encoder, Tensor::from_data(pixels, device), None) {
+        let views = self.images(&trainee.objective.rule_views(), device);
+        if let Some(found) = trainee.objective.assign(&trainee.encoder, views, None) {
             let clusters = trainee.objective.experts(&trainee.encoder).map_or(1, |experts| experts.count);
             warnings.extend(ClusterCollapse::of(&found.clusters, clusters).warnings());
         } else if native.clusters.is_none() && native.bits.is_none() {

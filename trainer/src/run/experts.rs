@@ -36,7 +36,7 @@ pub struct Local {
 /// What an objective says of the test split, with what a chip cannot compute.
 pub struct OwnRule {
     clusters: Vec<u16>,
-    /// Of the samples as they are, nothing left to chance.
+    /// Of the samples as they are, nothing left to chance but the views that a rule compares.
     losses: Vec<f32>,
     /// Mean loss of samples as they come in training.
     loss: f64,
@@ -53,7 +53,7 @@ pub fn local<B: Trainable>(
     device: &B::Device,
 ) -> Result<Option<Local>> {
     let Some(experts) = trainee.objective.experts(&trainee.encoder) else { return Ok(None) };
-    let plain = vec![View::Plain; trainee.objective.views().len()];
+    let own = trainee.objective.rule_views();
     let assign = |samples: &Samples, views: &[View], chance: bool| -> Result<Assigned> {
         let source = Augmented::new(samples, data.raw_max, &recipe.augment)?;
         let [height, width, channels] = samples.shape;
@@ -74,8 +74,8 @@ pub fn local<B: Trainable>(
     };
     let ids = |clusters: Vec<u32>| clusters.into_iter().map(|id| id as u16).collect();
     let test = &data.test.samples;
-    let train = ids(assign(&data.train.samples, &plain, false)?.clusters);
-    let Assigned { clusters, losses } = assign(test, &plain, false)?;
+    let train = ids(assign(&data.train.samples, &own, false)?.clusters);
+    let Assigned { clusters, losses } = assign(test, &own, false)?;
     let drawn = assign(test, trainee.objective.views(), true)?.losses;
     let loss = drawn.iter().map(|&loss| f64::from(loss)).sum::<f64>() / drawn.len() as f64;
     let portraits = trainee.objective.portraits(&trainee.encoder, DRAWN, recipe.seed);

@@ -179,7 +179,7 @@ impl Work for TrainAndFinish<'_> {
         }
         progress.stage("training");
         let source = Augmented::new(samples, data.raw_max, &recipe.augment)?;
-        let collapse = CollapseWatch::new(samples, data.raw_max, recipe.train.epochs);
+        let collapse = CollapseWatch::new(&source, recipe.train.epochs);
         let mut watch = Recording::<B> { folder, progress, epochs: recipe.train.epochs, collapse, device };
         let trainee = fit(trainee, &source, &recipe.train, recipe.seed, device, &mut watch)?;
         finish(&trainee, recipe, options, data, folder, progress, device)
@@ -283,7 +283,7 @@ struct Recording<'a, B: Trainable> {
     folder: &'a RunFolder,
     progress: &'a mut dyn Progress,
     epochs: usize,
-    collapse: CollapseWatch,
+    collapse: CollapseWatch<'a>,
     device: &'a B::Device,
 }
 

@@ -57,7 +57,7 @@ impl<B: Trainable> Family<B> for AutoencoderSpec {
             true => errors + codes.square().sum_dim(2).reshape([n, clusters]) * self.penalty,
             false => errors,
         };
-        Losses { matrix, rule: None, terms: Vec::new() }
+        Losses::of(matrix)
     }
 
     fn finds_planes(&self) -> bool {

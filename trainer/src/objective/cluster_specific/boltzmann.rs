@@ -198,7 +198,7 @@ impl<B: Trainable> Family<B> for BoltzmannSpec {
         };
         let rule = constant.misfit(visible.inner()).transpose();
         let terms = vec![("reconstruction", rule.clone().min_dim(1).mean())];
-        Losses { matrix: matrix.transpose() / size as f64, rule: Some(rule), terms }
+        Losses { rule: Some(rule), terms, ..Losses::of(matrix.transpose() / size as f64) }
     }
 
     fn frame(&self) -> Frame {

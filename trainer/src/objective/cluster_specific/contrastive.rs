@@ -45,6 +45,6 @@ impl<B: Trainable> Family<B> for ClusterContrastiveSpec {
             let anchors = anchor_losses(codes.clone().narrow(1, j, 1).reshape([2 * n, code]), &self.loss);
             (anchors.clone().narrow(0, 0, n) + anchors.narrow(0, n, n)) / 2.0
         };
-        Losses { matrix: Tensor::cat((0..clusters).map(of).collect(), 1), rule: None, terms: Vec::new() }
+        Losses::of(Tensor::cat((0..clusters).map(of).collect(), 1))
     }
 }

@@ -11,20 +11,27 @@
 //! For fixed losses `L` is linear in `S`, so giving each sample to its least loss is optimal. Each step uses the batch's
 //! losses for the gradient and for the assignments; centres are the means of their samples at every moment.
 //!
+//! Objectives that say something of a batch as a whole (functions do not repeat each other, classes are used alike) add a
+//! term of each sub-model's members, as their share of the batch weighs it; it moves parameters, not assignments.
+//!
 //! Where the network has no layers, sub-model `j` reads `x - c_j`. Where it has, they are shared and read `x`, so that a
 //! chip computes them once; the sub-models' own biases then say where their centres are.
 //!
 //! * [`members`]: who belongs to whom;
 //! * [`planes`]: where linear sub-models start;
 //! * [`decoder`]: what some of them make of a code;
-//! * [`autoencoder`], [`variational`], [`contrastive`], [`boltzmann`]: the families.
+//! * [`autoencoder`], [`variational`], [`boltzmann`]: families that model the sample;
+//! * [`contrastive`], [`eigenmap`], [`imsat`], [`self_labelling`]: families that are objectives of this crate, wrapped.
 
 pub mod autoencoder;
 pub mod boltzmann;
 pub mod contrastive;
 pub mod decoder;
+pub mod eigenmap;
+pub mod imsat;
 pub mod members;
 pub mod planes;
+pub mod self_labelling;
 pub mod variational;
 
 use burn::tensor::{Tensor, TensorData};
@@ -33,6 +40,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
+use super::neural_eigenmap::NeuralEigenmapSpec;
 use super::{Assigned, Batch, Experts, Loss, Objective, Portraits, Position, State};
 use crate::augment::View;
 use crate::error::{Error, Result};
@@ -42,7 +50,10 @@ use autoencoder::AutoencoderSpec;
 use boltzmann::BoltzmannSpec;
 use contrastive::ClusterContrastiveSpec;
 use decoder::DecoderSpec;
+use eigenmap::Eigenmaps;
+use imsat::ClusterImsatSpec;
 use members::{Members, Start};
+use self_labelling::{ClusterSelaSpec, SelfLabelling};
 use variational::VariationalSpec;
 
 /// Settings of the objective.
@@ -116,6 +127,12 @@ pub enum FamilySpec {
     Contrastive(ClusterContrastiveSpec),
     /// Restricted Boltzmann machines.
     Boltzmann(BoltzmannSpec),
+    /// Neural eigenmaps: the settings are the objective's.
+    NeuralEigenmap(NeuralEigenmapSpec),
+    /// IMSAT's classifiers.
+    Imsat(ClusterImsatSpec),
+    /// SeLa's classifiers.
+    Sela(ClusterSelaSpec),
 }
 
 impl Default for ClusterSpecificSpec {
@@ -142,6 +159,9 @@ impl ClusterSpecificSpec {
             FamilySpec::Variational(_) => "cluster-specific-vae",
             FamilySpec::Contrastive(_) => "cluster-specific-contrastive",
             FamilySpec::Boltzmann(_) => "cluster-specific-rbm",
+            FamilySpec::NeuralEigenmap(_) => "cluster-specific-eigenmap",
+            FamilySpec::Imsat(_) => "cluster-specific-imsat",
+            FamilySpec::Sela(_) => "cluster-specific-sela",
         }
     }
 
@@ -159,6 +179,9 @@ impl ClusterSpecificSpec {
         if self.code == 0 {
             return wrong("code", "at least 1", &self.code);
         }
+        if self.classifies() && self.code < 2 {
+            return wrong("code", "at least 2, the classes of a cluster", &self.code);
+        }
         if !(0.0..1.0).contains(&self.hold) {
             return wrong("hold", "0 to below 1", &self.hold);
         }
@@ -173,21 +196,57 @@ impl ClusterSpecificSpec {
             FamilySpec::Variational(spec) => spec.check(),
             FamilySpec::Contrastive(spec) => spec.check(),
             FamilySpec::Boltzmann(spec) => spec.check(),
+            FamilySpec::NeuralEigenmap(spec) => spec.check_in("objective.family"),
+            FamilySpec::Imsat(spec) => spec.check(),
+            FamilySpec::Sela(spec) => spec.check(),
         }
+    }
+
+    /// Whether the code is logits of classes.
+    fn classifies(&self) -> bool {
+        matches!(self.family, FamilySpec::Imsat(_) | FamilySpec::Sela(_))
     }
 
     /// Checks the settings against the number of training samples and the samples in a batch.
     ///
     /// # Errors
-    /// More clusters than samples; what the family cannot learn from.
+    /// More clusters than samples; what the family cannot learn from, as batches without negatives or clusters of fewer
+    /// samples than a code has dimensions.
     pub fn fits(&self, samples: usize, batch: usize) -> Result<()> {
         if self.clusters > samples {
             let expected = format!("at most one for each of {samples} training samples");
             return Err(Error::input("objective.clusters", "more clusters than samples", expected, self.clusters));
         }
-        match &self.family {
-            FamilySpec::Contrastive(spec) => spec.loss.fits(samples, batch),
-            _ => Ok(()),
+        let own = batch.min(samples) / self.clusters;
+        let (what, members, least) = match &self.family {
+            FamilySpec::Contrastive(spec) => return spec.loss.fits(samples, batch),
+            FamilySpec::NeuralEigenmap(_) => {
+                ("a cluster has no more samples in a batch than functions to tell apart", own, self.code + 1)
+            }
+            FamilySpec::Imsat(_) => ("a cluster has fewer samples in a batch than classes", own, self.code),
+            FamilySpec::Sela(_) => ("a cluster has fewer samples than classes", samples / self.clusters, self.code),
+            _ => return Ok(()),
+        };
+        match members < least {
+            true => {
+                let expected =
+                    format!("at most {}, for {members} samples a cluster", (members + self.code).saturating_sub(least));
+                Err(Error::input("objective.code", what, expected, self.code))
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// Whether it compares a sample with its first view, which then must differ from it.
+    pub fn perturbs_first(&self) -> bool {
+        matches!(self.family, FamilySpec::Imsat(_))
+    }
+
+    /// What the output layer's first weights are multiplied by: the family's objective's own gain.
+    pub fn output_gain(&self) -> f64 {
+        match self.family {
+            FamilySpec::Imsat(_) => super::imsat::OUTPUT_GAIN,
+            _ => 1.0,
         }
     }
 
@@ -245,7 +304,11 @@ impl ClusterSpecificSpec {
         match &self.family {
             FamilySpec::Autoencoder(spec) => Some(&spec.decoder),
             FamilySpec::Variational(spec) => Some(&spec.decoder),
-            FamilySpec::Contrastive(_) | FamilySpec::Boltzmann(_) => None,
+            FamilySpec::Contrastive(_)
+            | FamilySpec::Boltzmann(_)
+            | FamilySpec::NeuralEigenmap(_)
+            | FamilySpec::Imsat(_)
+            | FamilySpec::Sela(_) => None,
         }
     }
 
@@ -264,6 +327,9 @@ impl ClusterSpecificSpec {
             FamilySpec::Variational(spec) => Box::new(spec.clone()),
             FamilySpec::Contrastive(spec) => Box::new(spec.clone()),
             FamilySpec::Boltzmann(spec) => Box::new(spec.clone()),
+            FamilySpec::NeuralEigenmap(spec) => Box::new(Eigenmaps::new(spec.clone())),
+            FamilySpec::Imsat(spec) => Box::new(spec.clone()),
+            FamilySpec::Sela(spec) => Box::new(SelfLabelling::new(spec.clone(), self.clusters, self.code)),
         }
     }
 }
@@ -280,10 +346,20 @@ pub struct Case<'a, B: Trainable> {
     pub mode: Mode,
     /// When it is; `None` where nothing is left to chance.
     pub position: Option<Position>,
+    /// What is known of the samples; `None` where they are not learned from.
+    pub known: Option<Known<'a, B>>,
     /// Outputs of one sub-model.
     pub width: usize,
     /// Whether sub-models have their own shares of the features.
     pub separate: bool,
+}
+
+/// What is known of samples that are learned from.
+pub struct Known<'a, B: Trainable> {
+    /// Their numbers in the training set, `n` long.
+    pub samples: &'a [u32],
+    /// Whose they were before this batch, `[n, clusters]`: constant rows of sum 1.
+    pub weights: Tensor<B, 2>,
 }
 
 /// Losses of a batch.
@@ -292,8 +368,33 @@ pub struct Losses<B: Trainable> {
     pub matrix: Tensor<B, 2>,
     /// What assignments compare, where that is not the same.
     pub rule: Option<Tensor<B::InnerBackend, 2>>,
+    /// What is minimised beside, of the batch as a whole, one number: assignments do not compare it.
+    pub batch: Option<Tensor<B, 1>>,
+    /// What [`Family::follow`] gets of a batch that was learned from.
+    pub measured: State,
     /// What the log shows beside.
     pub terms: Vec<(&'static str, Tensor<B::InnerBackend, 1>)>,
+}
+
+impl<B: Trainable> Losses<B> {
+    /// Losses `[n, clusters]` that assignments compare and the gradient follows, and nothing beside.
+    pub fn of(matrix: Tensor<B, 2>) -> Self {
+        Self { matrix, rule: None, batch: None, measured: State::new(), terms: Vec::new() }
+    }
+}
+
+/// The whole training set between two epochs.
+pub struct Pass<'a, B: Trainable> {
+    /// Its samples.
+    pub source: &'a dyn Source,
+    /// The cluster of each.
+    pub assignments: &'a [u32],
+    /// When it is.
+    pub position: Position,
+    /// Where tensors live.
+    pub device: &'a B::Device,
+    /// Each sub-model's outputs for some images, on batch norm's running moments: `[rows, clusters, width]`.
+    pub outputs: &'a dyn Fn(Tensor<B::InnerBackend, 4>) -> Tensor<B::InnerBackend, 3>,
 }
 
 /// A representation learner that has a loss for every sample.
@@ -307,6 +408,36 @@ pub trait Family<B: Trainable> {
     /// Samples that each sub-model draws, `[clusters, drawn, values]`: decoded from standard normal codes
     /// `[drawn, clusters, code]`, about the centres `[clusters, values]`; `None` where the family is no such distribution.
     fn draw(&self, _encoder: &Encoder<B>, _centres: Tensor<B, 2>, _codes: Tensor<B, 3>) -> Option<Tensor<B, 3>> {
+        None
+    }
+
+    /// Does what is due on the whole training set before an epoch.
+    ///
+    /// # Errors
+    /// Data that the family cannot learn from.
+    fn prepare(&mut self, _pass: &Pass<B>) -> Result<()> {
+        Ok(())
+    }
+
+    /// Takes up what [`Family::losses`] measured in a batch that was learned from.
+    fn follow(&mut self, _measured: State) {}
+
+    /// The state to checkpoint, beside the members'.
+    fn state(&self) -> State {
+        State::new()
+    }
+
+    /// Takes up a state that [`Family::state`] gave.
+    fn restore(&mut self, _state: State) {}
+
+    /// Whether losses compare views, and say nothing of a sample whose views are all the same.
+    fn compares_views(&self) -> bool {
+        false
+    }
+
+    /// What each output is multiplied by in a representation that ships, one sub-model after the other, where the loss does
+    /// not know outputs' scale.
+    fn scales(&self) -> Option<Vec<f32>> {
         None
     }
 
@@ -345,11 +476,16 @@ impl<B: Trainable> Case<'_, B> {
 
     /// Each sub-model's outputs for some images, `[rows, clusters, width]`.
     pub fn outputs(&self, images: Tensor<B, 4>) -> Tensor<B, 3> {
+        self.outputs_in(images, self.mode)
+    }
+
+    /// [`Case::outputs`] with another mode of batch norm.
+    pub fn outputs_in(&self, images: Tensor<B, 4>, mode: Mode) -> Tensor<B, 3> {
         let rows = images.dims()[0];
         let shape = [rows, self.clusters(), self.width];
         let last = self.encoder.parameters.affines.last().expect("a plan ends with a linear step");
         let (weight, bias) = (last.weight.val(), last.bias.as_ref().expect("the output has a bias").val());
-        let features = self.encoder.features(images, self.mode);
+        let features = self.encoder.features(images, mode);
         if self.separate {
             // Only a sub-model's own block has gradients: the rest, zero at the start, stays zero.
             let share = features.dims()[1] / self.clusters();
@@ -400,6 +536,9 @@ pub struct ClusterSpecific<B: Trainable> {
     prepared: Option<u64>,
 }
 
+/// What names of a family's state begin with.
+const FAMILY: &str = "family.";
+
 impl<B: Trainable> ClusterSpecific<B> {
     /// At the start of training.
     pub fn new(spec: ClusterSpecificSpec) -> Self {
@@ -412,27 +551,22 @@ impl<B: Trainable> ClusterSpecific<B> {
         self.members.as_ref()
     }
 
-    /// The centres, `[clusters, values]`.
-    fn centres(&self, members: &Members, device: &B::Device) -> Tensor<B, 2> {
-        let centres = TensorData::new(members.centres(), [self.spec.clusters, members.size()]);
-        Tensor::from_data(centres, device)
-    }
-
     /// Whether samples still stay in their first clusters.
     fn holds(&self, position: Position) -> bool {
         (position.seen as f64) < self.spec.hold * position.total as f64
     }
 
+    /// A batch outside training.
     fn case<'a>(
-        &self,
+        spec: &ClusterSpecificSpec,
+        members: &Members,
         encoder: &'a Encoder<B>,
         images: Tensor<B, 4>,
-        mode: Mode,
         position: Option<Position>,
     ) -> Case<'a, B> {
-        let members = self.members.as_ref().expect("prepared before a batch");
-        let centres = self.centres(members, &images.device());
-        Case { encoder, images, centres, mode, position, width: self.spec.width(), separate: self.spec.separate }
+        let centres = centres(members, spec.clusters, &images.device());
+        let (width, separate) = (spec.width(), spec.separate);
+        Case { encoder, images, centres, mode: Mode::Evaluate, position, known: None, width, separate }
     }
 
     /// The losses with the pull to the centres, and what assignments compare, on the host.
@@ -452,17 +586,10 @@ impl<B: Trainable> ClusterSpecific<B> {
     /// The weights `S`, `[n, clusters]`, constants.
     fn weights(&self, rule: &[f32], chosen: &[u32], before: &[u32], position: Position) -> Vec<f32> {
         let clusters = self.spec.clusters;
-        let one_hot = |ids: &[u32]| {
-            let mut weights = vec![0.0; rule.len()];
-            for (row, &id) in weights.chunks_exact_mut(clusters).zip(ids) {
-                row[id as usize] = 1.0;
-            }
-            weights
-        };
         match self.spec.assign {
-            _ if self.holds(position) => one_hot(before),
-            Assign::Hard => one_hot(chosen),
-            Assign::Delayed => one_hot(before),
+            _ if self.holds(position) => one_hot(before, clusters),
+            Assign::Hard => one_hot(chosen, clusters),
+            Assign::Delayed => one_hot(before, clusters),
             Assign::Soft => {
                 let lowest = rule.chunks_exact(clusters).map(|row| f64::from(least(row).1));
                 let mean = lowest.sum::<f64>() / chosen.len() as f64;
@@ -487,6 +614,20 @@ fn normal(seed: u64, stream: u64, count: usize) -> Vec<f32> {
     (0..count).map(|_| StandardNormal.sample(&mut rng)).collect()
 }
 
+/// The centres, `[clusters, values]`.
+fn centres<B: Trainable>(members: &Members, clusters: usize, device: &B::Device) -> Tensor<B, 2> {
+    Tensor::from_data(TensorData::new(members.centres(), [clusters, members.size()]), device)
+}
+
+/// Rows `[ids, clusters]` with a 1 at each id.
+fn one_hot(ids: &[u32], clusters: usize) -> Vec<f32> {
+    let mut weights = vec![0.0; ids.len() * clusters];
+    for (row, &id) in weights.chunks_exact_mut(clusters).zip(ids) {
+        row[id as usize] = 1.0;
+    }
+    weights
+}
+
 /// The least of a row, and its place: of equals the first.
 fn least(row: &[f32]) -> (u32, f32) {
     let mut found = (0, row[0]);
@@ -505,49 +646,65 @@ impl<B: Trainable> Objective<B> for ClusterSpecific<B> {
 
     fn prepare(
         &mut self,
-        _encoder: &Encoder<B>,
+        encoder: &Encoder<B>,
         source: &dyn Source,
         position: Position,
-        _device: &B::Device,
+        device: &B::Device,
     ) -> Result<()> {
         if self.prepared == Some(position.epoch) {
             return Ok(());
         }
         self.prepared = Some(position.epoch);
+        let Self { spec, family, members, .. } = self;
         let all: Vec<u32> = (0..source.len() as u32).collect();
         let samples = source.view(View::Plain, position.seed, 0, &all);
         let size = source.shape().iter().product();
-        match &mut self.members {
-            None => {
-                self.members =
-                    Some(Members::start(&samples, size, self.spec.clusters, self.spec.start(), position.seed)?)
+        match members {
+            None => *members = Some(Members::start(&samples, size, spec.clusters, spec.start(), position.seed)?),
+            Some(members) if members.len() != source.len() => {
+                let expected = format!("clusters of {} training samples", source.len());
+                return Err(Error::input("checkpoint", "clusters of other data", expected, members.len()));
             }
             Some(members) => members.refresh(&samples, size),
         }
-        Ok(())
+        let members = members.as_ref().expect("just made");
+        let frozen = encoder.frozen();
+        let outputs = |images: Tensor<B::InnerBackend, 4>| {
+            let images = Tensor::from_inner(images);
+            Self::case(spec, members, &frozen, images.clone(), None).outputs(images).inner()
+        };
+        family.prepare(&Pass { source, assignments: members.assignments(), position, device, outputs: &outputs })
     }
 
     fn loss(&mut self, encoder: &Encoder<B>, batch: Batch<B>) -> Loss<B> {
         let Batch { images, samples, position } = batch;
-        let case = self.case(encoder, images, Mode::Train, Some(position));
-        let (losses, rule) = self.losses(&case);
         let (n, clusters) = (samples.len(), self.spec.clusters);
-        let values = floats(case.flat(self.family.views().len() - 1, n).inner());
+        let device = images.device();
         let members = self.members.as_ref().expect("prepared before a batch");
         let before: Vec<u32> = samples.iter().map(|&sample| members.of(sample)).collect();
+        let weights = Tensor::from_data(TensorData::new(one_hot(&before, clusters), [n, clusters]), &device);
+        let known = Some(Known { samples: &samples, weights });
+        let case = Self::case(&self.spec, members, encoder, images, Some(position));
+        let case = Case { mode: Mode::Train, known, ..case };
+        let (losses, rule) = self.losses(&case);
+        let values = floats(case.flat(self.family.views().len() - 1, n).inner());
         let chosen = match self.holds(position) {
             true => before.clone(),
             false => rule.chunks_exact(clusters).map(|row| least(row).0).collect(),
         };
         let own: Vec<f32> = rule.chunks_exact(clusters).zip(&chosen).map(|(row, &id)| row[id as usize]).collect();
         let weights = TensorData::new(self.weights(&rule, &chosen, &before, position), [n, clusters]);
-        let weights = Tensor::from_data(weights, &losses.matrix.device());
-        let total = (losses.matrix * weights).sum_dim(1).mean();
+        let weights = Tensor::from_data(weights, &device);
+        let mut total = (losses.matrix * weights).sum_dim(1).mean();
+        if let Some(batch) = losses.batch {
+            total = total + batch;
+        }
 
+        self.family.follow(losses.measured);
         let members = self.members.as_mut().expect("prepared before a batch");
         members.update(&samples, &chosen, &own, &values);
         let moved = before.iter().zip(&chosen).filter(|(before, chosen)| before != chosen).count();
-        let share = |count: usize, of: usize| Tensor::from_floats([count as f32 / of as f32], &total.device());
+        let share = |count: usize, of: usize| Tensor::from_floats([count as f32 / of as f32], &device);
         let mut terms = losses.terms;
         terms.push(("moved", share(moved, n)));
         terms.push(("largest_cluster", share(members.sizes().iter().copied().max().unwrap_or(0), members.len())));
@@ -556,10 +713,20 @@ impl<B: Trainable> Objective<B> for ClusterSpecific<B> {
     }
 
     fn state(&self) -> State {
-        self.members.as_ref().map(Members::state).unwrap_or_default()
+        let mut state = self.members.as_ref().map(Members::state).unwrap_or_default();
+        let own = self.family.state().into_iter();
+        state.extend(own.map(|(name, values)| (format!("{FAMILY}{name}"), values)));
+        state
     }
 
     fn restore(&mut self, state: State, _device: &B::Device) {
+        let mut own = State::new();
+        for (name, values) in &state {
+            if let Some(name) = name.strip_prefix(FAMILY) {
+                own.insert(name.into(), values.clone());
+            }
+        }
+        self.family.restore(own);
         self.members = Members::restored(state, self.spec.clusters);
         // The next batch begins an epoch.
         self.prepared = None;
@@ -582,16 +749,19 @@ impl<B: Trainable> Objective<B> for ClusterSpecific<B> {
             true => Frame { centred: false, unit: 1.0 },
             false => self.family.frame(),
         };
+        let scales = self.family.scales();
         let mut experts = Experts { count, dims, weight: Vec::new(), bias: Vec::new(), points: None };
         for (expert, k) in (0..count).flat_map(|expert| (0..dims).map(move |k| (expert, k))) {
             let column = expert * width + k;
-            let row: Vec<f32> = (0..features).map(|i| weight[i * outputs + column] / frame.unit as f32).collect();
+            let scale = scales.as_ref().map_or(1.0, |scales| scales[column]);
+            let row: Vec<f32> =
+                (0..features).map(|i| scale * weight[i * outputs + column] / frame.unit as f32).collect();
             let centre = &centres[expert * members.size()..][..members.size()];
             let at_centre: f32 = match frame.centred {
                 true => row.iter().zip(centre).map(|(weight, value)| weight * value).sum(),
                 false => 0.0,
             };
-            experts.bias.push(bias[column] - at_centre);
+            experts.bias.push(scale * bias[column] - at_centre);
             experts.weight.extend(row);
         }
         Some(experts)
@@ -602,14 +772,21 @@ impl<B: Trainable> Objective<B> for ClusterSpecific<B> {
         let device = encoder.parameters.affines.last()?.weight.val().device();
         let shape = [drawn, self.spec.clusters, self.spec.code];
         let codes = TensorData::new(normal(seed, 0, shape.iter().product()), shape);
-        let centres = self.centres(members, &device);
+        let centres = centres(members, self.spec.clusters, &device);
         let drawn = self.family.draw(encoder, centres, Tensor::from_data(codes, &device));
         Some(Portraits { centres: members.centres(), drawn: drawn.map(floats).unwrap_or_default() })
     }
 
+    fn rule_views(&self) -> Vec<View> {
+        match self.family.compares_views() {
+            true => self.views().to_vec(),
+            false => vec![View::Plain; self.views().len()],
+        }
+    }
+
     fn assign(&self, encoder: &Encoder<B>, images: Tensor<B, 4>, position: Option<Position>) -> Option<Assigned> {
-        self.members.as_ref()?;
-        let (_, rule) = self.losses(&self.case(encoder, images, Mode::Evaluate, position));
+        let members = self.members.as_ref()?;
+        let (_, rule) = self.losses(&Self::case(&self.spec, members, encoder, images, position));
         let (clusters, losses) = rule.chunks_exact(self.spec.clusters).map(least).unzip();
         Some(Assigned { clusters, losses })
     }

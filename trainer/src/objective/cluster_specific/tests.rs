@@ -1,4 +1,8 @@
 //! The families against naive loops and closed forms, and what alternation must do.
+//!
+//! * [`objectives`]: the families that are objectives of this crate, wrapped.
+
+mod objectives;
 
 use burn::module::Param;
 use burn::tensor::backend::{AutodiffBackend, Backend};
@@ -52,6 +56,8 @@ fn encoder(spec: &ClusterSpecificSpec) -> Encoder<Tracked> {
 struct Example {
     losses: Vec<f32>,
     rule: Option<Vec<f32>>,
+    batch: Option<f64>,
+    /// One view of all samples after the other.
     samples: Vec<f64>,
     centres: Vec<f64>,
     /// Weights `[SIZE][clusters * width]`, biases, then the matrices beside.
@@ -62,19 +68,33 @@ fn doubles(values: Vec<f32>) -> Vec<f64> {
     values.into_iter().map(f64::from).collect()
 }
 
+/// Every view is the sample.
 fn example(spec: &ClusterSpecificSpec) -> Example {
-    let encoder = encoder(spec);
+    let family = spec.build_family::<Tracked>();
     // Probabilities, which bits can be as well.
     let samples: Vec<f32> = random(ROWS * SIZE, 20).into_iter().map(|value| 0.5 + value / 2.0).collect();
+    example_of(spec, family.as_ref(), samples.repeat(family.views().len()), None)
+}
+
+/// `samples` are views, one after the other; they are learned from where it is known whose they are.
+fn example_of(
+    spec: &ClusterSpecificSpec,
+    family: &dyn Family<Tracked>,
+    samples: Vec<f32>,
+    members: Option<&[u32]>,
+) -> Example {
+    let encoder = encoder(spec);
     let centres = random(spec.clusters * SIZE, 21);
-    let family = spec.build_family::<Tracked>();
-    let views = family.views().len();
+    let numbers: Vec<u32> = (0..ROWS as u32).collect();
+    let known = members
+        .map(|ids| Known { samples: &numbers, weights: tensor(&one_hot(ids, spec.clusters), [ROWS, spec.clusters]) });
     let case = Case {
         encoder: &encoder,
-        images: tensor(&samples.repeat(views), [views * ROWS, 1, 1, SIZE]),
+        images: tensor(&samples, [samples.len() / SIZE, 1, 1, SIZE]),
         centres: tensor(&centres, [spec.clusters, SIZE]),
         mode: Mode::Evaluate,
         position: None,
+        known,
         width: spec.width(),
         separate: false,
     };
@@ -85,6 +105,7 @@ fn example(spec: &ClusterSpecificSpec) -> Example {
     Example {
         losses: floats(losses.matrix),
         rule: losses.rule.map(floats),
+        batch: losses.batch.map(value),
         samples: doubles(samples),
         centres: doubles(centres),
         matrices: matrices.into_iter().map(doubles).collect(),
@@ -427,7 +448,7 @@ impl Family<Tracked> for Nothing {
 
     fn losses(&self, case: &Case<Tracked>, n: usize) -> Losses<Tracked> {
         let matrix = Tensor::zeros([n, case.clusters()], &Default::default());
-        Losses { matrix, rule: None, terms: Vec::new() }
+        Losses::of(matrix)
     }
 }
 
@@ -496,6 +517,18 @@ fn the_objective_never_rises_with_exact_steps() {
         encoder.parameters.beside[0] = Param::from_tensor(tensor(&decoder, [3 * CODE, SIZE]));
         encoder.parameters.beside[1] = Param::from_tensor(tensor(&[0.0; 3 * SIZE], [3, SIZE]));
     }
+}
+
+#[test]
+fn clusters_of_other_data_are_refused() {
+    let spec = ClusterSpecificSpec { clusters: 3, code: 1, ..Default::default() };
+    let (groups, encoder) = (Groups::new(), encoder(&spec));
+    let mut objective = ClusterSpecific::new(spec);
+    groups.step(&mut objective, &encoder, 0);
+    let fewer = Groups { values: groups.values[SIZE..].to_vec() };
+    let position = Position { seed: 1, seen: 60, total: 1000, epoch: 1 };
+    let error = objective.prepare(&encoder, &fewer, position, &Default::default()).unwrap_err().to_string();
+    assert_eq!(error, "checkpoint: clusters of other data: expected clusters of 59 training samples, found 60");
 }
 
 #[test]

@@ -115,7 +115,7 @@ impl<B: Trainable> Family<B> for VariationalSpec {
         let misfit = self.misfit(case, case.decoded(&self.decoder, codes), samples);
         let divergence = divergence(mu, log_variance) / size;
         let terms = vec![("divergence", divergence.clone().inner().mean())];
-        Losses { matrix: misfit + divergence * self.beta, rule: None, terms }
+        Losses { terms, ..Losses::of(misfit + divergence * self.beta) }
     }
     fn draw(&self, encoder: &Encoder<B>, centres: Tensor<B, 2>, codes: Tensor<B, 3>) -> Option<Tensor<B, 3>> {
         let decoded = self.decoder.decode(&encoder.parameters, codes, encoder.plan.input);
