@@ -10,7 +10,7 @@ use eigenlet_trainer::error::Result;
 use eigenlet_trainer::evaluate::Contingency;
 use eigenlet_trainer::network::{Encoder, NetworkSpec, floats};
 use eigenlet_trainer::objective::ObjectiveSpec;
-use eigenlet_trainer::objective::cluster_specific::{ClusterSpecificSpec, StartSpec};
+use eigenlet_trainer::objective::cluster_specific::{ClusterSpecificSpec, Start};
 use eigenlet_trainer::train::optimizer::OptimizerSpec;
 use eigenlet_trainer::train::source::Source;
 use eigenlet_trainer::train::{Epoch, TrainSpec, Trainee, Watch, fit};
@@ -163,7 +163,7 @@ impl Points {
 
     /// The clusters that linear autoencoders with one-dimensional codes end with.
     fn clusters(&self, clusters: usize, seed: u64) -> Vec<u32> {
-        let spec = ClusterSpecificSpec { clusters, code: 1, start: StartSpec::Planes, hold: 0.2, ..Default::default() };
+        let spec = ClusterSpecificSpec { clusters, code: 1, start: Start::Planes, hold: 0.2, ..Default::default() };
         let (trained, _) = self.train(&spec, 300, seed, 0.05);
         trained.objective.assign(&trained.encoder, self.tensor(), None).expect("clusters").clusters
     }

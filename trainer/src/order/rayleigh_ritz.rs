@@ -100,13 +100,14 @@ impl Moments {
             centred((self.across[[i, j]] + self.across[[j, i]]) / views, i, j)
         });
 
-        let mut whitening = whitening(&g);
+        let mut whitening = whitening(&g, RANK_TOLERANCE);
         let kept = whitening.ncols();
         if noise > 0.0 && kept > 0 {
             let variance = noise * noise * self.within.diag().sum() / views / outputs as f64;
             let added = DMatrix::from_diagonal(&DVector::from_fn(outputs, |i, _| variance * scale[i] * scale[i]));
             let with_noise = DMatrix::identity(kept, kept) + whitening.transpose() * added * &whitening;
-            whitening *= self::whitening(&with_noise);
+            // All directions are kept: none has less than 1, and those with little noise have hardly more.
+            whitening *= self::whitening(&with_noise, 0.0);
         }
         let (eigenvalues, rotation) = symmetric_eigen(&(whitening.transpose() * r * &whitening));
         let mut transform = whitening * rotation;
@@ -174,12 +175,12 @@ impl Ordering {
     }
 }
 
-/// `[k, kept]` with `Wᵀ G W = I`, leaving out the directions that `G` hardly has.
-fn whitening(g: &DMatrix<f64>) -> DMatrix<f64> {
+/// `[k, kept]` with `Wᵀ G W = I`, leaving out the directions of which `G` has no more than this part of its most.
+fn whitening(g: &DMatrix<f64>, tolerance: f64) -> DMatrix<f64> {
     let (variances, directions) = symmetric_eigen(g);
     let largest = variances.first().copied().unwrap_or(0.0);
     // The inputs are scaled to unit mean square, so what is this small beside 1 is rounding.
-    let floor = (RANK_TOLERANCE * largest).max(1e-12);
+    let floor = (tolerance * largest).max(1e-12);
     let kept = variances.iter().take_while(|&&variance| variance > floor).count();
     DMatrix::from_fn(g.nrows(), kept, |i, j| directions[(i, j)] / variances[j].sqrt())
 }
@@ -384,6 +385,21 @@ mod tests {
             let noise = 0.03f64.powi(2) * function.dot(&function);
             assert!((spread + noise - 1.0).abs() < 1e-3, "{spread} and {noise}");
         }
+    }
+
+    #[test]
+    fn an_output_far_below_the_noise_costs_no_other_its_place() {
+        let (functions, values) = ring_functions(2);
+        let outputs = &functions * &ndarray::array![1.0, 1.0, 1.0, 1e-6];
+        let (first, second) = ring_pairs(&outputs);
+        let mut moments = Moments::new(4);
+        moments.add(&first.view(), &second.view());
+        let ordering = moments.ordering(0.01);
+        assert_eq!((ordering.kept(), ordering.dropped), (4, 0));
+        for (found, exact) in ordering.eigenvalues.iter().zip(&values).take(3) {
+            assert!((found - exact).abs() < 1e-3, "{found}, exactly {exact}");
+        }
+        assert!(ordering.eigenvalues[3] < 1e-6);
     }
 
     #[test]

@@ -10,7 +10,6 @@ use eigenlet_shared::description::class_bits;
 use nalgebra::DMatrix;
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 
-use super::NOISE;
 use super::calibrate::clipping;
 use super::float_model::Weights;
 use super::native::largest;
@@ -67,8 +66,9 @@ impl Gate {
 
 impl ExpertHeads {
     /// Orders each expert's representation by its principal components over its own samples, and finds the gate. `features`
-    /// `[n, features]` are training samples', `ids` their exact clusters.
-    pub fn new(experts: &Experts, features: &ArrayView2<f32>, ids: &[u16]) -> Self {
+    /// `[n, features]` are training samples', `ids` their exact clusters, `noise` what a chip adds to features, as a part of
+    /// their root mean square.
+    pub fn new(experts: &Experts, features: &ArrayView2<f32>, ids: &[u16], noise: f64) -> Self {
         let Experts { count, dims, .. } = *experts;
         let size = features.ncols();
         let weight = Array2::from_shape_vec((count * dims, size), experts.weight.clone()).expect("whole rows");
@@ -105,7 +105,7 @@ impl ExpertHeads {
         }
         let gate = match points {
             Some(points) => Gate::Residual { points },
-            None => Gate::Linear(linear_gate(count, features, ids)),
+            None => Gate::Linear(linear_gate(count, features, ids, noise)),
         };
         let mut heads = Self { count, dims, rows, eigenvalues, reach: 1.0, gate };
         let magnitudes: Vec<f32> = heads.local(features, ids).iter().map(|value| value.abs()).collect();
@@ -166,13 +166,13 @@ impl ExpertHeads {
 }
 
 /// Logits `[count, features]` fitted to clusters by multinomial logistic regression.
-fn linear_gate(count: usize, features: &ArrayView2<f32>, ids: &[u16]) -> Weights {
+fn linear_gate(count: usize, features: &ArrayView2<f32>, ids: &[u16], noise: f64) -> Weights {
     let some: Vec<usize> = spread(features.nrows(), GATE_SAMPLES).collect();
     let labels: Vec<u16> = some.iter().map(|&i| ids[i]).collect();
     let features = features.select(Axis(0), &some);
     let mean_square =
         features.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>() / features.len().max(1) as f64;
-    let probe = LinearProbe::fit(&features.view(), &labels, NOISE * mean_square.sqrt(), GATE_STEPS);
+    let probe = LinearProbe::fit(&features.view(), &labels, noise * mean_square.sqrt(), GATE_STEPS);
     let mut gate = Weights { weight: Array2::zeros((count, features.ncols())), bias: Array1::from_elem(count, NEVER) };
     for (class, weight, bias) in probe.logits() {
         gate.weight.row_mut(class.into()).assign(&weight);
@@ -213,7 +213,7 @@ mod tests {
     fn both_gates_find_the_clusters() {
         for planes in [true, false] {
             let (experts, features, ids) = lines(planes);
-            let heads = ExpertHeads::new(&experts, &features.view(), &ids);
+            let heads = ExpertHeads::new(&experts, &features.view(), &ids, 0.0);
             assert_eq!(heads.clusters(&features.view()), ids, "{}", heads.gate.name());
             assert_eq!(heads.scores(&features.view()).is_some(), planes);
         }
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn the_score_is_the_squared_distance_to_the_nearest_line() {
         let (experts, features, ids) = lines(true);
-        let heads = ExpertHeads::new(&experts, &features.view(), &ids);
+        let heads = ExpertHeads::new(&experts, &features.view(), &ids, 0.0);
         let found = heads.scores(&array![[3.0, 2.0], [9.0, 30.0]].view()).unwrap();
         assert!((found[0] - 4.0).abs() < 1e-4 && (found[1] - 1.0).abs() < 1e-3, "{found:?}");
     }
@@ -240,7 +240,7 @@ mod tests {
             points: None,
         };
         let ids = vec![0; 50];
-        let heads = ExpertHeads::new(&experts, &features.view(), &ids);
+        let heads = ExpertHeads::new(&experts, &features.view(), &ids, 0.0);
         let local = heads.local(&features.view(), &ids);
         for k in 0..2 {
             let column = local.column(k);
@@ -256,7 +256,7 @@ mod tests {
     fn a_code_is_the_id_and_then_the_signs() {
         let (mut experts, features, ids) = lines(true);
         experts.count = 2;
-        let heads = ExpertHeads::new(&experts, &features.view(), &ids);
+        let heads = ExpertHeads::new(&experts, &features.view(), &ids, 0.0);
         let codes = heads.codes(&features.view(), &ids);
         assert_eq!((codes.bits(), heads.bits()), (2, 2));
         let local = heads.local(&features.view(), &ids);

@@ -102,8 +102,14 @@ fn outputs<B: Kernels>(encoder: &Encoder<B>, pixels: &[f32], device: &B::Device)
     Array2::from_shape_vec((pixels.len() / size, encoder.plan.outputs()), values).expect("one row for each image")
 }
 
-/// Orders what a network's body gives on new views of the training split. Where it is hidden layers, no objective has seen
-/// to it that each function shows above what int8 adds.
+/// What int8 adds to the features that heads read, as a part of their root mean square: nothing to a sample itself; and where
+/// they are outputs, the objective has seen to it that each shows above it.
+fn noise<B: Kernels>(body: &Encoder<B>, recipe: &Recipe) -> f64 {
+    let is_hidden = recipe.objective.body() != Body::Outputs && !body.plan.steps.is_empty();
+    if is_hidden { NOISE } else { 0.0 }
+}
+
+/// Orders what a network's body gives on new views of the training split.
 fn order<B: Kernels>(body: &Encoder<B>, recipe: &Recipe, data: &Dataset, device: &B::Device) -> Result<Ordering> {
     let source = Augmented::new(&data.train.samples, data.raw_max, &recipe.augment)?;
     let all: Vec<u32> = (0..source.len() as u32).collect();
@@ -116,8 +122,7 @@ fn order<B: Kernels>(body: &Encoder<B>, recipe: &Recipe, data: &Dataset, device:
             moments.add(&first, &second);
         }
     }
-    let noise = if recipe.objective.body() == Body::Outputs { 0.0 } else { NOISE };
-    Ok(moments.ordering(noise).first(recipe.network.dims))
+    Ok(moments.ordering(noise(body, recipe)).first(recipe.network.dims))
 }
 
 /// What a network makes of samples as they are.
@@ -211,7 +216,7 @@ impl Encoded {
         model.native.experts = local.as_ref().map(|local| {
             let samples = &data.train.samples;
             let features = outputs(&body, &samples.scaled(0..samples.len(), data.raw_max), device);
-            ExpertHeads::new(&local.experts, &features.view(), &local.train)
+            ExpertHeads::new(&local.experts, &features.view(), &local.train, noise(&body, recipe))
         });
         let all = |samples| float_outputs(&body, &ordering, &model.native, samples, data.raw_max, device);
         let (mut train, mut test) = (all(&data.train.samples), all(&data.test.samples));

@@ -1,25 +1,30 @@
 //! Who belongs to whom: the assignment of every training sample, by its index, and the centres that follow.
 
 use ndarray::ArrayView2;
+use serde::{Deserialize, Serialize};
 
 use super::super::State;
 use super::planes::planes;
 use crate::error::{Error, Result};
-use crate::evaluate::kmeans_seeds;
+use crate::evaluate::{kmeans, kmeans_seeds};
 
 /// Of a cluster's fair share of the samples, the part that an empty cluster is given.
 const RESEEDED: usize = 4;
 
+/// Runs of k-means that the best end is taken of.
+const RUNS: usize = 10;
+
 /// What first clusters are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Start {
-    /// The samples nearest to each of a draw of k-means++ seeds.
+    /// The samples nearest to each of a draw of k-means++ seeds, as the authors have it: groups.
     Seeds,
-    /// The samples nearest to each of some planes ([`planes`](super::planes)) of so many dimensions.
-    Planes {
-        /// How many.
-        dims: usize,
-    },
+    /// The clusters of k-means: groups, found more surely.
+    KMeans,
+    /// The samples nearest to each of some [`planes`](super::planes) of as many dimensions as the code: clusters that may cross
+    /// each other.
+    Planes,
 }
 
 /// The assignments, and the means of the samples that have them.
@@ -40,11 +45,11 @@ pub struct Members {
 }
 
 impl Members {
-    /// Gives `samples`, each `size` values, their first clusters.
+    /// Gives `samples`, each `size` values, their first clusters; planes have `dims` dimensions.
     ///
     /// # Errors
     /// Fewer different samples than clusters.
-    pub fn start(samples: &[f32], size: usize, clusters: usize, start: Start, seed: u64) -> Result<Self> {
+    pub fn start(samples: &[f32], size: usize, clusters: usize, start: Start, dims: usize, seed: u64) -> Result<Self> {
         let rows = ArrayView2::from_shape((samples.len() / size, size), samples).expect("whole samples");
         let (centres, nearest) = kmeans_seeds(&rows, clusters, seed, 0);
         if let Some(different) = (0..clusters as u32).find(|id| !nearest.contains(id)) {
@@ -53,7 +58,8 @@ impl Members {
         }
         let assignments = match start {
             Start::Seeds => nearest,
-            Start::Planes { dims } => planes(&rows, clusters, dims, seed),
+            Start::KMeans => kmeans(&rows, clusters, RUNS, seed).assignment,
+            Start::Planes => planes(&rows, clusters, dims, seed),
         };
         let mut members = Self {
             size,
@@ -205,7 +211,7 @@ mod tests {
     const SAMPLES: [f32; 6] = [0.0, 1.0, 2.0, 10.0, 11.0, 12.0];
 
     fn seeded(clusters: usize) -> Members {
-        Members::start(&SAMPLES, 1, clusters, Start::Seeds, 1).unwrap()
+        Members::start(&SAMPLES, 1, clusters, Start::Seeds, 1, 1).unwrap()
     }
 
     fn naive_centres(members: &Members) -> Vec<f32> {
@@ -251,9 +257,9 @@ mod tests {
 
     #[test]
     fn as_many_clusters_as_different_samples_are_the_most() {
-        let error = Members::start(&[1.0, 1.0, 2.0, 2.0], 1, 3, Start::Seeds, 1).unwrap_err().to_string();
+        let error = Members::start(&[1.0, 1.0, 2.0, 2.0], 1, 3, Start::Seeds, 1, 1).unwrap_err().to_string();
         assert!(error.contains("more clusters than different samples"), "{error}");
         assert!(error.ends_with("expected at most 2, found 3"), "{error}");
-        assert!(Members::start(&[1.0, 1.0, 2.0, 2.0], 1, 2, Start::Seeds, 1).is_ok());
+        assert!(Members::start(&[1.0, 1.0, 2.0, 2.0], 1, 2, Start::Seeds, 1, 1).is_ok());
     }
 }

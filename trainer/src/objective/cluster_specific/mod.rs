@@ -52,7 +52,8 @@ use contrastive::ClusterContrastiveSpec;
 use decoder::DecoderSpec;
 use eigenmap::Eigenmaps;
 use imsat::ClusterImsatSpec;
-use members::{Members, Start};
+use members::Members;
+pub use members::Start;
 use self_labelling::{ClusterSelaSpec, SelfLabelling};
 use variational::VariationalSpec;
 
@@ -76,7 +77,7 @@ pub struct ClusterSpecificSpec {
     /// Dimensions of each sub-model's representation.
     pub code: usize,
     /// What first clusters are.
-    pub start: StartSpec,
+    pub start: Start,
     /// Share of the training, at its start, in which every sample stays in its first cluster and sub-models learn what they have;
     /// 0 to below 1. Before that, what is least says little.
     pub hold: f64,
@@ -91,16 +92,6 @@ pub struct ClusterSpecificSpec {
     pub pull: f64,
     /// What the sub-models are.
     pub family: FamilySpec,
-}
-
-/// What first clusters are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StartSpec {
-    /// The samples nearest to each of a draw of k-means++ seeds, as the authors have it: groups.
-    Seeds,
-    /// The samples nearest to each of some [`planes`] of as many dimensions as the code: clusters that may cross each other.
-    Planes,
 }
 
 /// Which assignments the gradient follows.
@@ -140,7 +131,7 @@ impl Default for ClusterSpecificSpec {
         Self {
             clusters: 10,
             code: 4,
-            start: StartSpec::Seeds,
+            start: Start::Seeds,
             hold: 0.1,
             assign: Assign::Hard,
             temperature: 1.0,
@@ -277,13 +268,6 @@ impl ClusterSpecificSpec {
             return Err(Error::input("network", what, "no layers, no projector", plan.steps.len() - 1));
         }
         Ok(())
-    }
-
-    fn start(&self) -> Start {
-        match self.start {
-            StartSpec::Seeds => Start::Seeds,
-            StartSpec::Planes => Start::Planes { dims: self.code },
-        }
     }
 
     /// Outputs of one sub-model's encoder.
@@ -660,7 +644,9 @@ impl<B: Trainable> Objective<B> for ClusterSpecific<B> {
         let samples = source.view(View::Plain, position.seed, 0, &all);
         let size = source.shape().iter().product();
         match members {
-            None => *members = Some(Members::start(&samples, size, spec.clusters, spec.start(), position.seed)?),
+            None => {
+                *members = Some(Members::start(&samples, size, spec.clusters, spec.start, spec.code, position.seed)?)
+            }
             Some(members) if members.len() != source.len() => {
                 let expected = format!("clusters of {} training samples", source.len());
                 return Err(Error::input("checkpoint", "clusters of other data", expected, members.len()));

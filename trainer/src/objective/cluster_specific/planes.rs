@@ -6,12 +6,13 @@ use nalgebra::DMatrix;
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 use crate::data::spread;
-use crate::evaluate::kmeans_seeds;
+use crate::evaluate::{kmeans, kmeans_seeds};
 use crate::objective::Experts;
 use crate::order::symmetric_eigen;
 
-/// Draws of seeds that the best end is taken of.
-const STARTS: u64 = 10;
+/// How often alternation starts from the samples nearest to each of some seeds, which planes that cross need, and from the
+/// clusters of k-means, which groups need. The best end of all is taken.
+const DRAWS: u64 = 5;
 /// Alternations after which a start ends even if samples still move.
 const ALTERNATIONS: usize = 30;
 /// Samples that planes are found on, at most.
@@ -30,10 +31,14 @@ pub fn planes(samples: &ArrayView2<f32>, clusters: usize, dims: usize, seed: u64
     let some: Vec<usize> = spread(samples.nrows(), SAMPLES.max(clusters)).collect();
     let some = samples.select(Axis(0), &some);
     let mut best: Option<(f64, Vec<Plane>)> = None;
-    for draw in 0..STARTS {
-        let end = alternate(&some.view(), kmeans_seeds(&some.view(), clusters, seed, draw).1, clusters, dims);
-        if best.as_ref().is_none_or(|best| end.0 < best.0) {
-            best = Some(end);
+    for draw in 0..DRAWS {
+        let seeds = kmeans_seeds(&some.view(), clusters, seed, draw).1;
+        let groups = kmeans(&some.view(), clusters, 1, seed.wrapping_add(draw)).assignment;
+        for first in [seeds, groups] {
+            let end = alternate(&some.view(), first, clusters, dims);
+            if best.as_ref().is_none_or(|best| end.0 < best.0) {
+                best = Some(end);
+            }
         }
     }
     let (_, planes) = best.expect("there are several starts");
