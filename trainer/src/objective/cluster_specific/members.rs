@@ -20,7 +20,7 @@ const RUNS: usize = 10;
 pub enum Start {
     /// The samples nearest to each of a draw of k-means++ seeds, as the authors have it: groups.
     Seeds,
-    /// The clusters of k-means: groups, found more surely.
+    /// The clusters of k-means: groups, found more surely. Training mends little of a bad start.
     KMeans,
     /// The samples nearest to each of some [`planes`](super::planes) of as many dimensions as the code: clusters that may cross
     /// each other.

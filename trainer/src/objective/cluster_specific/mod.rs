@@ -131,7 +131,7 @@ impl Default for ClusterSpecificSpec {
         Self {
             clusters: 10,
             code: 4,
-            start: Start::Seeds,
+            start: Start::KMeans,
             hold: 0.1,
             assign: Assign::Hard,
             temperature: 1.0,

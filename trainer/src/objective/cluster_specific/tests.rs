@@ -454,7 +454,8 @@ impl Family<Tracked> for Nothing {
 
 #[test]
 fn without_codes_the_driver_is_lloyds_algorithm() {
-    let spec = ClusterSpecificSpec { clusters: 3, code: 1, pull: 1.0, hold: 0.0, ..Default::default() };
+    let start = Start::Seeds;
+    let spec = ClusterSpecificSpec { clusters: 3, code: 1, start, pull: 1.0, hold: 0.0, ..Default::default() };
     let (groups, encoder) = (Groups::new(), encoder(&spec));
     let mut objective = ClusterSpecific { family: Box::new(Nothing), ..ClusterSpecific::new(spec) };
     let mut centres: Option<Vec<f64>> = None;
@@ -481,7 +482,8 @@ fn without_codes_the_driver_is_lloyds_algorithm() {
 /// Each sub-model is set to its cluster's exact principal components after every assignment.
 #[test]
 fn the_objective_never_rises_with_exact_steps() {
-    let spec = ClusterSpecificSpec { clusters: 3, code: CODE, hold: 0.0, ..Default::default() };
+    let start = Start::Seeds;
+    let spec = ClusterSpecificSpec { clusters: 3, code: CODE, start, hold: 0.0, ..Default::default() };
     let (groups, mut encoder) = (Groups::new(), encoder(&spec));
     let mut objective = ClusterSpecific::new(spec);
     let mut before = f64::INFINITY;
