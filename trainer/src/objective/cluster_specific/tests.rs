@@ -11,8 +11,11 @@ use nalgebra::{DMatrix, SymmetricEigen};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::boltzmann::{Machines, Visible};
-use super::variational::{Likelihood, divergence};
+use super::autoencoder::AutoencoderSpec;
+use super::boltzmann::{BoltzmannSpec, Machines, Visible};
+use super::contrastive::ClusterContrastiveSpec;
+use super::decoder::DecoderSpec;
+use super::variational::{Likelihood, VariationalSpec, divergence};
 use super::*;
 use crate::network::NetworkSpec;
 use crate::objective::contrastive::{ContrastiveSpec, contrastive_loss};

@@ -2,10 +2,12 @@
 
 use ndarray::ArrayView2;
 
+use super::super::imsat::ClusterImsatSpec;
+use super::super::self_labelling::{ClusterSelaSpec, SelfLabelling};
 use super::*;
 use crate::objective::ObjectiveSpec;
 use crate::objective::imsat::{ImsatClusterSpec, Perturbation, SmoothnessSpec};
-use crate::objective::neural_eigenmap::Penalty;
+use crate::objective::neural_eigenmap::{NeuralEigenmapSpec, Penalty};
 use crate::objective::sela::SelaSpec;
 use crate::train::source::views_of;
 
