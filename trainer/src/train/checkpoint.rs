@@ -93,8 +93,11 @@ impl Checkpoint {
     }
 }
 
-/// The optimiser and the layers with weights. burn's records do not say what they are of, and loading one into another
-/// network or optimiser panics.
+/// The version of what is recorded: one more with every change to the records' fields.
+const VERSION: u32 = 2;
+
+/// The version, the optimiser and the layers with weights. burn's records do not say what they are of, and loading one into
+/// another network or optimiser panics.
 fn subject<B: Trainable>(trainee: &Trainee<B>) -> String {
     let steps = trainee.encoder.plan.steps.iter();
     let layers = steps.filter_map(|step| {
@@ -105,7 +108,7 @@ fn subject<B: Trainable>(trainee: &Trainee<B>) -> String {
         let [rows, columns] = matrix.val().dims();
         format!(", beside {rows}x{columns}")
     });
-    std::iter::once(trainee.optimizer.name().to_string()).chain(layers).chain(beside).collect()
+    std::iter::once(format!("version {VERSION}, {}", trainee.optimizer.name())).chain(layers).chain(beside).collect()
 }
 
 #[cfg(all(test, feature = "flex"))]
@@ -239,8 +242,9 @@ mod tests {
             (fresh(&LARS, 6, 1), "lars, dense 2x6, dense 6x5, linear 5x3"),
         ] {
             let found = "adam, dense 2x6, dense 6x5, linear 5x3";
-            let expected = format!("checkpoint: it does not fit the recipe: expected {subject}, found {found}");
-            assert_eq!(refused(other), expected);
+            let [expected, found] = [subject, found].map(|subject| format!("version {VERSION}, {subject}"));
+            let told = format!("checkpoint: it does not fit the recipe: expected {expected}, found {found}");
+            assert_eq!(refused(other), told);
         }
     }
 
