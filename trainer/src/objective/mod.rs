@@ -103,7 +103,7 @@ pub struct Native {
 pub struct Assigned {
     /// Numbers from 0.
     pub clusters: Vec<u32>,
-    /// What assignments compared; the least of each sample.
+    /// What assignments compare: of each sample in its cluster.
     pub losses: Vec<f32>,
 }
 
@@ -192,7 +192,7 @@ pub trait Objective<B: Trainable> {
     }
 
     /// The cluster of each sample by the objective's own rule, where it has one that is no [`Objective::native`]. `images` are
-    /// as in a [`Batch`]; with a position, what is left to chance in training is drawn, without one it is not.
+    /// as in a [`Batch`], and what sub-models are not given in one chooses no cluster; with a position, what is left to chance in training is drawn, without one it is not.
     fn assign(&self, _encoder: &Encoder<B>, _images: Tensor<B, 4>, _position: Option<Position>) -> Option<Assigned> {
         None
     }

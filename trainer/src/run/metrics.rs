@@ -85,8 +85,9 @@ pub struct ExpertReport {
     /// Share of the test samples that the gate, in float, gives the objective's own cluster.
     pub agreement: f64,
     /// Mean loss of the test split as it comes in training (noise where there is noise, chance where there is chance), each
-    /// sample under its own cluster: for autoencoders the mean squared error and the penalty, for variational ones the
-    /// negative evidence lower bound in nats a value (where `beta` is 1).
+    /// sample under its own cluster: for autoencoders the mean squared error and the penalty (denoising ones choose the cluster
+    /// from the noisy sample and are compared with the clean one), for variational ones the negative evidence lower bound in
+    /// nats a value (where `beta` is 1), given the cluster: to say which costs up to `ln(clusters)` nats a sample more.
     pub loss: f64,
     /// The objective's own clusters on the test split, where there are labels.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -60,6 +60,10 @@ impl<B: Trainable> Family<B> for AutoencoderSpec {
         Losses::of(matrix)
     }
 
+    fn hides_target(&self) -> bool {
+        self.denoise
+    }
+
     fn finds_planes(&self) -> bool {
         self.decoder.is_linear()
     }

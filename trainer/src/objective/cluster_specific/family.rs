@@ -110,6 +110,11 @@ pub trait Family<B: Trainable> {
         false
     }
 
+    /// Whether the last view is what sub-models have to give and are not given: a sample's cluster is then chosen from the first.
+    fn hides_target(&self) -> bool {
+        false
+    }
+
     /// What each output is multiplied by in a representation that ships, one sub-model after the other, where the loss does
     /// not know outputs' scale.
     fn scales(&self) -> Option<Vec<f32>> {

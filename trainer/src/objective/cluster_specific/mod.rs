@@ -313,9 +313,17 @@ impl<B: Trainable> Objective<B> for ClusterSpecific<B> {
 
     fn assign(&self, encoder: &Encoder<B>, images: Tensor<B, 4>, position: Option<Position>) -> Option<Assigned> {
         let members = self.members.as_ref()?;
-        let (_, rule) = self.losses(&Self::case(&self.spec, members, encoder, images, position));
-        let (clusters, losses) = rule.chunks_exact(self.spec.clusters).map(least).unzip();
-        Some(Assigned { clusters, losses })
+        let rule = |images| self.losses(&Self::case(&self.spec, members, encoder, images, position)).1;
+        let of_target = rule(images.clone());
+        if !self.family.hides_target() {
+            let (clusters, losses) = of_target.chunks_exact(self.spec.clusters).map(least).unzip();
+            return Some(Assigned { clusters, losses });
+        }
+        let views = self.family.views().len();
+        let given = images.clone().narrow(0, 0, images.dims()[0] / views).repeat_dim(0, views);
+        let clusters: Vec<u32> = rule(given).chunks_exact(self.spec.clusters).map(|row| least(row).0).collect();
+        let losses = of_target.chunks_exact(self.spec.clusters).zip(&clusters).map(|(row, &id)| row[id as usize]);
+        Some(Assigned { losses: losses.collect(), clusters })
     }
 }
 

@@ -199,6 +199,28 @@ fn autoencoders_lose_what_they_do_not_reconstruct_from_each_centre() {
 }
 
 #[test]
+fn a_noisy_samples_cluster_is_chosen_without_the_clean_one() {
+    let family = FamilySpec::Autoencoder(AutoencoderSpec { denoise: true, ..Default::default() });
+    let spec = ClusterSpecificSpec { clusters: 3, code: CODE, family, ..Default::default() };
+    let encoder = encoder(&spec);
+    let (noisy, clean) = (random(ROWS * SIZE, 20), random(ROWS * SIZE, 21));
+    let mut objective = ClusterSpecific::<Tracked>::new(spec.clone());
+    objective.members = Some(Members::start(&clean, SIZE, spec.clusters, Start::KMeans, CODE, 1).unwrap());
+    let images = |first: &[f32], last: &[f32]| tensor(&[first, last].concat(), [2 * ROWS, 1, 1, SIZE]);
+    let assign = |first, last| objective.assign(&encoder, images(first, last), None).unwrap();
+
+    let found = assign(&noisy, &clean);
+    assert_eq!(found.clusters, assign(&noisy, &noisy).clusters);
+    let members = objective.members().unwrap();
+    let case = ClusterSpecific::case(&spec, members, &encoder, images(&noisy, &clean), None);
+    let matrix = objective.losses(&case).1;
+    let rows = || matrix.chunks_exact(spec.clusters).zip(&found.clusters);
+    let own: Vec<f32> = rows().map(|(row, &id)| row[id as usize]).collect();
+    assert_eq!(found.losses, own);
+    assert!(rows().any(|(row, &id)| least(row).0 != id), "the clean samples would choose the same");
+}
+
+#[test]
 fn variational_losses_are_negative_evidence_bounds() {
     for clusters in CLUSTERS {
         for likelihood in [Likelihood::Bits, Likelihood::Numbers] {
