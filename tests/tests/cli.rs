@@ -280,6 +280,33 @@ fn embed_hash_and_assign_give_what_the_runtime_gives_for_npy_and_idx() {
 }
 
 #[test]
+fn experts_say_what_the_runtime_says() {
+    let folder = TempDir::new().unwrap();
+    let (run, output) = (folder.path().join("run"), folder.path().join("output.npy"));
+    done(&["train", "digits-cluster-specific-ae", "--set", "train.epochs=1", "--out", text(&run)]);
+    let (model, input) = (run.join("model.eigenlet"), folder.path().join("samples.npy"));
+    let (raw, count) = samples();
+    npy_file(&input, &Array::from_shape_vec((count, 64), raw.clone()).unwrap());
+    let files = [text(&model), text(&input), "-o", text(&output)];
+    for dims in [4, 2] {
+        done(&[&["embed", "--expert", "--dims", &dims.to_string()], &files[..]].concat());
+        let found: ArrayD<i8> = npy(&output);
+        assert_eq!(found.shape(), [count, dims]);
+        let blob = AlignedBytes::from(&fs::read(&model).unwrap()[..]);
+        let parsed = Model::parse(&blob).unwrap();
+        let mut arena = vec![0; parsed.arena_bytes()];
+        for (sample, row) in raw.chunks(64).zip(found.rows()) {
+            let expert = parsed.run(&mut arena, sample).unwrap().into_expert(Dims::new(dims as u16)).unwrap();
+            assert_eq!(expert.embedding, row.to_vec());
+        }
+    }
+    refused(&[&["embed", "--expert", "--dims", "5"], &files[..]].concat(), &["--expert", "1 to 4", "found 5"]);
+    let plain = finished().join("model.eigenlet");
+    let command = ["embed", "--expert", text(&plain), text(&input), "-o", text(&output)];
+    refused(&command, &["--expert", "no such head"]);
+}
+
+#[test]
 fn fewer_dimensions_and_bits_are_the_beginning_of_all() {
     let model = finished().join("model.eigenlet");
     let folder = TempDir::new().unwrap();

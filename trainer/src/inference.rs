@@ -1,6 +1,6 @@
 //! Running a blob on a host: the very crate that the chip runs, over many samples on all threads.
 
-use eigenlet_runtime::{EncoderError, Features, Model};
+use eigenlet_runtime::{Dims, EncoderError, Features, Model};
 use eigenlet_shared::description::Clusters;
 use ndarray::Array2;
 use rayon::prelude::*;
@@ -89,7 +89,21 @@ pub fn embeddings(model: &Model, samples: &[&[u8]], dims: usize) -> Result<Array
         features.embed_into(&mut embedding)?;
         Ok(embedding)
     })?;
-    Ok(Array2::from_shape_vec((samples.len(), dims), rows.concat()).expect("one row for each sample"))
+    Ok(stacked(rows, dims))
+}
+
+/// The first `dims` dimensions of each sample's representation by the expert of its cluster, `[n, dims]`, in the blob's int8
+/// steps. Those of different clusters do not compare.
+///
+/// # Errors
+/// As for [`run`].
+pub fn expert_embeddings(model: &Model, samples: &[&[u8]], dims: usize) -> Result<Array2<i8>> {
+    let rows = run(model, samples, |features| Ok(features.expert(Dims::new(dims as u16))?.embedding.to_vec()))?;
+    Ok(stacked(rows, dims))
+}
+
+fn stacked(rows: Vec<Vec<i8>>, dims: usize) -> Array2<i8> {
+    Array2::from_shape_vec((rows.len(), dims), rows.concat()).expect("one row for each sample")
 }
 
 /// Each sample's first `bits` bits.

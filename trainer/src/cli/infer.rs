@@ -27,6 +27,9 @@ pub struct Embed {
     /// Leading dimensions [default: all]
     #[arg(long, value_name = "K")]
     dims: Option<usize>,
+    /// Instead, what the expert of each sample's cluster says of it; `assign` says which cluster
+    #[arg(long)]
+    expert: bool,
 }
 
 #[derive(clap::Args)]
@@ -68,9 +71,10 @@ fn size(option: &str, asked: Option<usize>, available: u16) -> Result<usize> {
 
 impl Embed {
     pub fn run(self) -> Result<()> {
-        let found = self
-            .files
-            .with(|model, samples| inference::embeddings(model, samples, size("--dims", self.dims, model.dims())?))?;
+        let found = self.files.with(|model, samples| match self.expert {
+            true => inference::expert_embeddings(model, samples, size("--expert", self.dims, model.expert_dims())?),
+            false => inference::embeddings(model, samples, size("--dims", self.dims, model.dims())?),
+        })?;
         npy::write(&self.files.output, found.view())
     }
 }
