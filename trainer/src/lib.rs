@@ -40,6 +40,7 @@ pub mod error;
 pub mod evaluate;
 pub mod files;
 pub mod inference;
+pub mod kernel;
 pub mod network;
 pub mod objective;
 pub mod order;

@@ -293,7 +293,7 @@ impl Recipe {
         self.augment.check()?;
         self.objective.check()?;
         let [first, second] = self.augment.are_identities();
-        if first && (second || self.objective.perturbs_first()) {
+        if self.objective.kernel().is_none() && first && (second || self.objective.perturbs_first()) {
             let (key, expected) = match second {
                 true => ("augment", "a perturbation in [augment.first] or [augment.second]"),
                 false => ("augment.first", "a perturbation: the objective learns to overlook it"),

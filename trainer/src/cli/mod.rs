@@ -16,6 +16,7 @@ mod model_file;
 mod npy;
 mod progress;
 mod search;
+mod spectrum;
 mod summary;
 mod train;
 mod verify;
@@ -47,6 +48,8 @@ enum Command {
     Eval(eval::Eval),
     /// Train or load several runs and put them into one table
     Compare(compare::Compare),
+    /// Learn a kernel's eigenfunctions on some samples, and compare them with the exact ones
+    Spectrum(spectrum::Spectrum),
     /// Export a finished run with other dimensions or bits
     Export(export::Export),
     /// What is in a model, and what it costs on a chip
@@ -85,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Train(command) => command.run(),
         Command::Eval(command) => command.run(),
         Command::Compare(command) => command.run(),
+        Command::Spectrum(command) => command.run(),
         Command::Export(command) => command.run(),
         Command::Inspect(command) => command.run(),
         Command::Verify(command) => command.run(),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ndarray::{ArrayD, ArrayView, Axis, Dimension};
+use ndarray::{Array2, ArrayD, ArrayView, Axis, Dimension};
 use ndarray_npy::{ReadNpyExt, WritableElement, WriteNpyExt};
 
 use crate::data::idx;
@@ -21,6 +21,41 @@ pub fn read_bytes(path: &Path) -> Result<ArrayD<u8>> {
         0 => Err(Error::input(path.display(), "not a list", "an array with at least one axis", "a single number")),
         _ => Ok(array),
     }
+}
+
+/// Numbers, one sample a row, whatever the shape of a sample: from a `.npy` of float64, float32 or uint8.
+///
+/// # Errors
+/// A file that cannot be read, is no such array, has no sample or no value, or holds a number that is not finite.
+pub fn read_rows(path: &Path) -> Result<Array2<f32>> {
+    let open = || std::fs::File::open(path).map(std::io::BufReader::new).map_err(|error| Error::reading(path, error));
+    let doubles = ArrayD::<f64>::read_npy(open()?).map(|array| array.mapv(|value| value as f32));
+    let array = match doubles {
+        Ok(array) => array,
+        Err(_) => match ArrayD::<f32>::read_npy(open()?) {
+            Ok(array) => array,
+            Err(_) => ArrayD::<u8>::read_npy(open()?).map(|array| array.mapv(f32::from)).map_err(|error| {
+                Error::input(
+                    path.display(),
+                    "not an array of numbers",
+                    "a .npy file of float64, float32 or uint8",
+                    error,
+                )
+            })?,
+        },
+    };
+    let (samples, values) = (array.shape().first().copied().unwrap_or(0), array.len());
+    if values == 0 {
+        let found = format!("an array of shape {:?}", array.shape());
+        return Err(Error::input(path.display(), "no samples", "[n, values], neither 0", found));
+    }
+    let rows: Vec<f32> = array.iter().copied().collect();
+    let width = values / samples;
+    if let Some(place) = rows.iter().position(|value| !value.is_finite()) {
+        let found = format!("{} in sample {}, value {}", rows[place], place / width, place % width);
+        return Err(Error::input(path.display(), "not a number", "finite numbers", found));
+    }
+    Ok(Array2::from_shape_vec((samples, width), rows).expect("whole samples"))
 }
 
 /// Raw samples, one a row, each `shape` (height, width, channels) read flat: from a `.npy` of uint8 or an IDX file of

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::augment::View;
 use crate::error::{Error, Result};
+use crate::kernel::KernelSpec;
 use crate::network::{Body, Encoder, Extra, Plan, Trainable, floats};
 use crate::train::source::Source;
 use barlow_twins::{BarlowTwins, BarlowTwinsSpec};
@@ -323,6 +324,7 @@ impl ObjectiveSpec {
     /// Outputs that the network learns, for an embedding of `dims` dimensions.
     pub fn outputs(&self, dims: usize) -> usize {
         match self {
+            Self::NeuralEigenmap(spec) if !spec.kernel.is_of_views() => dims,
             // The constant is the first eigenfunction of every augmentation kernel; it is learned, then dropped.
             Self::NeuralEigenmap(_) | Self::SpectralContrastive(_) => dims + 1,
             Self::Sela(spec) => spec.outputs(),
@@ -350,6 +352,14 @@ impl ObjectiveSpec {
             Self::ImsatHash(spec) => spec.smoothness.perturbation.needs_view(),
             Self::ClusterSpecific(spec) => spec.perturbs_first(),
             _ => false,
+        }
+    }
+
+    /// The kernel whose eigenfunctions are learned, where no pair of views says it: then nothing compares views.
+    pub fn kernel(&self) -> Option<&KernelSpec> {
+        match self {
+            Self::NeuralEigenmap(spec) if !spec.kernel.is_of_views() => Some(&spec.kernel),
+            _ => None,
         }
     }
 

@@ -1,7 +1,7 @@
-//! Neural Eigenmaps (Deng et al. 2022) for augmentation kernels: output `j` becomes the `j`-th eigenfunction of the
-//! kernel whose positive pairs are two views of one sample.
+//! Neural Eigenmaps (Deng et al. 2022): output `j` becomes the `j`-th eigenfunction of a [kernel](crate::kernel).
 //!
-//! With outputs scaled to unit second moment over both views of the batch and `R = E[psi(x) psi(x+)^T]`:
+//! With outputs scaled to unit second moment over the batch, and `R = E[psi(x) psi(x+)^T]` over two views of a sample for the
+//! augmentation kernel, `R = E[k(x, x') psi(x) psi(x')^T]` over pairs of samples for any other:
 //!
 //! ```text
 //! L = - sum_j R_jj + alpha * sum_j sum_{i<j} w_i * E[sg(psi_i(x)) psi_j(x+)]^2
@@ -11,19 +11,24 @@
 //! bound below which an early output is repeated by a later one). `sg` stops the gradient, so a more important function
 //! is not disturbed by a less important one; without it the outputs span the same space in no order.
 
-use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, TensorData};
+use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
-use super::{Batch, Loss, Objective, State, keep, take};
+use super::{Batch, Loss, Objective, Position, State, keep, take};
 use crate::augment::View;
 use crate::error::{Error, Result};
-use crate::network::{Encoder, Mode, Trainable};
+use crate::kernel::{Kernel, KernelSpec, Pairs, Rows};
+use crate::network::{Encoder, Mode, Trainable, floats};
+use crate::train::source::Source;
 
 /// Settings of the objective.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NeuralEigenmapSpec {
+    /// Whose eigenfunctions are learned.
+    pub kernel: KernelSpec,
     /// Which weight the penalty gives to a pair.
     pub penalty: Penalty,
     /// Factor of the penalty, in the paper's scale (the authors' code divides it by 10). At [`Penalty::Eigenvalue`], 1 is
@@ -47,7 +52,13 @@ pub enum Penalty {
 
 impl Default for NeuralEigenmapSpec {
     fn default() -> Self {
-        Self { penalty: Penalty::Eigenvalue, alpha: 1.0, stop_gradient: true, momentum: 0.99 }
+        Self {
+            kernel: KernelSpec::Augmentation,
+            penalty: Penalty::Eigenvalue,
+            alpha: 1.0,
+            stop_gradient: true,
+            momentum: 0.99,
+        }
     }
 }
 
@@ -72,7 +83,7 @@ impl NeuralEigenmapSpec {
         if !(0.0..1.0).contains(&self.momentum) {
             return Err(Error::input(key("momentum"), "impossible value", "0 to below 1", self.momentum));
         }
-        Ok(())
+        self.kernel.check(&key("kernel"))
     }
 
     /// Checks that a batch can tell the functions apart.
@@ -91,12 +102,19 @@ impl NeuralEigenmapSpec {
 
 /// Lowest root mean square that an output is divided by: a dead output stays zero.
 const LOWEST_RMS: f64 = 1e-6;
-/// Lowest eigenvalue that a penalty is divided by. Estimates near zero are noise of the batch.
+/// Lowest eigenvalue that a penalty of the augmentation kernel, whose largest is 1, is divided by. Estimates near zero are noise
+/// of the batch.
 const LOWEST_EIGENVALUE: f64 = 1e-2;
+/// The same for other kernels, as a part of the batch's largest eigenvalue: theirs fall fast, and their estimates have less noise.
+const LOWEST_SHARE: f64 = 1e-3;
 
 /// The objective with its running moments.
 pub struct NeuralEigenmap<B: Backend> {
     spec: NeuralEigenmapSpec,
+    /// `None` for pairs of views, and before a kernel of the specification is loaded.
+    kernel: Option<Box<dyn Kernel>>,
+    /// Training samples, known from the first batch on.
+    samples: usize,
     /// Running mean square of each raw output, `[k]`.
     mean_square: Option<Tensor<B, 1>>,
     /// Running eigenvalue of each output, `[k]`.
@@ -106,7 +124,17 @@ pub struct NeuralEigenmap<B: Backend> {
 impl<B: Backend> NeuralEigenmap<B> {
     /// At the start of training.
     pub fn new(spec: NeuralEigenmapSpec) -> Self {
-        Self { spec, mean_square: None, eigenvalues: None }
+        Self { spec, kernel: None, samples: 0, mean_square: None, eigenvalues: None }
+    }
+
+    /// At the start of training, for a kernel that is not among those of a specification.
+    pub fn with_kernel(spec: NeuralEigenmapSpec, kernel: Box<dyn Kernel>) -> Self {
+        Self { kernel: Some(kernel), ..Self::new(spec) }
+    }
+
+    /// Whether pairs of views say what the kernel is.
+    fn is_of_views(&self) -> bool {
+        self.kernel.is_none() && self.spec.kernel.is_of_views()
     }
 }
 
@@ -151,8 +179,7 @@ pub fn weighted_spectral_loss<B: Backend>(
     weights: Option<Tensor<B, 2>>,
     spec: &NeuralEigenmapSpec,
 ) -> Spectral<B> {
-    let [rows, k] = outputs.dims();
-    let n = rows / 2;
+    let n = outputs.dims()[0] / 2;
     let weigh = |values: Tensor<B, 2>| match &weights {
         Some(weights) => {
             let views = values.dims()[0] / n;
@@ -173,14 +200,48 @@ pub fn weighted_spectral_loss<B: Backend>(
     let cross =
         |a: &Tensor<B, 2>, b: &Tensor<B, 2>| (weigh(important(a)).transpose().matmul(b.clone()) / n as f64).triu(1);
     let squares = cross(&first, &second).square() + cross(&second, &first).square();
+    let floored = eigenvalues.clone().detach().clamp_min(LOWEST_EIGENVALUE);
+    spectral(psi, mean_square, eigenvalues, squares / 2.0, floored, spec)
+}
+
+/// The objective as a function of the raw outputs `[n, k]` and of the weighted Gram matrix `[n, n]` of their samples, over which
+/// sums are means over pairs.
+pub fn gram_spectral_loss<B: Backend>(
+    outputs: Tensor<B, 2>,
+    gram: Tensor<B, 2>,
+    spec: &NeuralEigenmapSpec,
+) -> Spectral<B> {
+    let mean_square = outputs.clone().square().mean_dim(0);
+    let psi = outputs / root_mean_square(mean_square.clone());
+    let image = gram.matmul(psi.clone());
+    let eigenvalues = (psi.clone() * image.clone()).sum_dim(0);
+    let important = match spec.stop_gradient {
+        true => psi.clone().detach(),
+        false => psi.clone(),
+    };
+    let squares = important.transpose().matmul(image).triu(1).square();
+    let known = eigenvalues.clone().detach();
+    let lowest = (known.clone().max_dim(1) * LOWEST_SHARE).clamp_min(f64::from(f32::MIN_POSITIVE));
+    let floored = known.max_pair(lowest.expand(eigenvalues.dims()));
+    spectral(psi, mean_square, eigenvalues, squares, floored, spec)
+}
+
+/// The loss from its parts: `mean_square`, `eigenvalues` `R_jj` and what they are at least, `floored`, `[1, k]`; `R_ij^2` where
+/// `i < j`, `[k, k]`.
+fn spectral<B: Backend>(
+    psi: Tensor<B, 2>,
+    mean_square: Tensor<B, 2>,
+    eigenvalues: Tensor<B, 2>,
+    squares: Tensor<B, 2>,
+    floored: Tensor<B, 2>,
+    spec: &NeuralEigenmapSpec,
+) -> Spectral<B> {
+    let k = eigenvalues.dims()[1];
     let weighted = match spec.penalty {
         Penalty::Fixed => squares,
-        Penalty::Eigenvalue => {
-            let weight = eigenvalues.clone().detach().clamp_min(LOWEST_EIGENVALUE).recip();
-            squares * weight.reshape([k, 1])
-        }
+        Penalty::Eigenvalue => squares * floored.recip().reshape([k, 1]),
     };
-    let penalty = weighted.sum() * (spec.alpha / 2.0);
+    let penalty = weighted.sum() * spec.alpha;
     let reward = -eigenvalues.clone().sum();
     Spectral {
         total: reward.clone() + penalty.clone(),
@@ -194,13 +255,40 @@ pub fn weighted_spectral_loss<B: Backend>(
 
 impl<B: Trainable> Objective<B> for NeuralEigenmap<B::InnerBackend> {
     fn views(&self) -> &'static [View] {
-        &[View::First, View::Second]
+        match self.is_of_views() {
+            true => &[View::First, View::Second],
+            false => &[View::Plain],
+        }
+    }
+
+    fn prepare(&mut self, _: &Encoder<B>, source: &dyn Source, _: Position, _: &B::Device) -> Result<()> {
+        if self.kernel.is_none() {
+            self.kernel = self.spec.kernel.load()?;
+        }
+        if let (Some(kernel), true) = (&self.kernel, self.samples != source.len()) {
+            kernel.fits(source.len(), source.shape().iter().product())?;
+            self.samples = source.len();
+        }
+        Ok(())
     }
 
     fn loss(&mut self, encoder: &Encoder<B>, batch: Batch<B>) -> Loss<B> {
-        // One forward for both views, so that batch norm sees both.
-        let outputs = encoder.forward(batch.images, Mode::Train);
-        let spectral = spectral_loss(outputs, &self.spec);
+        let Batch { images, samples, .. } = batch;
+        let spectral = match &self.kernel {
+            // One forward for both views, so that batch norm sees both.
+            None => spectral_loss(encoder.forward(images, Mode::Train), &self.spec),
+            Some(kernel) => {
+                let device = images.device();
+                let n = samples.len();
+                let values = floats(images.clone().inner());
+                let values = ArrayView2::from_shape((n, values.len() / n), &values).expect("one view of each sample");
+                let rows = Rows { samples: &samples, values };
+                let gram = Pairs::of(n, self.samples).weigh(kernel.gram(rows, rows));
+                let gram: Vec<f32> = gram.into_iter().map(|value| value as f32).collect();
+                let gram = Tensor::from_data(TensorData::new(gram, [n, n]), &device);
+                gram_spectral_loss(encoder.forward(images, Mode::Train), gram, &self.spec)
+            }
+        };
         blend(&mut self.mean_square, spectral.mean_square.inner(), self.spec.momentum);
         blend(&mut self.eigenvalues, spectral.eigenvalues.inner(), self.spec.momentum);
         Loss {
@@ -258,7 +346,13 @@ mod tests {
 
     fn every_spec() -> Vec<NeuralEigenmapSpec> {
         [(Penalty::Eigenvalue, true), (Penalty::Eigenvalue, false), (Penalty::Fixed, true), (Penalty::Fixed, false)]
-            .map(|(penalty, stop_gradient)| NeuralEigenmapSpec { penalty, stop_gradient, alpha: 0.7, momentum: 0.5 })
+            .map(|(penalty, stop_gradient)| NeuralEigenmapSpec {
+                penalty,
+                stop_gradient,
+                alpha: 0.7,
+                momentum: 0.5,
+                ..Default::default()
+            })
             .into()
     }
 
@@ -324,6 +418,62 @@ mod tests {
                     let mut moved = outputs.clone();
                     moved[i] += step;
                     naive(&outputs, &moved, &spec)
+                };
+                let difference = (at(1e-5) - at(-1e-5)) / 2e-5;
+                assert!((f64::from(slope) - difference).abs() < 1e-5, "{spec:?}, {i}: {slope} and {difference}");
+            }
+        }
+    }
+
+    /// A symmetric table with a heavy diagonal, so that its first eigenvalues are above 0.
+    fn table() -> Vec<f64> {
+        let at = |i: usize, j: usize| ((i * j + i + j) as f64).sin() / 9.0 + f64::from(u8::from(i == j));
+        (0..ROWS * ROWS).map(|i| at(i / ROWS, i % ROWS) / ROWS as f64).collect()
+    }
+
+    fn gram<B: Backend>() -> Tensor<B, 2> {
+        let values: Vec<f32> = table().into_iter().map(|value| value as f32).collect();
+        Tensor::from_data(TensorData::new(values, [ROWS, ROWS]), &Default::default())
+    }
+
+    /// As [`naive`], with sums over all pairs of rows.
+    fn naive_gram(constant: &[f64], outputs: &[f64], spec: &NeuralEigenmapSpec) -> f64 {
+        let table = table();
+        let (constant, psi) = (normalised(constant), normalised(outputs));
+        let important = if spec.stop_gradient { &constant } else { &psi };
+        let moment = |a: &[f64], b: &[f64], i: usize, j: usize| -> f64 {
+            (0..ROWS * ROWS).map(|at| a[at / ROWS * K + i] * table[at] * b[at % ROWS * K + j]).sum()
+        };
+        let mut loss = 0.0;
+        for j in 0..K {
+            loss -= moment(&psi, &psi, j, j);
+            for i in 0..j {
+                let weight = match spec.penalty {
+                    Penalty::Fixed => 1.0,
+                    Penalty::Eigenvalue => 1.0 / moment(&constant, &constant, i, i),
+                };
+                loss += spec.alpha * weight * moment(important, &psi, i, j).powi(2);
+            }
+        }
+        loss
+    }
+
+    #[test]
+    fn with_a_gram_matrix_loss_and_gradient_are_the_formulas() {
+        let outputs = outputs();
+        for spec in every_spec() {
+            let found = value(gram_spectral_loss::<Plain>(tensor(&outputs), gram(), &spec).total);
+            let expected = naive_gram(&outputs, &outputs, &spec);
+            assert!((found - expected).abs() < 1e-5, "{spec:?}: {found}, naively {expected}");
+
+            let tracked = tensor::<Tracked>(&outputs).require_grad();
+            let gradients = gram_spectral_loss(tracked.clone(), gram(), &spec).total.backward();
+            let slopes: Vec<f32> = tracked.grad(&gradients).unwrap().into_data().to_vec().unwrap();
+            for (i, slope) in slopes.into_iter().enumerate() {
+                let at = |step: f64| {
+                    let mut moved = outputs.clone();
+                    moved[i] += step;
+                    naive_gram(&outputs, &moved, &spec)
                 };
                 let difference = (at(1e-5) - at(-1e-5)) / 2e-5;
                 assert!((f64::from(slope) - difference).abs() < 1e-5, "{spec:?}, {i}: {slope} and {difference}");

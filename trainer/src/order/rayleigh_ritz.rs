@@ -75,6 +75,20 @@ impl Moments {
         self.samples += first.nrows();
     }
 
+    /// Adds a batch of a kernel that is no pair of views: row `i` of `outputs` `[n, k]` is sample `i`'s, and `gram` `[n, n]` is
+    /// weighted so that sums over it are means over pairs of samples. Such a kernel need not have the constant among its
+    /// functions, so nothing is centred.
+    ///
+    /// # Panics
+    /// When the shapes do not fit each other, or `k` is not the number of outputs.
+    pub fn add_gram(&mut self, outputs: &ArrayView2<f32>, gram: &ArrayView2<f64>) {
+        assert_eq!(outputs.ncols(), self.sum.len(), "the number of outputs must not change");
+        let (n, outputs) = (outputs.nrows(), outputs.mapv(f64::from));
+        self.within += &(outputs.t().dot(&outputs) * 2.0);
+        self.across += &(outputs.t().dot(gram).dot(&outputs) * n as f64);
+        self.samples += n;
+    }
+
     /// Samples seen (pairs of views).
     pub fn samples(&self) -> usize {
         self.samples
@@ -412,6 +426,29 @@ mod tests {
         let whole = solve(&first, &second);
         for (a, b) in parts.ordering(0.0).eigenvalues.iter().zip(&whole.eigenvalues) {
             assert!((a - b).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn the_functions_of_a_gram_matrix_come_back_from_a_random_mixture() {
+        // Of the ring's walk, whose first function is the constant, here one among others; unevenly mixed.
+        let gram = Array2::from_shape_fn((STATES, STATES), |(a, b)| ring_step(a, b) / STATES as f64);
+        let (functions, values) = ring_functions(2);
+        let mut all = Array2::ones((STATES, 5));
+        all.slice_mut(s![.., 1..]).assign(&functions);
+        let mixed = all.dot(&random_matrix(5, 5, 9)).mapv(|value| value as f32);
+        let mut moments = Moments::new(5);
+        moments.add_gram(&mixed.view(), &gram.view());
+        let ordering = moments.ordering(0.0);
+        let exact: Vec<f64> = std::iter::once(1.0).chain(values).collect();
+        for (found, exact) in ordering.eigenvalues.iter().zip(&exact) {
+            assert!((found - exact).abs() < 1e-5, "eigenvalue {found}, exactly {exact}");
+        }
+        let ordered = ordering.apply(&mixed.view()).mapv(f64::from);
+        assert!(ordered.column(0).iter().all(|value| (value.abs() - 1.0).abs() < 1e-3));
+        for j in 0..4 {
+            let pair = functions.slice(s![.., j / 2 * 2..j / 2 * 2 + 2]).to_owned();
+            assert!(cosine_to_span(ordered.column(j + 1), &pair) > 0.9999);
         }
     }
 

@@ -18,6 +18,7 @@ use crate::evaluate::{
     evaluate_features, evaluate_random_subsets,
 };
 use crate::inference::{self, parse};
+use crate::kernel::{KernelSpec, Pairs, Rows};
 use crate::network::kernels::Kernels;
 use crate::network::{Body, Encoder, Mode, Trainable, floats};
 use crate::objective::{Native, Portraits};
@@ -31,7 +32,7 @@ use crate::quantize::{
 };
 use crate::recipe::Recipe;
 use crate::train::Epoch;
-use crate::train::source::{Augmented, Source, views_of};
+use crate::train::source::{Augmented, Source, shuffled, views_of};
 
 /// The views that ordering compares.
 const PAIR: &[View] = &[View::First, View::Second];
@@ -109,12 +110,24 @@ fn noise<B: Kernels>(body: &Encoder<B>, recipe: &Recipe) -> f64 {
     if is_hidden { NOISE } else { 0.0 }
 }
 
-/// Orders what a network's body gives on new views of the training split.
+/// Orders what a network's body gives on new views of the training split, or by the kernel that is learned instead.
 fn order<B: Kernels>(body: &Encoder<B>, recipe: &Recipe, data: &Dataset, device: &B::Device) -> Result<Ordering> {
     let source = Augmented::new(&data.train.samples, data.raw_max, &recipe.augment)?;
     let all: Vec<u32> = (0..source.len() as u32).collect();
     let mut moments = Moments::new(body.plan.outputs());
+    let kernel = recipe.objective.kernel().map(KernelSpec::load).transpose()?.flatten();
     for pass in 0..recipe.order.passes as u64 {
+        if let Some(kernel) = &kernel {
+            for samples in shuffled(all.len(), recipe.seed, ORDERING_EPOCH + pass).chunks(BATCH) {
+                let values = views_of(&source, &[View::Plain], recipe.seed, ORDERING_EPOCH, samples);
+                let outputs = outputs(body, &values, device);
+                let values = ArrayView2::from_shape((samples.len(), source.shape().iter().product()), &values);
+                let rows = Rows { samples, values: values.expect("one row for each sample") };
+                let gram = Pairs::of(samples.len(), all.len()).weigh(kernel.gram(rows, rows));
+                moments.add_gram(&outputs.view(), &gram.view());
+            }
+            continue;
+        }
         for samples in all.chunks(BATCH) {
             let views = views_of(&source, PAIR, recipe.seed, ORDERING_EPOCH + pass, samples);
             let outputs = outputs(body, &views, device);

@@ -10,6 +10,7 @@ pub mod encoded;
 mod experts;
 pub mod folder;
 pub mod metrics;
+pub mod spectrum;
 
 use std::path::Path;
 

@@ -146,6 +146,11 @@ impl ClusterSpecificSpec {
             FamilySpec::Variational(spec) => spec.check(),
             FamilySpec::Contrastive(spec) => spec.check(),
             FamilySpec::Boltzmann(spec) => spec.check(),
+            FamilySpec::NeuralEigenmap(spec) if !spec.kernel.is_of_views() => wrong(
+                "family.kernel",
+                "the augmentation kernel: a cluster's members change while it learns",
+                &"another",
+            ),
             FamilySpec::NeuralEigenmap(spec) => spec.check_in("objective.family"),
             FamilySpec::Imsat(spec) => spec.check(),
             FamilySpec::Sela(spec) => spec.check(),

@@ -1,0 +1,172 @@
+//! A kernel's first eigenfunctions on some samples, learned by a network in batches: the check that any user can make of the
+//! objective, against the exact ones where the samples are few enough.
+
+use burn::tensor::{Tensor, TensorData};
+use ndarray::{Array2, ArrayView2, Axis};
+
+use crate::augment::View;
+use crate::backend::{self, BackendName, Work};
+use crate::error::{Error, Result};
+use crate::kernel::exact::Exact;
+use crate::kernel::{Kernel, KernelSpec, Pairs, Rows};
+use crate::network::spec::LayerSpec;
+use crate::network::{Encoder, Mode, NetworkSpec, Trainable, floats};
+use crate::objective::ObjectiveSpec;
+use crate::objective::neural_eigenmap::NeuralEigenmapSpec;
+use crate::order::Moments;
+use crate::train::optimizer::OptimizerSpec;
+use crate::train::source::{Source, shuffled};
+use crate::train::{Epoch, TrainSpec, Trainee, Watch, fit};
+
+/// Units in each of the two hidden layers.
+const UNITS: usize = 128;
+/// Training steps.
+const STEPS: usize = 4000;
+/// Samples in a batch, where there are so many.
+const BATCH: usize = 256;
+/// Samples whose Gram matrix is computed at a time for the eigenvalues, and passes over batches of them where there are more.
+const ORDERING_BATCH: usize = 1024;
+const ORDERING_PASSES: u64 = 8;
+/// The most samples that exact eigenfunctions are computed of: their Gram matrix takes 200 MB.
+pub const EXACT_MOST: usize = 5000;
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The samples, `[n, values]`.
+    pub samples: Array2<f32>,
+    /// The kernel, one with a Gram matrix.
+    pub kernel: KernelSpec,
+    /// How many functions.
+    pub count: usize,
+    /// Whether the exact ones are computed, too.
+    pub exact: bool,
+    /// The seed of the network and of the batches.
+    pub seed: u64,
+}
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Learned eigenvalues of the kernel's operator under the samples' distribution, largest first.
+    pub learned: Vec<f64>,
+    /// The learned functions at the samples, `[n, count]`, of unit mean square.
+    pub functions: Array2<f64>,
+    /// The exact ones.
+    pub exact: Option<Exact>,
+}
+
+/// Learns the functions.
+///
+/// # Errors
+/// A kernel or a count that does not fit the samples, a file that cannot be read, too many samples for exact ones, training that
+/// diverges.
+pub fn answer(question: &Question, backend: BackendName) -> Result<Answer> {
+    let (n, values) = question.samples.dim();
+    if question.count == 0 || question.count >= n.min(BATCH) {
+        let expected = format!("1 to {}, below the samples in a batch", n.min(BATCH).saturating_sub(1));
+        return Err(Error::input("--k", "so many functions cannot be told apart", expected, question.count));
+    }
+    if question.exact && n > EXACT_MOST {
+        let what = "too many samples for an exact eigendecomposition";
+        return Err(Error::input("--exact", what, format!("at most {EXACT_MOST}"), n));
+    }
+    question.kernel.check("--kernel")?;
+    let kernel = question.kernel.load()?.ok_or_else(|| {
+        Error::input(
+            "--kernel",
+            "a kernel of views has no Gram matrix",
+            "one between samples as they are",
+            "augmentation",
+        )
+    })?;
+    kernel.fits(n, values)?;
+    let (learned, functions) = backend::on(backend, Learn { question, kernel: kernel.as_ref() })?;
+    let samples: Vec<u32> = (0..n as u32).collect();
+    let rows = Rows { samples: &samples, values: question.samples.view() };
+    let exact = question.exact.then(|| Exact::of(kernel.as_ref(), rows, question.count));
+    Ok(Answer { learned, functions, exact })
+}
+
+struct Learn<'a> {
+    question: &'a Question,
+    kernel: &'a dyn Kernel,
+}
+
+impl Work for Learn<'_> {
+    type Output = (Vec<f64>, Array2<f64>);
+
+    fn run<B: Trainable>(self, device: &B::Device) -> Result<Self::Output> {
+        let Self { question, kernel } = self;
+        let samples = &question.samples;
+        let (n, values) = samples.dim();
+        let objective = ObjectiveSpec::NeuralEigenmap(NeuralEigenmapSpec {
+            kernel: question.kernel.clone(),
+            ..NeuralEigenmapSpec::default()
+        });
+        let network =
+            NetworkSpec { layers: vec![LayerSpec::Dense { units: UNITS }], projector: UNITS, dims: question.count };
+        let plan = network.plan([1, 1, values], objective.outputs(question.count))?;
+        let batch = BATCH.min(n);
+        let optimizer = OptimizerSpec::Adam { rate: 3e-3, weight_decay: 0.0 };
+        let epochs = STEPS.div_ceil(n / batch);
+        let train = TrainSpec { epochs, batch, warmup: 1, final_rate: 1e-3, optimizer };
+        let source = Table(samples.view());
+        let encoder = Encoder::<B>::new(plan, question.seed, device);
+        let trainee = Trainee::new(encoder, objective.build::<B>(), &train);
+        let encoder = fit(trainee, &source, &train, question.seed, device, &mut Unwatched)?.encoder.valid();
+
+        let outputs = |places: &[usize]| {
+            let rows = samples.select(Axis(0), places);
+            let images = TensorData::new(rows.iter().copied().collect::<Vec<f32>>(), [places.len(), 1, 1, values]);
+            let outputs = encoder.forward(Tensor::from_data(images, device), Mode::Evaluate);
+            let width = outputs.dims()[1];
+            (rows, Array2::from_shape_vec((places.len(), width), floats(outputs)).expect("one row for each sample"))
+        };
+        let mut moments = Moments::new(question.count);
+        let passes = if n <= ORDERING_BATCH { 1 } else { ORDERING_PASSES };
+        for pass in 0..passes {
+            for batch in shuffled(n, question.seed, u64::MAX / 2 + pass).chunks(ORDERING_BATCH) {
+                let places: Vec<usize> = batch.iter().map(|&sample| sample as usize).collect();
+                let (rows, outputs) = outputs(&places);
+                let rows = Rows { samples: batch, values: rows.view() };
+                let gram = Pairs::of(batch.len(), n).weigh(kernel.gram(rows, rows));
+                moments.add_gram(&outputs.view(), &gram.view());
+            }
+        }
+        let ordering = moments.ordering(0.0);
+        let all: Vec<usize> = (0..n).collect();
+        let mut functions = Array2::zeros((n, ordering.kept()));
+        for (places, mut part) in
+            all.chunks(ORDERING_BATCH).zip(functions.axis_chunks_iter_mut(Axis(0), ORDERING_BATCH))
+        {
+            part.assign(&ordering.apply(&outputs(places).1.view()).mapv(f64::from));
+        }
+        Ok((ordering.eigenvalues, functions))
+    }
+}
+
+/// Samples that are no images, as they are.
+struct Table<'a>(ArrayView2<'a, f32>);
+
+impl Source for Table<'_> {
+    fn len(&self) -> usize {
+        self.0.nrows()
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        [1, 1, self.0.ncols()]
+    }
+
+    fn view(&self, _: View, _: u64, _: u64, samples: &[u32]) -> Vec<f32> {
+        samples.iter().flat_map(|&sample| self.0.row(sample as usize).to_vec()).collect()
+    }
+}
+
+struct Unwatched;
+
+impl<B: Trainable> Watch<B> for Unwatched {
+    fn epoch(&mut self, _: &Trainee<B>, _: &Epoch) -> Result<()> {
+        Ok(())
+    }
+}
