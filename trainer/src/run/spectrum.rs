@@ -21,14 +21,17 @@ use crate::train::{Epoch, TrainSpec, Trainee, Watch, fit};
 /// Units in each of the two hidden layers.
 const UNITS: usize = 128;
 /// Training steps.
-const STEPS: usize = 4000;
+const STEPS: usize = 12_000;
+/// Functions learned beyond those that are asked for: what the last of these lack is in them, and Rayleigh-Ritz finds it there.
+const SPARE: usize = 10;
 /// Samples in a batch, where there are so many.
 const BATCH: usize = 256;
-/// Samples whose Gram matrix is computed at a time for the eigenvalues, and passes over batches of them where there are more.
-const ORDERING_BATCH: usize = 1024;
-const ORDERING_PASSES: u64 = 8;
-/// The most samples that exact eigenfunctions are computed of: their Gram matrix takes 200 MB.
+/// Rows and columns of the Gram matrix that are computed at a time for the eigenvalues.
+const BLOCK: usize = 1024;
+/// The most samples whose pairs all count for the eigenvalues, and of which exact eigenfunctions are computed, whose Gram matrix
+/// then takes 200 MB; of more samples, pairs within blocks count, in several passes.
 pub const EXACT_MOST: usize = 5000;
+const PASSES: u64 = 8;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -63,8 +66,9 @@ pub struct Answer {
 /// diverges.
 pub fn answer(question: &Question, backend: BackendName) -> Result<Answer> {
     let (n, values) = question.samples.dim();
-    if question.count == 0 || question.count >= n.min(BATCH) {
-        let expected = format!("1 to {}, below the samples in a batch", n.min(BATCH).saturating_sub(1));
+    if question.count == 0 || question.count + SPARE >= n.min(BATCH) {
+        let expected =
+            format!("1 to {}, with {SPARE} more below the samples in a batch", n.min(BATCH).saturating_sub(SPARE + 1));
         return Err(Error::input("--k", "so many functions cannot be told apart", expected, question.count));
     }
     if question.exact && n > EXACT_MOST {
@@ -104,11 +108,14 @@ impl Work for Learn<'_> {
             kernel: question.kernel.clone(),
             ..NeuralEigenmapSpec::default()
         });
-        let network =
-            NetworkSpec { layers: vec![LayerSpec::Dense { units: UNITS }], projector: UNITS, dims: question.count };
-        let plan = network.plan([1, 1, values], objective.outputs(question.count))?;
+        let network = NetworkSpec {
+            layers: vec![LayerSpec::Dense { units: UNITS }],
+            projector: UNITS,
+            dims: question.count + SPARE,
+        };
+        let plan = network.plan([1, 1, values], objective.outputs(network.dims))?;
         let batch = BATCH.min(n);
-        let optimizer = OptimizerSpec::Adam { rate: 3e-3, weight_decay: 0.0 };
+        let optimizer = OptimizerSpec::Adam { rate: 1e-2, weight_decay: 0.0 };
         let epochs = STEPS.div_ceil(n / batch);
         let train = TrainSpec { epochs, batch, warmup: 1, final_rate: 1e-3, optimizer };
         let source = Table(samples.view());
@@ -123,10 +130,11 @@ impl Work for Learn<'_> {
             let width = outputs.dims()[1];
             (rows, Array2::from_shape_vec((places.len(), width), floats(outputs)).expect("one row for each sample"))
         };
-        let mut moments = Moments::new(question.count);
-        let passes = if n <= ORDERING_BATCH { 1 } else { ORDERING_PASSES };
-        for pass in 0..passes {
-            for batch in shuffled(n, question.seed, u64::MAX / 2 + pass).chunks(ORDERING_BATCH) {
+        let mut moments = Moments::new(network.dims);
+        for pass in 0..if n <= EXACT_MOST { 1 } else { PASSES } {
+            let order = shuffled(n, question.seed, u64::MAX / 2 + pass);
+            let block = if n <= EXACT_MOST { n } else { BLOCK };
+            for batch in order.chunks(block) {
                 let places: Vec<usize> = batch.iter().map(|&sample| sample as usize).collect();
                 let (rows, outputs) = outputs(&places);
                 let rows = Rows { samples: batch, values: rows.view() };
@@ -134,12 +142,10 @@ impl Work for Learn<'_> {
                 moments.add_gram(&outputs.view(), &gram.view());
             }
         }
-        let ordering = moments.ordering(0.0);
+        let ordering = moments.ordering(0.0).first(question.count);
         let all: Vec<usize> = (0..n).collect();
         let mut functions = Array2::zeros((n, ordering.kept()));
-        for (places, mut part) in
-            all.chunks(ORDERING_BATCH).zip(functions.axis_chunks_iter_mut(Axis(0), ORDERING_BATCH))
-        {
+        for (places, mut part) in all.chunks(BLOCK).zip(functions.axis_chunks_iter_mut(Axis(0), BLOCK)) {
             part.assign(&ordering.apply(&outputs(places).1.view()).mapv(f64::from));
         }
         Ok((ordering.eigenvalues, functions))
