@@ -81,8 +81,7 @@ impl FeatureCollapse {
         }
         if self.effective_rank < LOW_RANK_SHARE * self.dims as f64 {
             warnings.push(format!(
-                "the effective rank is {:.1} of {} dimensions: order the outputs (Rayleigh-Ritz), or use a stronger \
-                 decorrelation penalty",
+                "the effective rank is {:.1} of {} dimensions: keep fewer dimensions, or use a larger batch",
                 self.effective_rank, self.dims,
             ));
         }
@@ -126,16 +125,15 @@ impl CodeCollapse {
         let share = self.balance.get(self.worst_bit).copied().unwrap_or(0.5);
         if !(UNBALANCED_SHARE..=1.0 - UNBALANCED_SHARE).contains(&share) {
             warnings.push(format!(
-                "bit {} is set in {:.1} % of the codes: use the median of each dimension as its threshold, or drop \
-                 the bit",
+                "bit {} is set in {:.1} % of the codes and says little: keep fewer bits (`eigenlet export --bits`), or train \
+                 longer",
                 self.worst_bit,
                 100.0 * share,
             ));
         }
         if let Some((a, b)) = self.duplicates.first() {
             warnings.push(format!(
-                "{} pairs of bits say the same ({a} and {b}, say): order the outputs (Rayleigh-Ritz) before taking \
-                 signs, or use fewer bits",
+                "{} pairs of bits say the same ({a} and {b}, say): keep fewer bits, or train longer",
                 self.duplicates.len(),
             ));
         }

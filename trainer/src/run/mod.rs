@@ -16,6 +16,7 @@ use std::path::Path;
 use crate::backend::{self, BackendName, Work};
 use crate::data::{Dataset, Split};
 use crate::error::{Error, Result};
+use crate::inference;
 use crate::network::{Encoder, Trainable};
 use crate::objective::ObjectiveSpec;
 use crate::recipe::Recipe;
@@ -254,6 +255,7 @@ fn finish<B: Trainable>(
     let evaluated = encoded.evaluate(recipe, data, options.backend, &epochs, &untrained)?;
     folder.write_results(&evaluated)?;
     progress.stage("writing the report");
+    let heads = inference::heads_in_words(inference::parse(&evaluated.blob)?.description());
     let page = report::html(&ReportInput {
         title: options.name,
         metrics: &evaluated.metrics,
@@ -261,6 +263,7 @@ fn finish<B: Trainable>(
         recipe: &recipe.resolved(),
         train: gallery(&data.train, &evaluated.train),
         test: gallery(&data.test, &evaluated.test),
+        heads: &heads,
         portraits: encoded.portraits.as_ref(),
         raw_max: data.raw_max,
     })?;
