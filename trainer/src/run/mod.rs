@@ -249,7 +249,7 @@ fn finish<B: Trainable>(
     progress.stage("ordering");
     let encoded = encoded(trainee, recipe, data, device)?;
     progress.stage("untrained network");
-    let untrained = encoded::untrained::<B>(recipe, data, device)?;
+    let untrained = encoded::untrained::<B::InnerBackend>(recipe, data, device)?;
     progress.stage("quantising and measuring");
     let epochs = folder.epochs()?;
     let evaluated = encoded.evaluate(recipe, data, options.backend, &epochs, &untrained)?;
