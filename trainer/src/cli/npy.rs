@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use ndarray::{ArrayD, ArrayView, Axis, Dimension};
-use ndarray_npy::{ReadNpyExt, WritableElement, WriteNpyExt};
+use ndarray_npy::{WritableElement, WriteNpyExt};
 
-use crate::data::idx;
+use crate::data::{self, idx};
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -14,9 +14,7 @@ use crate::files;
 /// # Errors
 /// A file that cannot be read, is no `.npy` of unsigned bytes, or has no axis.
 pub fn read_bytes(path: &Path) -> Result<ArrayD<u8>> {
-    let file = std::fs::File::open(path).map_err(|error| Error::reading(path, error))?;
-    let array = ArrayD::<u8>::read_npy(std::io::BufReader::new(file))
-        .map_err(|error| Error::input(path.display(), "not an array of bytes", "a .npy file of type uint8", error))?;
+    let array = data::npy::bytes(path)?;
     match array.ndim() {
         0 => Err(Error::input(path.display(), "not a list", "an array with at least one axis", "a single number")),
         _ => Ok(array),

@@ -11,6 +11,7 @@ mod gzip;
 pub mod idx;
 pub mod known;
 pub mod log_mel;
+pub mod npy;
 pub mod omniglot;
 pub mod part;
 pub mod source;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Codes;
 use super::covariance::{covariance, mean};
-use crate::order::symmetric_eigen;
+use crate::order::symmetric_eigenvalues;
 
 /// A dimension whose variance is below this part of the largest one is dead.
 const DEAD_SHARE: f64 = 1e-6;
@@ -64,7 +64,7 @@ impl FeatureCollapse {
         let largest = covariance.diag().fold(0.0_f64, |a, &b| a.max(b));
         let dead = |&j: &usize| covariance[[j, j]] <= DEAD_SHARE * largest;
         let dead_dims = (0..dims).filter(dead).collect();
-        let (values, _) = symmetric_eigen(&DMatrix::from_fn(dims, dims, |i, j| covariance[[i, j]]));
+        let values = symmetric_eigenvalues(&DMatrix::from_fn(dims, dims, |i, j| covariance[[i, j]]));
         Self { dims, effective_rank: effective_rank(&values), dead_dims }
     }
 
