@@ -1,7 +1,7 @@
 //! Running a blob on a host: the very crate that the chip runs, over many samples on all threads.
 
 use eigenlet_runtime::{Dims, EncoderError, Features, Model};
-use eigenlet_shared::description::Clusters;
+use eigenlet_shared::description::{Clusters, Description, Hash};
 use ndarray::Array2;
 use rayon::prelude::*;
 
@@ -14,6 +14,25 @@ use crate::evaluate::Codes;
 /// The runtime refuses it: the exporter is wrong.
 pub fn parse(blob: &[u8]) -> Result<Model<'_>> {
     Model::parse(blob).map_err(|error| Error::Check(format!("the exported blob is not valid: {error}")))
+}
+
+/// What a model's code is made of, and what a sample's cluster is; `none` where there is no such head.
+pub fn heads_in_words(description: &Description) -> (String, String) {
+    let hash = match description.hash {
+        None => "none".into(),
+        Some(hash @ Hash::Thresholds { .. }) => format!("{} thresholds", hash.bits()),
+        Some(Hash::Product { heads, classes, .. }) => format!("ids of {heads} heads of {classes} classes"),
+        Some(Hash::Experts { rows, .. }) => format!("the cluster's id and {rows} signs of its expert"),
+    };
+    let clusters = match description.clusters {
+        None => "none".into(),
+        Some(Clusters::Prototypes { count, dims, .. }) => {
+            format!("the nearest of {count} prototypes in {dims} dimensions")
+        }
+        Some(Clusters::Linear { count, .. }) => format!("the largest of {count} logits"),
+        Some(Clusters::Residual { count, .. }) => format!("the least of {count} residuals"),
+    };
+    (hash, clusters)
 }
 
 /// Runs samples of raw bytes through a model and reads what is wanted of each.

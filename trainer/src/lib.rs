@@ -39,6 +39,7 @@ pub mod data;
 pub mod error;
 pub mod evaluate;
 pub mod files;
+pub mod graph;
 pub mod inference;
 pub mod kernel;
 pub mod network;

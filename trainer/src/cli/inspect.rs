@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use eigenlet_runtime::{Head, Model};
-use eigenlet_shared::description::{Card, Clusters, Hash, Layer};
+use eigenlet_shared::description::{Card, Layer};
 use serde_json::{Value, json};
 
 use super::model_file;
 use crate::error::{Error, Result};
+use crate::inference::heads_in_words;
 
 #[derive(clap::Args)]
 pub struct Inspect {
@@ -58,23 +59,6 @@ fn prefixes(dims: u16) -> Vec<u16> {
     prefixes
 }
 
-/// What the code is made of, and how a sample gets its cluster.
-fn heads(model: &Model) -> (String, String) {
-    let hash = match model.description().hash {
-        None => "none".into(),
-        Some(hash @ Hash::Thresholds { .. }) => format!("{} thresholds", hash.bits()),
-        Some(Hash::Product { heads, classes, .. }) => format!("ids of {heads} heads of {classes} classes"),
-        Some(Hash::Experts { rows, .. }) => format!("the cluster's id and {rows} signs of its expert"),
-    };
-    let clusters = match model.description().clusters {
-        None => "none".into(),
-        Some(Clusters::Prototypes { count, dims, .. }) => format!("{count} prototypes in {dims} dimensions"),
-        Some(Clusters::Linear { count, .. }) => format!("the largest of {count} logits"),
-        Some(Clusters::Residual { count, .. }) => format!("the least of {count} residuals"),
-    };
-    (hash, clusters)
-}
-
 fn object(model: &Model, card: &Card, bytes: usize) -> Value {
     let layers: Vec<Value> = model
         .description()
@@ -97,8 +81,8 @@ fn object(model: &Model, card: &Card, bytes: usize) -> Value {
         "dims": model.dims(),
         "bits": model.bits(),
         "clusters": model.clusters(),
-        "hash_head": {"kind": heads(model).0, "macs": model.head_macs(Head::Hash)},
-        "cluster_head": {"kind": heads(model).1, "macs": model.head_macs(Head::Clusters)},
+        "hash_head": {"kind": heads_in_words(model.description()).0, "macs": model.head_macs(Head::Hash)},
+        "cluster_head": {"kind": heads_in_words(model.description()).1, "macs": model.head_macs(Head::Clusters)},
         "experts": {"count": model.experts(), "dims": model.expert_dims(), "macs": model.head_macs(Head::Experts)},
         "scale": model.scale(),
         "eigenvalues": model.eigenvalues(),
@@ -119,7 +103,7 @@ fn print(model: &Model, card: &Card, bytes: usize) {
         say!("layer       {kind}: {shape}");
     }
     say!("outputs     {} dimensions, {} bits, {} clusters", model.dims(), model.bits(), model.clusters());
-    let (hash, clusters) = heads(model);
+    let (hash, clusters) = heads_in_words(model.description());
     say!("code        {hash}: {} multiply-accumulates behind the layers", model.head_macs(Head::Hash));
     say!("clusters    {clusters}: {} multiply-accumulates behind the layers", model.head_macs(Head::Clusters));
     if model.experts() > 0 {

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use ndarray::{Array2, ArrayD, ArrayView, Axis, Dimension};
-use ndarray_npy::{ReadNpyExt, WritableElement, WriteNpyExt};
+use ndarray_npy::{WritableElement, WriteNpyExt};
 
-use crate::data::idx;
+use crate::data::{self, idx};
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -14,9 +14,7 @@ use crate::files;
 /// # Errors
 /// A file that cannot be read, is no `.npy` of unsigned bytes, or has no axis.
 pub fn read_bytes(path: &Path) -> Result<ArrayD<u8>> {
-    let file = std::fs::File::open(path).map_err(|error| Error::reading(path, error))?;
-    let array = ArrayD::<u8>::read_npy(std::io::BufReader::new(file))
-        .map_err(|error| Error::input(path.display(), "not an array of bytes", "a .npy file of type uint8", error))?;
+    let array = data::npy::bytes(path)?;
     match array.ndim() {
         0 => Err(Error::input(path.display(), "not a list", "an array with at least one axis", "a single number")),
         _ => Ok(array),
@@ -28,22 +26,7 @@ pub fn read_bytes(path: &Path) -> Result<ArrayD<u8>> {
 /// # Errors
 /// A file that cannot be read, is no such array, has no sample or no value, or holds a number that is not finite.
 pub fn read_rows(path: &Path) -> Result<Array2<f32>> {
-    let open = || std::fs::File::open(path).map(std::io::BufReader::new).map_err(|error| Error::reading(path, error));
-    let doubles = ArrayD::<f64>::read_npy(open()?).map(|array| array.mapv(|value| value as f32));
-    let array = match doubles {
-        Ok(array) => array,
-        Err(_) => match ArrayD::<f32>::read_npy(open()?) {
-            Ok(array) => array,
-            Err(_) => ArrayD::<u8>::read_npy(open()?).map(|array| array.mapv(f32::from)).map_err(|error| {
-                Error::input(
-                    path.display(),
-                    "not an array of numbers",
-                    "a .npy file of float64, float32 or uint8",
-                    error,
-                )
-            })?,
-        },
-    };
+    let array = data::npy::floats(path)?;
     let (samples, values) = (array.shape().first().copied().unwrap_or(0), array.len());
     if values == 0 {
         let found = format!("an array of shape {:?}", array.shape());

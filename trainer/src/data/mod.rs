@@ -6,14 +6,21 @@
 pub mod cifar10;
 pub mod digits;
 pub mod dsads;
+pub mod edges;
 pub mod fsdd;
 mod gzip;
 pub mod idx;
 pub mod known;
 pub mod log_mel;
+pub mod nodes;
+pub mod npy;
 pub mod omniglot;
 pub mod part;
+mod pickle;
+pub mod planetoid;
 pub mod source;
+mod text;
+pub mod tu;
 pub mod twenty_newsgroups;
 
 use std::borrow::Cow;

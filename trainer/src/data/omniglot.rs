@@ -56,7 +56,7 @@ mod tests {
         std::fs::create_dir(&set).unwrap();
         // Two background characters and one evaluation character, twenty drawings each: one pixel, its number.
         let pixels: Vec<u8> = (0..60).collect();
-        let labels = [vec![0, 0, 9].repeat(20), vec![1, 0, 9].repeat(20)].concat();
+        let labels = [[0, 0, 9].repeat(20), [1, 0, 9].repeat(20)].concat();
         write_idx(&set.join("omniglot28-background-images-idx3-ubyte"), 0x08, &[40, 1, 1], &pixels[..40]);
         write_idx(&set.join("omniglot28-background-labels-idx2-short"), 0x08, &[40, 3], &labels);
         write_idx(&set.join("omniglot28-evaluation-images-idx3-ubyte"), 0x08, &[20, 1, 1], &pixels[40..]);

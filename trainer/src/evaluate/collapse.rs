@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Codes;
 use super::covariance::{covariance, mean};
-use crate::order::symmetric_eigen;
+use crate::order::symmetric_eigenvalues;
 
 /// A dimension whose variance is below this part of the largest one is dead.
 const DEAD_SHARE: f64 = 1e-6;
@@ -64,7 +64,7 @@ impl FeatureCollapse {
         let largest = covariance.diag().fold(0.0_f64, |a, &b| a.max(b));
         let dead = |&j: &usize| covariance[[j, j]] <= DEAD_SHARE * largest;
         let dead_dims = (0..dims).filter(dead).collect();
-        let (values, _) = symmetric_eigen(&DMatrix::from_fn(dims, dims, |i, j| covariance[[i, j]]));
+        let values = symmetric_eigenvalues(&DMatrix::from_fn(dims, dims, |i, j| covariance[[i, j]]));
         Self { dims, effective_rank: effective_rank(&values), dead_dims }
     }
 
@@ -81,8 +81,7 @@ impl FeatureCollapse {
         }
         if self.effective_rank < LOW_RANK_SHARE * self.dims as f64 {
             warnings.push(format!(
-                "the effective rank is {:.1} of {} dimensions: order the outputs (Rayleigh-Ritz), or use a stronger \
-                 decorrelation penalty",
+                "the effective rank is {:.1} of {} dimensions: keep fewer dimensions, or use a larger batch",
                 self.effective_rank, self.dims,
             ));
         }
@@ -126,16 +125,15 @@ impl CodeCollapse {
         let share = self.balance.get(self.worst_bit).copied().unwrap_or(0.5);
         if !(UNBALANCED_SHARE..=1.0 - UNBALANCED_SHARE).contains(&share) {
             warnings.push(format!(
-                "bit {} is set in {:.1} % of the codes: use the median of each dimension as its threshold, or drop \
-                 the bit",
+                "bit {} is set in {:.1} % of the codes and says little: keep fewer bits (`eigenlet export --bits`), or train \
+                 longer",
                 self.worst_bit,
                 100.0 * share,
             ));
         }
         if let Some((a, b)) = self.duplicates.first() {
             warnings.push(format!(
-                "{} pairs of bits say the same ({a} and {b}, say): order the outputs (Rayleigh-Ritz) before taking \
-                 signs, or use fewer bits",
+                "{} pairs of bits say the same ({a} and {b}, say): keep fewer bits, or train longer",
                 self.duplicates.len(),
             ));
         }

@@ -1,13 +1,11 @@
 //! A user's own kernel, as a table.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use ndarray::Array2;
-use ndarray_npy::ReadNpyExt;
+use ndarray::{Array2, Ix2};
 
 use super::{Kernel, Rows};
+use crate::data::npy;
 use crate::error::{Error, Result};
 
 /// Entries that mirror each other may differ by this part of the largest one: rounding.
@@ -21,24 +19,17 @@ pub struct GramFile {
 }
 
 impl GramFile {
-    /// Reads a file of `f64` or `f32`.
+    /// Reads a file of `f64`, `f32` or `u8`.
     ///
     /// # Errors
     /// A file that cannot be read, is no square table of floats, holds a number that is not finite, or two entries that mirror
     /// each other and differ.
     pub fn read(file: &Path) -> Result<Self> {
-        let open = || File::open(file).map(BufReader::new).map_err(|error| Error::reading(file, error));
-        let table = match Array2::<f64>::read_npy(open()?) {
-            Ok(table) => table,
-            Err(_) => Array2::<f32>::read_npy(open()?).map(|table| table.mapv(f64::from)).map_err(|error| {
-                Error::input(
-                    file.display(),
-                    "not a table of numbers",
-                    "a .npy file of float64 or float32 [n, n]",
-                    error,
-                )
-            })?,
-        };
+        let table = npy::doubles(file)?;
+        let dims = table.ndim();
+        let table = table.into_dimensionality::<Ix2>().map_err(|_| {
+            Error::input(file.display(), "not a Gram matrix", "a square table", format!("{dims} dimension(s)"))
+        })?;
         let wrong =
             |what: &str, expected: &str, found: String| Err(Error::input(file.display(), what, expected, found));
         let (rows, columns) = table.dim();

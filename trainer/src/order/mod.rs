@@ -4,4 +4,4 @@ mod rayleigh_ritz;
 mod symmetric_eigen;
 
 pub use rayleigh_ritz::{Moments, Ordering};
-pub use symmetric_eigen::symmetric_eigen;
+pub use symmetric_eigen::{symmetric_eigen, symmetric_eigenvalues};

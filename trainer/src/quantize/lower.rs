@@ -426,7 +426,7 @@ impl Builder {
             NativeCode::Product { classes, rows, .. } => {
                 let width = id_bits(*classes);
                 let heads = bits / width;
-                if bits % width != 0 || heads > usize::from(u8::MAX) {
+                if !bits.is_multiple_of(width) || heads > usize::from(u8::MAX) {
                     let expected = format!("a multiple of {width}, the bits of one head's id, at most 255 of them");
                     return Err(Error::input("export.bits", "not whole ids", expected, bits));
                 }

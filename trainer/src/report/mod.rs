@@ -40,6 +40,8 @@ pub struct ReportInput<'a> {
     pub train: Gallery<'a>,
     /// The test split, which gives the scatter plots and the queries.
     pub test: Gallery<'a>,
+    /// What the blob's code is made of and what a cluster is, in words.
+    pub heads: &'a (String, String),
     /// What clusters that have representations of their own look like, where there are such.
     pub portraits: Option<&'a Portraits>,
     /// The raw value that is shown as white.
@@ -87,12 +89,12 @@ pub fn html(input: &ReportInput) -> Result<String> {
                         curves::truncation(input.metrics)?))
                     (section("neighbours", "Nearest neighbours", "Test images and the training images that the blob \
                         puts nearest to them.", neighbours::nearest(input)?))
-                    (section("codes", "Codes", "Each bit says on which side of a threshold the sample lies along one direction of the leading functions; all \
-                         directions are found without labels. A search is XOR and counting.", curves::codes(input.metrics)?))
+                    (section("codes", "Codes", &format!("What a code is made of: {}; all found \
+                        without labels. A search is XOR and counting.", input.heads.0), curves::codes(input.metrics)?))
                     (section("eigenfunctions", "First eigenfunctions", "Each test image is a dot at the values of two \
                         outputs of the float network.", curves::eigenfunctions(&input.test)?))
-                    (section("clusters", "Clusters", "k-means on the embedding, without labels: the training images \
-                        nearest to the middle of each cluster.", neighbours::clusters(input)?))
+                    (section("clusters", "Clusters", &format!("A sample's cluster is {}; no label was used. Shown \
+                        are training images nearest to the middle of each cluster in the embedding.", input.heads.1), neighbours::clusters(input)?))
                     @if let Some(experts) = &input.metrics.experts {
                         (section("experts", "Experts", "Each cluster has a representation of its own. A gate says \
                             whose a sample is.", experts::experts(input, experts)?))

@@ -82,6 +82,7 @@ impl Run {
             recipe,
             train: gallery(&self.train, &self.train_labels, int8[0].view(), self.train_float.view(), &self.clusters),
             test: gallery(&self.test, &self.test_labels, int8[1].view(), self.test_float.view(), &[]),
+            heads: &("4 thresholds".into(), "the nearest of 2 prototypes in 2 dimensions".into()),
             portraits: self.portraits.as_ref(),
             raw_max: 255,
         })

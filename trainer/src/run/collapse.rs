@@ -70,7 +70,7 @@ impl<'a> CollapseWatch<'a> {
             warnings.extend(CodeCollapse::of(&Codes::from_signs(&outputs.view())).warnings());
         }
         let views = self.images(&trainee.objective.rule_views(), device);
-        if let Some(found) = trainee.objective.assign(&trainee.encoder, views, None) {
+        if let Some(found) = trainee.objective.assign(&trainee.encoder.frozen(), views, None) {
             let clusters = trainee.objective.experts(&trainee.encoder).map_or(1, |experts| experts.count);
             warnings.extend(ClusterCollapse::of(&found.clusters, clusters).warnings());
         } else if native.clusters.is_none() && native.bits.is_none() {

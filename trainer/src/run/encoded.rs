@@ -20,7 +20,7 @@ use crate::evaluate::{
 use crate::inference::{self, parse};
 use crate::kernel::{KernelSpec, Pairs, Rows};
 use crate::network::kernels::Kernels;
-use crate::network::{Body, Encoder, Mode, Trainable, floats};
+use crate::network::{Body, Encoder, Mode, floats};
 use crate::objective::{Native, Portraits};
 use crate::order::{Moments, Ordering};
 use crate::quantize::binarize::projection;
@@ -170,7 +170,7 @@ fn float_outputs<B: Kernels>(
 ///
 /// # Errors
 /// A setting out of its range.
-pub fn untrained<B: Trainable>(
+pub fn untrained<B: Kernels>(
     recipe: &Recipe,
     data: &Dataset,
     device: &B::Device,
@@ -184,7 +184,6 @@ pub fn untrained<B: Trainable>(
         let views = TensorData::new(views, [2 * samples.len(), height, width, channels]);
         body.forward(Tensor::from_data(views, device), Mode::Train);
     }
-    let body = body.valid();
     let ordering = order(&body, recipe, data, device)?;
     let of = |samples: &Samples| {
         float_outputs(&body, &ordering, &NativeHeads::default(), samples, data.raw_max, device).embeddings

@@ -52,7 +52,9 @@ pub fn local<B: Trainable>(
     data: &Dataset,
     device: &B::Device,
 ) -> Result<Option<Local>> {
-    let Some(experts) = trainee.objective.experts(&trainee.encoder) else { return Ok(None) };
+    // What no gradient goes back through would be kept for one.
+    let encoder = trainee.encoder.frozen();
+    let Some(experts) = trainee.objective.experts(&encoder) else { return Ok(None) };
     let own = trainee.objective.rule_views();
     let assign = |samples: &Samples, views: &[View], chance: bool| -> Result<Assigned> {
         let source = Augmented::new(samples, data.raw_max, &recipe.augment)?;
@@ -65,7 +67,7 @@ pub fn local<B: Trainable>(
             let seen = u64::from(batch[0]);
             let position = Position { seed: recipe.seed, seen, total: all.len() as u64, epoch: ORDERING_EPOCH };
             let images = Tensor::from_data(pixels, device);
-            let some = trainee.objective.assign(&trainee.encoder, images, chance.then_some(position));
+            let some = trainee.objective.assign(&encoder, images, chance.then_some(position));
             let some = some.expect("an objective with experts assigns samples to them");
             assigned.clusters.extend(some.clusters);
             assigned.losses.extend(some.losses);
@@ -78,7 +80,7 @@ pub fn local<B: Trainable>(
     let Assigned { clusters, losses } = assign(test, &own, false)?;
     let drawn = assign(test, trainee.objective.views(), true)?.losses;
     let loss = drawn.iter().map(|&loss| f64::from(loss)).sum::<f64>() / drawn.len() as f64;
-    let portraits = trainee.objective.portraits(&trainee.encoder, DRAWN, recipe.seed);
+    let portraits = trainee.objective.portraits(&encoder, DRAWN, recipe.seed);
     let portraits = portraits.expect("an objective with experts has their centres");
     Ok(Some(Local { experts, train, test: OwnRule { clusters: ids(clusters), losses, loss }, portraits }))
 }

@@ -17,6 +17,7 @@ use std::path::Path;
 use crate::backend::{self, BackendName, Work};
 use crate::data::{Dataset, Split};
 use crate::error::{Error, Result};
+use crate::inference;
 use crate::network::{Encoder, Trainable};
 use crate::objective::ObjectiveSpec;
 use crate::recipe::Recipe;
@@ -249,12 +250,13 @@ fn finish<B: Trainable>(
     progress.stage("ordering");
     let encoded = encoded(trainee, recipe, data, device)?;
     progress.stage("untrained network");
-    let untrained = encoded::untrained::<B>(recipe, data, device)?;
+    let untrained = encoded::untrained::<B::InnerBackend>(recipe, data, device)?;
     progress.stage("quantising and measuring");
     let epochs = folder.epochs()?;
     let evaluated = encoded.evaluate(recipe, data, options.backend, &epochs, &untrained)?;
     folder.write_results(&evaluated)?;
     progress.stage("writing the report");
+    let heads = inference::heads_in_words(inference::parse(&evaluated.blob)?.description());
     let page = report::html(&ReportInput {
         title: options.name,
         metrics: &evaluated.metrics,
@@ -262,6 +264,7 @@ fn finish<B: Trainable>(
         recipe: &recipe.resolved(),
         train: gallery(&data.train, &evaluated.train),
         test: gallery(&data.test, &evaluated.test),
+        heads: &heads,
         portraits: encoded.portraits.as_ref(),
         raw_max: data.raw_max,
     })?;

@@ -124,7 +124,7 @@ impl Example {
         &self.samples[i * SIZE..][..SIZE]
     }
 
-    fn from_centre(&self, i: usize, j: usize) -> Vec<f64> {
+    fn off_centre(&self, i: usize, j: usize) -> Vec<f64> {
         self.sample(i).iter().zip(&self.centres[j * SIZE..]).map(|(x, c)| x - c).collect()
     }
 
@@ -189,7 +189,7 @@ fn autoencoders_lose_what_they_do_not_reconstruct_from_each_centre() {
             let family = FamilySpec::Autoencoder(AutoencoderSpec { decoder, penalty, denoise });
             let example = example(&ClusterSpecificSpec { clusters, code: CODE, family, ..Default::default() });
             example.check(&example.losses, |i, j| {
-                let from = example.from_centre(i, j);
+                let from = example.off_centre(i, j);
                 let code = example.encode(&from, j, CODE);
                 let missed = differences(&example.decode(&code, j, &widths), &from);
                 square(&missed) / SIZE as f64 + penalty * square(&code)
@@ -233,7 +233,7 @@ fn variational_losses_are_negative_evidence_bounds() {
             let family = FamilySpec::Variational(own);
             let example = example(&ClusterSpecificSpec { clusters, code: CODE, family, ..Default::default() });
             example.check(&example.losses, |i, j| {
-                let from = example.from_centre(i, j);
+                let from = example.off_centre(i, j);
                 let outputs = example.encode(&from, j, 2 * CODE);
                 let (mu, log_variance) = outputs.split_at(CODE);
                 let decoded = example.decode(mu, j, &[4, SIZE]);
@@ -285,7 +285,7 @@ fn contrastive_losses_are_those_of_the_objective_in_each_sub_models_codes() {
     for j in 0..3 {
         // Both views are the sample.
         let codes: Vec<f32> = (0..2 * ROWS)
-            .flat_map(|i| example.encode(&example.from_centre(i % ROWS, j), j, CODE))
+            .flat_map(|i| example.encode(&example.off_centre(i % ROWS, j), j, CODE))
             .map(|code| code as f32)
             .collect();
         let expected = value(contrastive_loss::<Plain>(tensor(&codes, [2 * ROWS, CODE]), &loss).total);
@@ -303,7 +303,7 @@ fn boltzmann_assignments_compare_reconstructions() {
         example.check(example.rule.as_ref().unwrap(), |i, j| {
             let seen: Vec<f64> = match visible {
                 Visible::Bits => example.sample(i).to_vec(),
-                Visible::Numbers => example.from_centre(i, j).into_iter().map(|x| x / 0.5).collect(),
+                Visible::Numbers => example.off_centre(i, j).into_iter().map(|x| x / 0.5).collect(),
             };
             let hidden: Vec<f64> = example.encode(&seen, j, CODE).into_iter().map(on).collect();
             let misfit = |v: usize| {

@@ -41,7 +41,7 @@ fn learned(spec: &ClusterSpecificSpec, state: State) -> Example {
 impl Example {
     /// Sub-model `j`'s outputs for a view of sample `i`.
     fn outputs(&self, view: usize, i: usize, j: usize) -> Vec<f64> {
-        self.encode(&self.from_centre(view * ROWS + i, j), j, CODE)
+        self.encode(&self.off_centre(view * ROWS + i, j), j, CODE)
     }
 
     fn log_softmax(&self, view: usize, i: usize, j: usize) -> Vec<f64> {
@@ -310,8 +310,7 @@ fn shipped_functions_vary_as_much_as_their_eigenvalues_say() {
     let features = floats(encoder.features(both, Mode::Probe).inner());
     let features = ArrayView2::from_shape((2 * source.len(), 6), &features).unwrap();
     let eigenvalues = &objective.state()["family.eigenvalues"];
-    for row in 0..6 {
-        let weight = &experts.weight[row * 6..][..6];
+    for (row, weight) in experts.weight.chunks_exact(6).enumerate() {
         let own: Vec<f64> = (0..2 * source.len())
             .filter(|i| assigned[i % source.len()] as usize == row / 2)
             .map(|i| features.row(i).iter().zip(weight).map(|(x, w)| f64::from(x * w)).sum::<f64>())

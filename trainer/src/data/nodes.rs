@@ -1,0 +1,163 @@
+//! A graph whose nodes are the samples: each has features and perhaps a class.
+
+use ndarray::Array2;
+
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Survey};
+
+/// A graph with features, classes and a split of its nodes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeSet {
+    /// Which nodes are neighbours.
+    pub graph: Graph,
+    /// What was found while building the graph.
+    pub survey: Survey,
+    /// A row for each node.
+    pub features: Features,
+    /// The class of each node, where it is known: below `classes`.
+    pub labels: Vec<Option<u16>>,
+    /// What each node is for.
+    pub split: Vec<Part>,
+    /// Number of classes; 0 without labels.
+    pub classes: usize,
+}
+
+impl NodeSet {
+    /// The set in which `classes` is one more than the highest label. Node numbers have been checked already.
+    ///
+    /// # Errors
+    /// There is not one row of features, one label and one part for each node; `place` is named.
+    pub(super) fn new(
+        place: &str,
+        (graph, survey): (Graph, Survey),
+        features: Features,
+        labels: Vec<Option<u16>>,
+        split: Vec<Part>,
+    ) -> Result<Self> {
+        for (what, count) in [("rows of features", features.rows()), ("labels", labels.len()), ("parts", split.len())] {
+            if count != graph.len() {
+                let expected = format!("{}, one for each node", graph.len());
+                return Err(Error::input(place, format!("wrong number of {what}"), expected, count));
+            }
+        }
+        let classes = labels.iter().flatten().max().map_or(0, |&label| usize::from(label) + 1);
+        Ok(Self { graph, survey, features, labels, split, classes })
+    }
+
+    /// The nodes of a part, ascending.
+    pub fn nodes(&self, part: Part) -> Vec<u32> {
+        (0..self.split.len() as u32).filter(|&node| self.split[node as usize] == part).collect()
+    }
+}
+
+/// What a node is for when features are judged. What learns without labels learns from all nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// A probe is fitted to its label.
+    Train,
+    /// A probe's settings are chosen by its label.
+    Validate,
+    /// A probe is judged by its label.
+    Test,
+    /// None of these.
+    Rest,
+}
+
+/// The features of the nodes, a row each.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Features {
+    /// Few of many columns are not zero.
+    Sparse(SparseRows),
+    /// All columns, `[nodes, columns]`. No column at all if nothing is known of the nodes but their edges.
+    Dense(Array2<f32>),
+}
+
+impl Features {
+    /// Number of nodes.
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::Sparse(rows) => rows.len(),
+            Self::Dense(rows) => rows.nrows(),
+        }
+    }
+
+    /// Features of a node.
+    pub fn columns(&self) -> usize {
+        match self {
+            Self::Sparse(rows) => rows.columns,
+            Self::Dense(rows) => rows.ncols(),
+        }
+    }
+
+    /// The features of `nodes`, in this order: `[nodes, columns]`, row by row.
+    ///
+    /// # Panics
+    /// When a node is not below [`rows`](Self::rows).
+    pub fn gather(&self, nodes: &[u32]) -> Vec<f32> {
+        let columns = self.columns();
+        let mut gathered = vec![0.0; nodes.len() * columns];
+        for (row, &node) in gathered.chunks_exact_mut(columns.max(1)).zip(nodes) {
+            match self {
+                Self::Sparse(rows) => rows.row(node as usize).for_each(|(column, value)| row[column as usize] = value),
+                Self::Dense(rows) => row.iter_mut().zip(rows.row(node as usize)).for_each(|(to, from)| *to = *from),
+            }
+        }
+        gathered
+    }
+}
+
+/// Rows of few values that are not zero.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SparseRows {
+    /// Number of columns.
+    pub columns: usize,
+    /// Where each row begins in `indices`; one more for the end.
+    pub offsets: Vec<usize>,
+    /// The columns of the values, ascending in each row.
+    pub indices: Vec<u32>,
+    /// The values; without them each is 1.
+    pub values: Option<Vec<f32>>,
+}
+
+impl SparseRows {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The columns and values of row `i`, which must be below [`len`](Self::len).
+    pub fn row(&self, i: usize) -> impl Iterator<Item = (u32, f32)> {
+        let range = self.offsets[i]..self.offsets[i + 1];
+        range.map(|place| (self.indices[place], self.values.as_ref().map_or(1.0, |values| values[place])))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::arr2;
+
+    use super::*;
+
+    #[test]
+    fn sparse_and_dense_features_gather_alike() {
+        let dense = arr2(&[[0.0, 2.0, 0.0], [0.0, 0.0, 0.0], [1.0, 0.0, 3.0]]);
+        let sparse = SparseRows {
+            columns: 3,
+            offsets: vec![0, 1, 1, 3],
+            indices: vec![1, 0, 2],
+            values: Some(vec![2.0, 1.0, 3.0]),
+        };
+        let nodes = [2, 0, 1, 2];
+        let expected = [1.0, 0.0, 3.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 3.0];
+        assert_eq!(Features::Dense(dense).gather(&nodes), expected);
+        let binary = SparseRows { values: None, ..sparse.clone() };
+        assert_eq!(Features::Sparse(sparse).gather(&nodes), expected);
+        assert_eq!(Features::Sparse(binary).gather(&[0]), [0.0, 1.0, 0.0]);
+        assert!(Features::Dense(Array2::zeros((3, 0))).gather(&nodes).is_empty());
+    }
+}
