@@ -5,6 +5,7 @@
 
 pub mod image;
 pub mod series;
+pub mod walk;
 mod warp;
 pub mod words;
 

@@ -2,12 +2,14 @@
 //!
 //! * this file: a graph from a list of edges, in time and memory linear in nodes and edges;
 //! * [`adjacency`]: the normalised adjacency as a kernel between nodes, in blocks or times a matrix;
+//! * [`nearest`]: the graph of samples' nearest neighbours;
 //! * [`generate`]: graphs whose spectrum or communities are known;
 //! * [`set`]: many small graphs, each a sample; [`families`]: such a set, generated.
 
 pub mod adjacency;
 pub mod families;
 pub mod generate;
+pub mod nearest;
 pub mod set;
 
 use std::fmt::{Display, Formatter};
@@ -158,6 +160,23 @@ impl Graph {
     pub fn edges(&self, node: u32) -> impl Iterator<Item = (u32, f32)> {
         let range = self.offsets[node as usize]..self.offsets[node as usize + 1];
         range.map(|i| (self.neighbours[i], self.weights.as_ref().map_or(1.0, |weights| weights[i])))
+    }
+
+    /// Number of steps from a node to a neighbour: two for each edge, one for a self loop.
+    pub fn steps(&self) -> usize {
+        self.neighbours.len()
+    }
+
+    /// The two ends of a step, which must be below [`steps`](Self::steps).
+    pub fn step(&self, step: usize) -> [u32; 2] {
+        // The last node whose steps begin at or before this one; nodes without steps begin where the next one does.
+        let node = self.offsets.partition_point(|&offset| offset <= step) - 1;
+        [node as u32, self.neighbours[step]]
+    }
+
+    /// Whether edges have weights.
+    pub fn is_weighted(&self) -> bool {
+        self.weights.is_some()
     }
 
     /// The sum of the weights of a node's edges: their number, where there are no weights.
