@@ -12,6 +12,7 @@ use crate::network::NetworkSpec;
 use crate::objective::ObjectiveSpec;
 use crate::quantize::{ClusterHead, HEAD_SAMPLES, HashHead, Heads};
 use crate::train::TrainSpec;
+use crate::train::pairs::PairsSpec;
 
 /// The recipes that the binary carries: name, text.
 pub const SHIPPED: &[(&str, &str)] = &[
@@ -61,6 +62,9 @@ pub struct Recipe {
     /// The two views of a sample.
     #[serde(default)]
     pub augment: Views,
+    /// What a positive pair is.
+    #[serde(default, skip_serializing_if = "PairsSpec::is_of_views")]
+    pub pairs: PairsSpec,
     /// The encoder.
     pub network: NetworkSpec,
     /// What it is trained for.
@@ -293,7 +297,11 @@ impl Recipe {
         self.augment.check()?;
         self.objective.check()?;
         let [first, second] = self.augment.are_identities();
-        if self.objective.kernel().is_none() && first && (second || self.objective.perturbs_first()) {
+        if self.pairs.is_of_views()
+            && self.objective.kernel().is_none()
+            && first
+            && (second || self.objective.perturbs_first())
+        {
             let (key, expected) = match second {
                 true => ("augment", "a perturbation in [augment.first] or [augment.second]"),
                 false => ("augment.first", "a perturbation: the objective learns to overlook it"),

@@ -34,6 +34,7 @@ pub use part::Classes;
 pub use source::{DataKind, DataSource, Learn, NewsPair};
 
 use crate::error::{Error, Result};
+use crate::graph::Graph;
 
 /// Samples of one shape as raw sensor values.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,7 +121,7 @@ impl Split {
 }
 
 /// A data set in memory: samples of one shape, split once and for all into train and test.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Dataset {
     /// The recipe's `data.kind`; for the newsgroups, which pair.
     pub name: String,
@@ -134,6 +135,9 @@ pub struct Dataset {
     pub outliers: Vec<u16>,
     /// The raw value that means full scale: 16 for the digits, 255 for all others.
     pub raw_max: u8,
+    /// Which samples are neighbours, where the set says it: its nodes are the samples of the training split, then those of the
+    /// test split.
+    pub graph: Option<Graph>,
     /// SHA-256, in hexadecimal, of what was loaded (the part that `[data]` asks for): for train, then test, the
     /// shape as three little-endian `u32`, the number of samples as `u64`, the raw bytes, one byte that says whether
     /// labels follow, and the labels as `u16`.
@@ -181,7 +185,7 @@ impl Dataset {
         };
         let sha256 = fingerprint([&train, &test]);
         let (learn, outliers) = (source.learn, source.outliers.clone());
-        Ok(Self { name, train, test, learn, outliers, raw_max, sha256 })
+        Ok(Self { name, train, test, learn, outliers, raw_max, graph: None, sha256 })
     }
 
     /// The samples to learn from: the training split, or with `learn = "all"` the training split and then the test split.

@@ -8,6 +8,7 @@ use eigenlet_shared::writer::AlignedBytes;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
 
 use super::experts::{Local, OwnRule};
+use super::learning::Learning;
 use super::metrics::{Assignments, BlobCost, ClusterMatch, Metrics, OrderingReport, SCHEMA};
 use crate::augment::View;
 use crate::backend::BackendName;
@@ -32,7 +33,7 @@ use crate::quantize::{
 };
 use crate::recipe::Recipe;
 use crate::train::Epoch;
-use crate::train::source::{Augmented, Source, shuffled, views_of};
+use crate::train::source::{shuffled, views_of};
 
 /// The views that ordering compares.
 const PAIR: &[View] = &[View::First, View::Second];
@@ -111,15 +112,17 @@ fn noise<B: Kernels>(body: &Encoder<B>, recipe: &Recipe) -> f64 {
 }
 
 /// Orders what a network's body gives on new views of the training split, or by the kernel that is learned instead.
-fn order<B: Kernels>(body: &Encoder<B>, recipe: &Recipe, data: &Dataset, device: &B::Device) -> Result<Ordering> {
-    let source = Augmented::new(&data.train.samples, data.raw_max, &recipe.augment)?;
+fn order<B: Kernels>(body: &Encoder<B>, learning: &Learning, device: &B::Device) -> Result<Ordering> {
+    let recipe = learning.recipe;
+    let source = learning.ordering_source()?;
+    let source = source.as_ref();
     let all: Vec<u32> = (0..source.len() as u32).collect();
     let mut moments = Moments::new(body.plan.outputs());
     let kernel = recipe.objective.kernel().map(KernelSpec::load).transpose()?.flatten();
     for pass in 0..recipe.order.passes as u64 {
         if let Some(kernel) = &kernel {
             for samples in shuffled(all.len(), recipe.seed, ORDERING_EPOCH + pass).chunks(BATCH) {
-                let values = views_of(&source, &[View::Plain], recipe.seed, ORDERING_EPOCH, samples);
+                let values = views_of(source, &[View::Plain], recipe.seed, ORDERING_EPOCH, samples);
                 let outputs = outputs(body, &values, device);
                 let values = ArrayView2::from_shape((samples.len(), source.shape().iter().product()), &values);
                 let rows = Rows { samples, values: values.expect("one row for each sample") };
@@ -129,7 +132,7 @@ fn order<B: Kernels>(body: &Encoder<B>, recipe: &Recipe, data: &Dataset, device:
             continue;
         }
         for samples in all.chunks(BATCH) {
-            let views = views_of(&source, PAIR, recipe.seed, ORDERING_EPOCH + pass, samples);
+            let views = views_of(source, PAIR, recipe.seed, ORDERING_EPOCH + pass, samples);
             let outputs = outputs(body, &views, device);
             let (first, second) = outputs.view().split_at(Axis(0), samples.len());
             moments.add(&first, &second);
@@ -170,21 +173,18 @@ fn float_outputs<B: Kernels>(
 ///
 /// # Errors
 /// A setting out of its range.
-pub fn untrained<B: Kernels>(
-    recipe: &Recipe,
-    data: &Dataset,
-    device: &B::Device,
-) -> Result<(Array2<f32>, Array2<f32>)> {
+pub(super) fn untrained<B: Kernels>(learning: &Learning, device: &B::Device) -> Result<(Array2<f32>, Array2<f32>)> {
+    let Learning { recipe, data, .. } = *learning;
     let body = Encoder::<B>::new(super::plan(recipe, data)?, recipe.seed, device).body(recipe.objective.body());
-    let source = Augmented::new(&data.train.samples, data.raw_max, &recipe.augment)?;
+    let source = learning.ordering_source()?;
     let all: Vec<u32> = (0..source.len() as u32).collect();
     let [height, width, channels] = body.plan.input;
     for samples in all.chunks(BATCH).cycle().take(SETTLING) {
-        let views = views_of(&source, PAIR, recipe.seed, 0, samples);
+        let views = views_of(source.as_ref(), PAIR, recipe.seed, 0, samples);
         let views = TensorData::new(views, [2 * samples.len(), height, width, channels]);
         body.forward(Tensor::from_data(views, device), Mode::Train);
     }
-    let ordering = order(&body, recipe, data, device)?;
+    let ordering = order(&body, learning, device)?;
     let of = |samples: &Samples| {
         float_outputs(&body, &ordering, &NativeHeads::default(), samples, data.raw_max, device).embeddings
     };
@@ -208,17 +208,17 @@ impl Encoded {
     ///
     /// # Errors
     /// Outputs that are all constant.
-    pub fn new<B: Kernels>(
+    pub(super) fn new<B: Kernels>(
         encoder: &Encoder<B>,
         native: &Native,
         local: Option<Local>,
-        recipe: &Recipe,
-        data: &Dataset,
+        learning: &Learning,
         device: &B::Device,
     ) -> Result<Self> {
+        let Learning { recipe, data, .. } = *learning;
         let kind = recipe.objective.body();
         let body = encoder.body(kind);
-        let ordering = order(&body, recipe, data, device)?;
+        let ordering = order(&body, learning, device)?;
         if ordering.kept() == 0 {
             return Err(Error::Check(
                 "the encoder has collapsed: every output is constant; weaken the augmentation or lower the learning rate".into(),

@@ -9,6 +9,7 @@ pub mod compare;
 pub mod encoded;
 mod experts;
 pub mod folder;
+mod learning;
 pub mod metrics;
 pub mod spectrum;
 
@@ -28,6 +29,7 @@ use crate::train::{Epoch, Trainee, Watch, fit};
 use collapse::CollapseWatch;
 use encoded::{Encoded, Evaluated, SplitOutputs};
 use folder::RunFolder;
+use learning::Learning;
 
 /// What the caller is told while a run goes on.
 pub trait Progress {
@@ -173,18 +175,19 @@ impl Work for TrainAndFinish<'_> {
         }
         folder.keep_epochs(trainee.epochs)?;
 
-        let learning = data.learning();
-        let samples = &learning.samples;
+        let learning = Learning::new(recipe, data)?;
+        let samples = &learning.split.samples;
         if samples.len() < recipe.train.batch {
             let (batch, len) = (recipe.train.batch, samples.len());
             progress.note(&format!("batches of {len}: there are fewer training samples than train.batch = {batch}"));
         }
         progress.stage("training");
-        let source = Augmented::new(samples, data.raw_max, &recipe.augment)?;
-        let collapse = CollapseWatch::new(&source, recipe.train.epochs);
+        let source = learning.source()?;
+        let source = source.as_ref();
+        let collapse = CollapseWatch::new(source, recipe.train.epochs);
         let mut watch = Recording::<B> { folder, progress, epochs: recipe.train.epochs, collapse, device };
-        let trainee = fit(trainee, &source, &recipe.train, recipe.seed, device, &mut watch)?;
-        finish(&trainee, recipe, options, data, folder, progress, device)
+        let trainee = fit(trainee, source, &recipe.train, recipe.seed, device, &mut watch)?;
+        finish(&trainee, &learning, options, folder, progress, device)
     }
 }
 
@@ -201,7 +204,8 @@ impl Work for Finish<'_> {
     fn run<B: Trainable>(self, device: &B::Device) -> Result<Evaluated> {
         let Self { options, data, folder, progress } = self;
         let trainee = restored::<B>(folder, data, device)?;
-        finish(&trainee, &folder.recipe, options, data, folder, progress, device)
+        let learning = Learning::new(&folder.recipe, data)?;
+        finish(&trainee, &learning, options, folder, progress, device)
     }
 }
 
@@ -217,7 +221,7 @@ impl Work for Encode<'_> {
     fn run<B: Trainable>(self, device: &B::Device) -> Result<Encoded> {
         let trainee = restored::<B>(self.folder, self.data, device)?;
         self.progress.stage("ordering");
-        encoded(&trainee, &self.folder.recipe, self.data, device)
+        encoded(&trainee, &Learning::new(&self.folder.recipe, self.data)?, device)
     }
 }
 
@@ -231,26 +235,27 @@ fn restored<B: Trainable>(folder: &RunFolder, data: &Dataset, device: &B::Device
 }
 
 /// Orders a trained network.
-fn encoded<B: Trainable>(trainee: &Trainee<B>, recipe: &Recipe, data: &Dataset, device: &B::Device) -> Result<Encoded> {
+fn encoded<B: Trainable>(trainee: &Trainee<B>, learning: &Learning, device: &B::Device) -> Result<Encoded> {
+    let Learning { recipe, data, .. } = *learning;
     let native = trainee.objective.native();
     let local = experts::local(trainee, recipe, data, device)?;
-    Encoded::new(&trainee.encoder.valid(), &native, local, recipe, data, device)
+    Encoded::new(&trainee.encoder.valid(), &native, local, learning, device)
 }
 
 /// Orders, quantises, measures, and writes the blob, the metrics and the report.
 fn finish<B: Trainable>(
     trainee: &Trainee<B>,
-    recipe: &Recipe,
+    learning: &Learning,
     options: &Options,
-    data: &Dataset,
     folder: &RunFolder,
     progress: &mut dyn Progress,
     device: &B::Device,
 ) -> Result<Evaluated> {
+    let Learning { recipe, data, .. } = *learning;
     progress.stage("ordering");
-    let encoded = encoded(trainee, recipe, data, device)?;
+    let encoded = encoded(trainee, learning, device)?;
     progress.stage("untrained network");
-    let untrained = encoded::untrained::<B::InnerBackend>(recipe, data, device)?;
+    let untrained = encoded::untrained::<B::InnerBackend>(learning, device)?;
     progress.stage("quantising and measuring");
     let epochs = folder.epochs()?;
     let evaluated = encoded.evaluate(recipe, data, options.backend, &epochs, &untrained)?;

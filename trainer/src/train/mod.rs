@@ -2,11 +2,13 @@
 //!
 //! * [`schedule`], [`optimizer`]: the learning rate, and who applies it;
 //! * [`source`]: where batches of views come from;
+//! * [`pairs`]: what a positive pair is;
 //! * [`checkpoint`]: everything that a resumed run needs to continue to the same bytes;
 //! * [`fit`]: the loop.
 
 pub mod checkpoint;
 pub mod optimizer;
+pub mod pairs;
 pub mod schedule;
 pub mod source;
 

@@ -1,0 +1,154 @@
+//! What a positive pair is: two views of one sample, or of two samples that a graph joins.
+
+use std::borrow::Cow;
+
+use ndarray::ArrayView2;
+use serde::{Deserialize, Serialize};
+
+use super::source::{Augmented, Source};
+use crate::augment::View;
+use crate::augment::walk::Walk;
+use crate::data::Samples;
+use crate::error::{Error, Result};
+use crate::graph::nearest::Nearest;
+use crate::graph::{AdjacencySpec, Graph};
+
+/// A recipe's `[pairs]` table.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum PairsSpec {
+    /// Two views of one sample.
+    #[default]
+    Views,
+    /// A view of each end of an edge of the data's own graph.
+    Graph {
+        /// Whether every node also counts as its own neighbour: nodes without edges then take part.
+        #[serde(default)]
+        self_loops: bool,
+        /// Whether the pair is two neighbours of one node instead.
+        #[serde(default)]
+        squared: bool,
+    },
+    /// A view of each of two near neighbours among the samples, the nearer the more often: see
+    /// [`Nearest::affinities`](crate::graph::nearest::Nearest::affinities).
+    Neighbours {
+        /// Neighbours of each sample, at least 1.
+        #[serde(default = "ten")]
+        neighbours: usize,
+    },
+}
+
+fn ten() -> usize {
+    10
+}
+
+impl PairsSpec {
+    /// Whether it is two views of one sample.
+    pub fn is_of_views(&self) -> bool {
+        *self == Self::Views
+    }
+
+    /// The graph that joins `samples`, whose full scale is `raw_max`; `own` is that of the data, where it has one.
+    ///
+    /// # Errors
+    /// Data without a graph where theirs is meant, fewer samples than neighbours.
+    pub fn graph<'a>(&self, samples: &Samples, raw_max: u8, own: Option<&'a Graph>) -> Result<Option<Cow<'a, Graph>>> {
+        match self {
+            Self::Views => Ok(None),
+            Self::Graph { .. } => match own {
+                Some(graph) => Ok(Some(Cow::Borrowed(graph))),
+                None => Err(Error::input("pairs.kind", "the data have no graph", "data of nodes and edges", "graph")),
+            },
+            Self::Neighbours { neighbours } => {
+                let values = samples.scaled(0..samples.len(), raw_max);
+                let values = ArrayView2::from_shape((samples.len(), samples.size()), &values).expect("whole samples");
+                let (graph, _) = Nearest::of(&values, *neighbours)?.affinities()?;
+                Ok(Some(Cow::Owned(graph)))
+            }
+        }
+    }
+
+    fn adjacency(&self) -> AdjacencySpec {
+        match *self {
+            Self::Graph { self_loops, squared } => AdjacencySpec { self_loops, squared },
+            Self::Views | Self::Neighbours { .. } => AdjacencySpec::default(),
+        }
+    }
+}
+
+/// Views of the two ends of a walk's steps: what a source calls a sample is a step here.
+pub struct Steps<'a> {
+    views: Augmented<'a>,
+    walk: Walk<'a>,
+}
+
+impl<'a> Steps<'a> {
+    /// Steps on a graph whose nodes are the samples of `views`.
+    ///
+    /// # Errors
+    /// A graph without edges.
+    pub fn new(views: Augmented<'a>, graph: &'a Graph, spec: &PairsSpec) -> Result<Self> {
+        assert_eq!(views.len(), graph.len(), "a node for each sample");
+        Ok(Self { views, walk: Walk::new(graph, spec.adjacency())? })
+    }
+}
+
+impl Source for Steps<'_> {
+    fn len(&self) -> usize {
+        self.walk.len()
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        self.views.shape()
+    }
+
+    /// The second view is that of a step's second end, any other that of its first.
+    fn view(&self, view: View, seed: u64, epoch: u64, samples: &[u32]) -> Vec<f32> {
+        let end = usize::from(view == View::Second);
+        let nodes: Vec<u32> = samples.iter().map(|&step| self.walk.ends(step, seed, epoch)[end]).collect();
+        self.views.view(view, seed, epoch, &nodes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::augment::Views;
+    use crate::graph::generate;
+
+    fn samples(n: usize) -> Samples {
+        Samples { shape: [1, 1, 2], raw: (0..2 * n as u8).collect() }
+    }
+
+    #[test]
+    fn the_two_views_are_those_of_the_two_ends() {
+        let (samples, graph) = (samples(6), generate::cycle(6));
+        let spec = PairsSpec::Graph { self_loops: false, squared: false };
+        let views = Augmented::new(&samples, 255, &Views::default()).unwrap();
+        let source = Steps::new(views, &graph, &spec).unwrap();
+        let all: Vec<u32> = (0..source.len() as u32).collect();
+        let [first, second] = [View::First, View::Second].map(|view| source.view(view, 1, 2, &all));
+        assert_eq!(source.view(View::Plain, 1, 2, &all), first);
+        let node = |values: &[f32]| (values[0] * 255.0 / 2.0).round() as u32;
+        for (from, to) in first.chunks_exact(2).zip(second.chunks_exact(2)) {
+            assert!(graph.neighbours(node(from)).contains(&node(to)));
+        }
+    }
+
+    #[test]
+    fn near_samples_are_joined_whatever_their_order() {
+        let raw = [0, 100, 1, 101, 2, 102, 3, 103];
+        let samples = Samples { shape: [1, 1, 1], raw: raw.to_vec() };
+        let graph = PairsSpec::Neighbours { neighbours: 2 }.graph(&samples, 255, None).unwrap().unwrap();
+        assert_eq!(graph.components(), [0, 1, 0, 1, 0, 1, 0, 1]);
+    }
+
+    #[test]
+    fn a_table_names_its_kind_and_no_key_of_another() {
+        let read = |table: &str| toml::from_str::<PairsSpec>(table);
+        assert_eq!(read("kind = 'neighbours'").unwrap(), PairsSpec::Neighbours { neighbours: 10 });
+        assert!(read("kind = 'views'\nneighbours = 3").is_err());
+        let error = PairsSpec::Graph { self_loops: false, squared: false }.graph(&samples(3), 255, None);
+        assert!(error.unwrap_err().to_string().starts_with("pairs.kind: the data have no graph"));
+    }
+}
