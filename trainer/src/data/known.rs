@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::source::NewsPair;
+use super::source::{DataKind, NewsPair};
 use crate::error::{Error, Result};
 
 /// A set that is found in the data folder.
@@ -110,6 +110,56 @@ pub const fn twenty_newsgroups(pair: NewsPair) -> KnownSet<1> {
         }],
         origin: "they are made from skfeature/data of https://github.com/jundongl/scikit-feature as the documentation of \
                  `data::twenty_newsgroups` says",
+    }
+}
+
+/// Yang, Cohen, Salakhutdinov, 2016, the graph sets of "Revisiting semi-supervised learning with graph embeddings".
+pub const fn planetoid(kind: DataKind) -> KnownSet<8> {
+    KnownSet {
+        kind: if let DataKind::Cora = kind { "cora" } else { "citeseer" },
+        folder: "planetoid",
+        files: match kind {
+            DataKind::Cora => [
+                "original/ind.cora.x",
+                "original/ind.cora.y",
+                "original/ind.cora.tx",
+                "original/ind.cora.ty",
+                "original/ind.cora.allx",
+                "original/ind.cora.ally",
+                "original/ind.cora.graph",
+                "original/ind.cora.test.index",
+            ],
+            _ => [
+                "original/ind.citeseer.x",
+                "original/ind.citeseer.y",
+                "original/ind.citeseer.tx",
+                "original/ind.citeseer.ty",
+                "original/ind.citeseer.allx",
+                "original/ind.citeseer.ally",
+                "original/ind.citeseer.graph",
+                "original/ind.citeseer.test.index",
+            ],
+        },
+        origin: "they are in data of https://github.com/kimiyoung/planetoid",
+    }
+}
+
+impl KnownSet<8> {
+    /// The folder of a Planetoid set, in whichever layout it is there.
+    ///
+    /// # Errors
+    /// As for [`find`](Self::find), where neither layout is there.
+    pub fn folder(&self, data_dir: Option<&Path>) -> Result<PathBuf> {
+        let text = format!("text/{}.nodes.txt", self.kind);
+        let folder = data_dir.map(|data_dir| data_dir.join(self.folder));
+        match folder {
+            Some(folder) if folder.join(&text).is_file() || folder.join(format!("{text}.gz")).is_file() => Ok(folder),
+            _ => {
+                let found = self.find(data_dir)?;
+                let layout = found[0].parent().and_then(Path::parent).expect("a file in a folder in a folder");
+                Ok(layout.to_path_buf())
+            }
+        }
     }
 }
 

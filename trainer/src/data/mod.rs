@@ -138,9 +138,12 @@ pub struct Dataset {
     /// Which samples are neighbours, where the set says it: its nodes are the samples of the training split, then those of the
     /// test split.
     pub graph: Option<Graph>,
+    /// Places in the training split of the samples whose labels probes may learn from and neighbours may vote with; all where it
+    /// is `None`.
+    pub labelled: Option<Vec<u32>>,
     /// SHA-256, in hexadecimal, of what was loaded (the part that `[data]` asks for): for train, then test, the
     /// shape as three little-endian `u32`, the number of samples as `u64`, the raw bytes, one byte that says whether
-    /// labels follow, and the labels as `u16`.
+    /// labels follow, and the labels as `u16`; where there is a graph, then its steps as pairs of `u32`.
     pub sha256: String,
 }
 
@@ -157,7 +160,13 @@ impl Dataset {
         source.check()?;
         let data_dir = data_folder(data_dir);
         let data_dir = data_dir.as_deref();
+        if let DataKind::Cora | DataKind::Citeseer = source.kind {
+            let name = source.kind.name();
+            let folder = known::planetoid(source.kind).folder(data_dir)?;
+            return planetoid::load(&folder, name)?.dataset(source, name);
+        }
         let (train, test, raw_max) = match source.kind {
+            DataKind::Cora | DataKind::Citeseer => unreachable!("loaded already"),
             DataKind::Digits => {
                 let (train, test) = digits::splits()?;
                 (train, test, digits::RAW_MAX)
@@ -183,9 +192,9 @@ impl Dataset {
             DataKind::TwentyNewsgroups => format!("20ng-{}", source.pair.unwrap_or_default().name()),
             kind => kind.name().into(),
         };
-        let sha256 = fingerprint([&train, &test]);
+        let sha256 = fingerprint([&train, &test], None);
         let (learn, outliers) = (source.learn, source.outliers.clone());
-        Ok(Self { name, train, test, learn, outliers, raw_max, graph: None, sha256 })
+        Ok(Self { name, train, test, learn, outliers, raw_max, graph: None, labelled: None, sha256 })
     }
 
     /// The samples to learn from: the training split, or with `learn = "all"` the training split and then the test split.
@@ -267,7 +276,7 @@ fn read_split((images, labels): Files) -> Result<Split> {
     Ok(Split { samples, labels: Some(labels) })
 }
 
-fn fingerprint(splits: [&Split; 2]) -> String {
+fn fingerprint(splits: [&Split; 2], graph: Option<&Graph>) -> String {
     let mut hash = Sha256::new();
     for split in splits {
         for extent in split.samples.shape {
@@ -279,6 +288,9 @@ fn fingerprint(splits: [&Split; 2]) -> String {
         for label in split.labels.iter().flatten() {
             hash.update(label.to_le_bytes());
         }
+    }
+    if let Some(graph) = graph {
+        (0..graph.steps()).flat_map(|step| graph.step(step)).for_each(|end| hash.update(end.to_le_bytes()));
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -2,8 +2,12 @@
 
 use ndarray::Array2;
 
+use super::{DataSource, Dataset, Samples, Split};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Survey};
+
+/// Where a set names no nodes to be judged on, one in this many is.
+const JUDGED: usize = 5;
 
 /// A graph with features, classes and a split of its nodes.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +46,73 @@ impl NodeSet {
         }
         let classes = labels.iter().flatten().max().map_or(0, |&label| usize::from(label) + 1);
         Ok(Self { graph, survey, features, labels, split, classes })
+    }
+
+    /// The set as samples to learn from: nodes that are judged on make the test split, all others the training split.
+    ///
+    /// Nodes with neither an edge nor a feature nor a label are left out. Features that are 0 or 1 stay that; others are mapped
+    /// to bytes, the least of all to 0 and the largest to 255.
+    ///
+    /// # Errors
+    /// Nodes without features; keys of the `[data]` table that would tear the graph apart.
+    pub(super) fn dataset(self, source: &DataSource, name: &str) -> Result<Dataset> {
+        let torn = [
+            ("classes", source.classes.is_some()),
+            ("per_class", source.per_class.is_some()),
+            ("outliers", !source.outliers.is_empty()),
+            ("limit_train", source.limit_train.is_some()),
+            ("limit_test", source.limit_test.is_some()),
+        ];
+        if let Some((key, _)) = torn.iter().find(|(_, given)| *given) {
+            let what = "a part of a graph is another graph";
+            return Err(Error::input(format!("data.{key}"), what, "no such key for a graph", *key));
+        }
+        let columns = self.features.columns();
+        if columns == 0 {
+            let what = "nodes without features: an encoder has nothing to read";
+            return Err(Error::input("data", what, "at least one feature", 0));
+        }
+        let says_nothing = |node: u32| {
+            self.graph.neighbours(node).is_empty()
+                && self.labels[node as usize].is_none()
+                && self.features.gather(&[node]).iter().all(|&value| value == 0.0)
+        };
+        let kept: Vec<u32> = (0..self.graph.len() as u32).filter(|&node| !says_nothing(node)).collect();
+        let names_test = self.split.contains(&Part::Test);
+        let is_test = |node: u32| match names_test {
+            true => self.split[node as usize] == Part::Test,
+            false => node as usize % JUDGED == JUDGED - 1,
+        };
+        let (test, train): (Vec<u32>, Vec<u32>) = kept.into_iter().partition(|&node| is_test(node));
+        if train.is_empty() || test.is_empty() {
+            let found = format!("{} and {}", train.len(), test.len());
+            return Err(Error::input("data", "a split without nodes", "nodes to learn from and to judge on", found));
+        }
+        let labelled = self.split.contains(&Part::Train).then(|| {
+            let is_labelled = |place: &u32| self.split[train[*place as usize] as usize] == Part::Train;
+            (0..train.len() as u32).filter(is_labelled).collect()
+        });
+        let (raw_max, scale) = self.features.scale();
+        let split = |nodes: &[u32]| {
+            let raw = self.features.gather(nodes).into_iter().map(&scale).collect();
+            let labels = nodes.iter().map(|&node| self.labels[node as usize]).collect::<Option<Vec<u16>>>();
+            Split { samples: Samples { shape: [1, 1, columns], raw }, labels }
+        };
+        let splits = (split(&train), split(&test));
+        let graph = self.graph.renumbered(&[train, test].concat())?;
+        let sha256 = super::fingerprint([&splits.0, &splits.1], Some(&graph));
+        let (train, test) = splits;
+        Ok(Dataset {
+            name: name.into(),
+            train,
+            test,
+            learn: source.learn,
+            outliers: Vec::new(),
+            raw_max,
+            graph: Some(graph),
+            labelled,
+            sha256,
+        })
     }
 
     /// The nodes of a part, ascending.
@@ -87,6 +158,27 @@ impl Features {
             Self::Sparse(rows) => rows.columns,
             Self::Dense(rows) => rows.ncols(),
         }
+    }
+
+    /// How values become bytes: the byte that means 1 in network units, and the byte of a value.
+    fn scale(&self) -> (u8, impl Fn(f32) -> u8 + use<>) {
+        let values = || -> Box<dyn Iterator<Item = f32>> {
+            match self {
+                Self::Sparse(rows) => match &rows.values {
+                    // What is not there is 0.
+                    Some(values) => Box::new(values.iter().copied().chain([0.0])),
+                    None => Box::new([0.0, 1.0].into_iter()),
+                },
+                Self::Dense(rows) => Box::new(rows.iter().copied()),
+            }
+        };
+        let is_binary = values().all(|value| value == 0.0 || value == 1.0);
+        let (low, high) = values().fold((f32::MAX, f32::MIN), |(low, high), value| (low.min(value), high.max(value)));
+        let (raw_max, low, step) = match is_binary {
+            true => (1, 0.0, 1.0),
+            false => (u8::MAX, low, if high > low { 255.0 / (high - low) } else { 0.0 }),
+        };
+        (raw_max, move |value| ((value - low) * step).round() as u8)
     }
 
     /// The features of `nodes`, in this order: `[nodes, columns]`, row by row.

@@ -32,6 +32,10 @@ pub enum DataKind {
     /// [`twenty_newsgroups`](super::twenty_newsgroups).
     #[serde(rename = "20ng-pairs")]
     TwentyNewsgroups,
+    /// Cora, a graph of papers that cite each other, found in the data folder: see [`planetoid`](super::planetoid).
+    Cora,
+    /// Citeseer, likewise.
+    Citeseer,
     /// IDX files, plain or gzipped, named in the table.
     Idx,
 }
@@ -49,6 +53,8 @@ impl DataKind {
             Self::DsadsTorso => "dsads-torso",
             Self::Fsdd => "fsdd",
             Self::TwentyNewsgroups => "20ng-pairs",
+            Self::Cora => "cora",
+            Self::Citeseer => "citeseer",
             Self::Idx => "idx",
         }
     }

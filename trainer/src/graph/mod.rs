@@ -184,6 +184,28 @@ impl Graph {
         self.degrees[node as usize]
     }
 
+    /// The graph of some of the nodes: node `nodes[i]` becomes node `i`. Edges to other nodes go.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new), but for what a graph cannot be any more.
+    pub fn renumbered(&self, nodes: &[u32]) -> Result<Self> {
+        let mut places = vec![u32::MAX; self.len()];
+        nodes.iter().zip(0..).for_each(|(&node, place)| places[node as usize] = place);
+        let (mut ends, mut weights) = (Vec::new(), Vec::new());
+        for &node in nodes {
+            for (other, weight) in self.edges(node) {
+                let pair = [places[node as usize], places[other as usize]];
+                // Each edge once.
+                if pair[1] != u32::MAX && pair[0] <= pair[1] {
+                    ends.push(pair);
+                    weights.push(weight);
+                }
+            }
+        }
+        let edges = Edges { ends, weights: self.is_weighted().then_some(weights) };
+        Ok(Self::new("graph", nodes.len(), &edges, Options { keep_self_loops: true })?.0)
+    }
+
     /// The nodes of a range as a graph of their own, numbered from 0. No edge may leave the range.
     pub(crate) fn piece(&self, nodes: Range<u32>) -> Self {
         let rows = nodes.start as usize..nodes.end as usize;
@@ -420,6 +442,20 @@ mod tests {
         let error = Graph::new("some graph", nodes, &edges, Options::default()).expect_err("the edges are wrong");
         assert_eq!(error.exit_status(), 2);
         error.to_string()
+    }
+
+    #[test]
+    fn a_renumbered_graph_has_the_same_edges_between_the_nodes_that_are_left() {
+        let graph = random_graph(40, 120, true, 3);
+        let nodes: Vec<u32> = (0..40).rev().filter(|node| node % 7 != 0).collect();
+        let found = graph.renumbered(&nodes).unwrap();
+        for (place, &node) in nodes.iter().enumerate() {
+            let mut own: Vec<(u32, f32)> =
+                found.edges(place as u32).map(|(other, weight)| (nodes[other as usize], weight)).collect();
+            own.sort_by_key(|&(other, _)| other);
+            let expected: Vec<(u32, f32)> = graph.edges(node).filter(|(other, _)| nodes.contains(other)).collect();
+            assert_eq!(own, expected);
+        }
     }
 
     #[test]

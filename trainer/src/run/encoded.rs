@@ -1,11 +1,13 @@
 //! What a trained encoder makes of a data set: ordered features, the blob, and every figure of both.
 
+use std::borrow::Cow;
+
 use burn::tensor::{Tensor, TensorData};
 use eigenlet_runtime::Model;
 use eigenlet_shared::blob::Blob;
 use eigenlet_shared::description::Clusters;
 use eigenlet_shared::writer::AlignedBytes;
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, CowArray, Ix2, s};
 
 use super::experts::{Local, OwnRule};
 use super::learning::Learning;
@@ -191,6 +193,38 @@ pub(super) fn untrained<B: Kernels>(learning: &Learning, device: &B::Device) -> 
     Ok((of(&data.train.samples), of(&data.test.samples)))
 }
 
+/// The samples of the training split that others are judged by: all, or those whose labels count.
+struct Judged {
+    places: Option<Vec<usize>>,
+    labels: Option<Vec<u16>>,
+}
+
+impl Judged {
+    fn of(data: &Dataset) -> Self {
+        let places =
+            data.labelled.as_ref().map(|places| places.iter().map(|&place| place as usize).collect::<Vec<_>>());
+        let labels = data.train.labels.as_ref().map(|labels| match &places {
+            None => labels.clone(),
+            Some(places) => places.iter().map(|&place| labels[place]).collect(),
+        });
+        Self { places, labels }
+    }
+
+    fn of_train<'a>(&self, features: ArrayView2<'a, f32>) -> CowArray<'a, f32, Ix2> {
+        match &self.places {
+            None => features.into(),
+            Some(places) => features.select(Axis(0), places).into(),
+        }
+    }
+
+    fn codes_of_train<'a>(&self, codes: &'a Codes) -> Cow<'a, Codes> {
+        match &self.places {
+            None => Cow::Borrowed(codes),
+            Some(places) => Cow::Owned(codes.select(places)),
+        }
+    }
+}
+
 /// Where a recipe's model comes from.
 pub fn provenance(recipe: &Recipe, data: &Dataset) -> Provenance {
     Provenance {
@@ -297,14 +331,19 @@ impl Encoded {
         let dims = heads.dims;
         let cluster_dims = recipe.export.cluster_dims.clamp(1, dims);
         let spec = &recipe.evaluate;
-        let labels = (data.train.labels.as_deref(), data.test.labels.as_deref());
+        let judged = Judged::of(data);
+        let labels = (judged.labels.as_deref(), data.test.labels.as_deref());
+        fn split<'s>(features: ArrayView2<'s, f32>, labels: Option<&'s [u16]>) -> Split<'s> {
+            Split { features, labels }
+        }
         let measure = |train: ArrayView2<f32>, test: ArrayView2<f32>| {
-            let split = |features, labels| Split { features, labels };
-            evaluate_features(split(train, labels.0), split(test, labels.1), &spec.dims, cluster_dims)
+            let train = judged.of_train(train);
+            evaluate_features(split(train.view(), labels.0), split(test, labels.1), &spec.dims, cluster_dims)
         };
         let measure_codes = |train: &Codes, test: &Codes| {
+            let train = judged.codes_of_train(train);
             let split = |codes, labels| CodeSplit { codes, labels };
-            evaluate_codes(split(train, labels.0), split(test, labels.1), &spec.bits)
+            evaluate_codes(split(&train, labels.0), split(test, labels.1), &spec.bits)
         };
 
         let directions = self.projection(recipe, heads)?;
@@ -388,11 +427,11 @@ impl Encoded {
             Array2::from_shape_vec((samples.len(), samples.size()), pixels).expect("one row for each sample")
         };
         let (train_pixels, test_pixels) = (pixels(&data.train.samples), pixels(&data.test.samples));
-        let split = |features, labels| Split { features, labels };
+        let train_pixels = judged.of_train(train_pixels.view());
         let (raw_train, raw_test) = (split(train_pixels.view(), labels.0), split(test_pixels.view(), labels.1));
         let mut baselines = evaluate_baselines(raw_train, raw_test, &spec.dims, &spec.bits, cluster_dims)?;
         baselines.random_subsets = evaluate_random_subsets(
-            split(train.float.embeddings.view(), labels.0),
+            split(judged.of_train(train.float.embeddings.view()).view(), labels.0),
             split(test.float.embeddings.view(), labels.1),
             &spec.dims,
         )?;
