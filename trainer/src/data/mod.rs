@@ -19,6 +19,7 @@ pub mod part;
 mod pickle;
 pub mod planetoid;
 pub mod source;
+pub mod table;
 mod text;
 pub mod tu;
 pub mod twenty_newsgroups;
@@ -177,6 +178,10 @@ impl Dataset {
                     (source.test_images()?, source.test_labels.as_deref()),
                 )?;
                 (train, test, u8::MAX)
+            }
+            DataKind::Npy => {
+                let test = source.test_images.as_deref().map(|images| (images, source.test_labels.as_deref()));
+                bytes(table::splits((source.train_images()?, source.train_labels.as_deref()), test)?)
             }
             DataKind::Mnist => bytes(read_known(&known::MNIST, data_dir)?),
             DataKind::FashionMnist => bytes(read_known(&known::FASHION_MNIST, data_dir)?),

@@ -38,6 +38,8 @@ pub enum DataKind {
     Citeseer,
     /// IDX files, plain or gzipped, named in the table.
     Idx,
+    /// `.npy` files of numbers, named in the table: see [`table`](super::table).
+    Npy,
 }
 
 impl DataKind {
@@ -56,6 +58,7 @@ impl DataKind {
             Self::Cora => "cora",
             Self::Citeseer => "citeseer",
             Self::Idx => "idx",
+            Self::Npy => "npy",
         }
     }
 }
@@ -111,16 +114,16 @@ pub struct DataSource {
     /// `20ng-pairs` only, optional: which pair; `basehock` where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pair: Option<NewsPair>,
-    /// `idx` only: `u8` images to learn from, `[n, height, width]` or `[n, height, width, channels]`.
+    /// `idx` and `npy` only: samples to learn from; for `idx`, `u8` images `[n, height, width]` or `[n, height, width, channels]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_images: Option<PathBuf>,
-    /// `idx` only, optional: their classes, `[n]`, or `[n, columns]` with the class in the first column.
+    /// `idx` and `npy` only, optional: their classes, `[n]`; for `idx` also `[n, columns]` with the class in the first column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_labels: Option<PathBuf>,
-    /// `idx` only: images to be judged on, of the same shape.
+    /// `idx` and `npy` only: samples to be judged on, of the same shape; for `npy` optional.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_images: Option<PathBuf>,
-    /// `idx` only, optional: their classes.
+    /// `idx` and `npy` only, optional: their classes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_labels: Option<PathBuf>,
     /// Only these classes, in both splits: a list, or a number, which means those below it. Needs labels. Which samples
@@ -166,11 +169,19 @@ impl DataSource {
     /// # Errors
     /// An image file that `idx` needs is not named; a key belongs to another kind; a limit is 0; no class is asked for; outliers would be learned from.
     pub fn check(&self) -> Result<()> {
-        if self.kind == DataKind::Idx {
-            self.train_images()?;
-            self.test_images()?;
-        } else {
-            self.check_names_no_files()?;
+        match self.kind {
+            DataKind::Idx => {
+                self.train_images()?;
+                self.test_images()?;
+            }
+            DataKind::Npy => {
+                self.train_images()?;
+                if let (None, Some(labels)) = (&self.test_images, &self.test_labels) {
+                    let (what, expected) = ("labels of nothing", "data.test_images, too");
+                    return Err(Error::input("data.test_labels", what, expected, labels.display()));
+                }
+            }
+            _ => self.check_names_no_files()?,
         }
         if let (Some(pair), false) = (self.pair, self.kind == DataKind::TwentyNewsgroups) {
             return Err(self.foreign_key("pair", DataKind::TwentyNewsgroups, pair.name()));
@@ -225,8 +236,7 @@ impl DataSource {
 }
 
 fn required<'a>(key: &str, path: &'a Option<PathBuf>) -> Result<&'a Path> {
-    path.as_deref()
-        .ok_or_else(|| Error::input(key, "data.kind = \"idx\" needs this key", "the path of an IDX file", "nothing"))
+    path.as_deref().ok_or_else(|| Error::input(key, "this data.kind needs the key", "the path of a file", "nothing"))
 }
 
 #[cfg(test)]

@@ -1,0 +1,165 @@
+//! Samples of numbers from `.npy` files, as the bytes that a sensor of their range would give.
+//!
+//! Bytes stay what they are. Other numbers are mapped by one line for all of them, the least of the training file to 0 and its
+//! largest to 255: a chip has to map what it measures alike. Numbers of a test file that lie outside become 0 or 255.
+
+use std::path::Path;
+
+use ndarray::{ArrayD, Axis};
+
+use super::{Samples, Split, npy};
+use crate::error::{Error, Result};
+
+/// A file of samples and, where there is one, that of their classes.
+pub type Files<'a> = (&'a Path, Option<&'a Path>);
+
+/// Where no test file is named, one sample in this many is judged on.
+const JUDGED: usize = 5;
+
+/// The training and the test split; without `test`, every fifth sample of the file is judged on.
+///
+/// Samples are `[n, values]`, series `[n, length, channels]` or images `[n, height, width, channels]`.
+///
+/// # Errors
+/// A file that cannot be read or holds something else, a number that is not finite, test samples of another shape, classes that
+/// are not one for each sample.
+pub fn splits(train: Files, test: Option<Files>) -> Result<(Split, Split)> {
+    let (whole, line) = read(train, None)?;
+    let Some(test) = test else {
+        let n = whole.samples.len();
+        if n < JUDGED {
+            return Err(Error::input(train.0.display(), "too few samples", format!("at least {JUDGED}"), n));
+        }
+        let (judged, learned) = (0..n).partition::<Vec<usize>, _>(|place| place % JUDGED == JUDGED - 1);
+        return Ok((whole.select(learned), whole.select(judged)));
+    };
+    let (judged, _) = read(test, Some(line))?;
+    if judged.samples.shape != whole.samples.shape {
+        let expected = format!("{:?} as in {}", whole.samples.shape, train.0.display());
+        return Err(Error::input(
+            test.0.display(),
+            "samples of another shape",
+            expected,
+            format!("{:?}", judged.samples.shape),
+        ));
+    }
+    Ok((whole, judged))
+}
+
+/// What maps numbers to bytes: `(value - low) * step`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Line {
+    low: f64,
+    step: f64,
+}
+
+/// The samples of a file by a line, or by the file's own.
+fn read((file, labels): Files, line: Option<Line>) -> Result<(Split, Line)> {
+    let values = npy::doubles(file)?;
+    let shape = match *values.shape() {
+        [_, values] => [1, 1, values],
+        [_, length, channels] => [length, 1, channels],
+        [_, height, width, channels] => [height, width, channels],
+        ref shape => {
+            let expected = "[n, values], [n, length, channels] or [n, height, width, channels]";
+            return Err(Error::input(file.display(), "not a list of samples", expected, format!("{shape:?}")));
+        }
+    };
+    if values.is_empty() {
+        return Err(Error::input(file.display(), "no samples", "at least one value", format!("{:?}", values.shape())));
+    }
+    if let Some((place, value)) = values.indexed_iter().find(|(_, value)| !value.is_finite()) {
+        let found = format!("{value} at {:?}", place.as_array_view().to_vec());
+        return Err(Error::input(file.display(), "not a number", "finite numbers", found));
+    }
+    let line = line.unwrap_or_else(|| own_line(&values));
+    // A cast of floats to bytes saturates.
+    let raw = values.iter().map(|value| ((value - line.low) * line.step).round() as u8).collect();
+    let labels = labels.map(|path| classes(path, values.len_of(Axis(0)))).transpose()?;
+    Ok((Split { samples: Samples { shape, raw }, labels }, line))
+}
+
+/// Bytes as they are, anything else from the least to the largest.
+fn own_line(values: &ArrayD<f64>) -> Line {
+    if values.iter().all(|value| (0.0..=255.0).contains(value) && value.fract() == 0.0) {
+        return Line { low: 0.0, step: 1.0 };
+    }
+    let (low, high) = values.iter().fold((f64::MAX, f64::MIN), |(low, high), &value| (low.min(value), high.max(value)));
+    Line { low, step: if high > low { 255.0 / (high - low) } else { 0.0 } }
+}
+
+fn classes(path: &Path, samples: usize) -> Result<Vec<u16>> {
+    let labels = npy::integers(path)?;
+    if labels.len() != samples {
+        return Err(Error::input(
+            path.display(),
+            "wrong number of labels",
+            format!("{samples}, one for each sample"),
+            labels.len(),
+        ));
+    }
+    let class =
+        |&label: &i64| u16::try_from(label).map_err(|_| Error::input(path.display(), "no class", "0 to 65535", label));
+    labels.iter().map(class).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use ndarray::{Array, Dimension, array};
+    use ndarray_npy::{WritableElement, write_npy};
+
+    use super::*;
+
+    struct Folder(tempfile::TempDir);
+
+    impl Folder {
+        fn file<T: WritableElement, D: Dimension>(&self, name: &str, values: &Array<T, D>) -> PathBuf {
+            let path = self.0.path().join(name);
+            write_npy(&path, values).unwrap();
+            path
+        }
+    }
+
+    fn folder() -> Folder {
+        Folder(tempfile::tempdir().unwrap())
+    }
+
+    #[test]
+    fn numbers_become_bytes_by_the_line_of_the_training_file() {
+        let folder = folder();
+        let train = folder.file("train.npy", &array![[-1.0, 0.0], [1.0, 0.5]]);
+        let test = folder.file("test.npy", &array![[-9.0, 9.0]]);
+        let (train, test) = splits((&train, None), Some((&test, None))).unwrap();
+        assert_eq!(train.samples, Samples { shape: [1, 1, 2], raw: vec![0, 128, 255, 191] });
+        assert_eq!(test.samples.raw, [0, 255]);
+    }
+
+    #[test]
+    fn bytes_stay_what_they_are_and_every_fifth_is_judged_on() {
+        let folder = folder();
+        let values = Array::from_shape_fn((10, 2, 3), |(i, j, k)| (i * 6 + j * 3 + k) as u8);
+        let labels = folder.file("labels.npy", &Array::from_shape_fn(10, |i| i as i64));
+        let file = folder.file("series.npy", &values);
+        let (train, test) = splits((&file, Some(&labels)), None).unwrap();
+        assert_eq!((train.samples.shape, train.samples.len(), test.samples.len()), ([2, 1, 3], 8, 2));
+        assert_eq!(test.labels.unwrap(), [4, 9]);
+        assert_eq!(test.samples.raw[..6], [24, 25, 26, 27, 28, 29]);
+    }
+
+    #[test]
+    fn what_is_no_list_of_samples_is_refused() {
+        let folder = folder();
+        let refused =
+            |file: PathBuf, labels: Option<PathBuf>| splits((&file, labels.as_deref()), None).unwrap_err().to_string();
+        assert!(refused(folder.file("flat.npy", &array![1.0, 2.0]), None).contains("not a list of samples"));
+        assert!(refused(folder.file("nan.npy", &array![[1.0, f64::NAN]]), None).ends_with("found NaN at [0, 1]"));
+        let file = folder.file("some.npy", &array![[0.5], [1.0], [2.0], [3.0], [4.0]]);
+        let labels = folder.file("labels.npy", &array![1_i64, 2]);
+        assert!(refused(file.clone(), Some(labels)).ends_with("expected 5, one for each sample, found 2"));
+        let labels = folder.file("negative.npy", &array![1_i64, 2, -1, 4, 5]);
+        assert!(refused(file, Some(labels)).ends_with("no class: expected 0 to 65535, found -1"));
+        assert!(refused(folder.file("few.npy", &array![[1.0]]), None).contains("too few samples"));
+    }
+}
