@@ -68,14 +68,15 @@ fn read((file, labels): Files, line: Option<Line>) -> Result<(Split, Line)> {
     if values.is_empty() {
         return Err(Error::input(file.display(), "no samples", "at least one value", format!("{:?}", values.shape())));
     }
-    if let Some((place, value)) = values.indexed_iter().find(|(_, value)| !value.is_finite()) {
-        let found = format!("{value} at {:?}", place.as_array_view().to_vec());
+    let (n, size) = (values.len_of(Axis(0)), shape.iter().product::<usize>());
+    if let Some((place, value)) = values.iter().enumerate().find(|(_, value)| !value.is_finite()) {
+        let found = format!("{value} in sample {}, value {}", place / size, place % size);
         return Err(Error::input(file.display(), "not a number", "finite numbers", found));
     }
     let line = line.unwrap_or_else(|| own_line(&values));
     // A cast of floats to bytes saturates.
     let raw = values.iter().map(|value| ((value - line.low) * line.step).round() as u8).collect();
-    let labels = labels.map(|path| classes(path, values.len_of(Axis(0)))).transpose()?;
+    let labels = labels.map(|path| classes(path, n)).transpose()?;
     Ok((Split { samples: Samples { shape, raw }, labels }, line))
 }
 
@@ -154,7 +155,9 @@ mod tests {
         let refused =
             |file: PathBuf, labels: Option<PathBuf>| splits((&file, labels.as_deref()), None).unwrap_err().to_string();
         assert!(refused(folder.file("flat.npy", &array![1.0, 2.0]), None).contains("not a list of samples"));
-        assert!(refused(folder.file("nan.npy", &array![[1.0, f64::NAN]]), None).ends_with("found NaN at [0, 1]"));
+        assert!(
+            refused(folder.file("nan.npy", &array![[1.0, f64::NAN]]), None).ends_with("found NaN in sample 0, value 1")
+        );
         let file = folder.file("some.npy", &array![[0.5], [1.0], [2.0], [3.0], [4.0]]);
         let labels = folder.file("labels.npy", &array![1_i64, 2]);
         assert!(refused(file.clone(), Some(labels)).ends_with("expected 5, one for each sample, found 2"));
