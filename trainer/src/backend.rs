@@ -179,8 +179,18 @@ fn starts(name: BackendName, attempt: impl FnOnce() -> Result<()>) -> Result<()>
 mod tests {
     use super::*;
 
+    /// The panic hook is the whole process's: beside other tests that panic, the first words could be theirs.
     #[test]
     fn a_backend_that_panics_is_one_error_with_its_first_words() {
+        const NAME: &str = "backend::tests::a_backend_that_panics_is_one_error_with_its_first_words";
+        const ALONE: &str = "EIGENLET_TEST_ALONE";
+        if std::env::var_os(ALONE).is_none() {
+            let tests = std::env::current_exe().unwrap();
+            let alone = std::process::Command::new(tests).args(["--exact", NAME]).env(ALONE, "").output().unwrap();
+            let said = String::from_utf8_lossy(&alone.stdout);
+            assert!(alone.status.success() && said.contains("1 passed"), "{said}");
+            return;
+        }
         let error = starts(BackendName::Cuda, || {
             let thread = std::thread::spawn(|| panic!("no library - searched for many\nand more"));
             thread.join().expect("a device");
