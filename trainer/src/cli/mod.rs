@@ -6,6 +6,7 @@ macro_rules! say {
     ($($text:tt)*) => { $crate::cli::print_line(format_args!($($text)*)) };
 }
 
+mod cluster;
 mod compare;
 mod demo;
 mod eval;
@@ -48,6 +49,8 @@ enum Command {
     Eval(eval::Eval),
     /// Train or load several runs and put them into one table
     Compare(compare::Compare),
+    /// Spectral clustering of samples, with a model that assigns new ones
+    Cluster(cluster::Cluster),
     /// Learn a kernel's eigenfunctions on some samples, and compare them with the exact ones
     Spectrum(spectrum::Spectrum),
     /// Export a finished run with other dimensions or bits
@@ -88,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Train(command) => command.run(),
         Command::Eval(command) => command.run(),
         Command::Compare(command) => command.run(),
+        Command::Cluster(command) => command.run(),
         Command::Spectrum(command) => command.run(),
         Command::Export(command) => command.run(),
         Command::Inspect(command) => command.run(),

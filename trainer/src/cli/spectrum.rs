@@ -103,7 +103,7 @@ impl Spectrum {
                 degree: self.degree.ok_or_else(|| missing("--degree"))?,
                 offset: self.offset.unwrap_or(0.0),
             },
-            Name::Cosine => KernelSpec::Cosine,
+            Name::Cosine => KernelSpec::Cosine {},
             Name::ArcCosine => KernelSpec::ArcCosine { degree: self.degree.ok_or_else(|| missing("--degree"))? },
             Name::Matrix => KernelSpec::Matrix { file: self.gram.clone().ok_or_else(|| missing("--gram"))? },
         })

@@ -46,6 +46,13 @@ pub fn splits(train: Files, test: Option<Files>) -> Result<(Split, Split)> {
     Ok((whole, judged))
 }
 
+/// What was said of the samples of one file, in the order of the file: `judged` of every fifth.
+pub fn in_order<T: Copy>(learned: &[T], judged: &[T]) -> Vec<T> {
+    let (mut learned, mut judged) = (learned.iter(), judged.iter());
+    let place = |place| if place % JUDGED == JUDGED - 1 { judged.next() } else { learned.next() };
+    (0..).map_while(place).copied().collect()
+}
+
 /// What maps numbers to bytes: `(value - low) * step`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Line {
@@ -147,6 +154,17 @@ mod tests {
         assert_eq!((train.samples.shape, train.samples.len(), test.samples.len()), ([2, 1, 3], 8, 2));
         assert_eq!(test.labels.unwrap(), [4, 9]);
         assert_eq!(test.samples.raw[..6], [24, 25, 26, 27, 28, 29]);
+    }
+
+    #[test]
+    fn the_order_of_a_file_is_found_again() {
+        for count in 5..13_u8 {
+            let rows: Vec<u8> = (0..count).collect();
+            let folder = folder();
+            let file = folder.file("rows.npy", &Array::from_shape_fn((rows.len(), 1), |(i, _)| rows[i]));
+            let (train, test) = splits((&file, None), None).unwrap();
+            assert_eq!(in_order(&train.samples.raw, &test.samples.raw), rows);
+        }
     }
 
     #[test]

@@ -53,12 +53,11 @@ pub trait Kernel: Send + Sync {
 }
 
 /// Which kernel, as a recipe or a command line says it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum KernelSpec {
     /// How much likelier two samples are to be views of one sample than to come together by chance.
-    #[default]
-    Augmentation,
+    Augmentation {},
     /// `exp(-|x - y|^2 / (2 length^2))`.
     Rbf {
         /// In units of the samples' values, above 0.
@@ -77,7 +76,7 @@ pub enum KernelSpec {
         offset: f64,
     },
     /// The cosine of the angle between two samples; 0 for a sample that is all zeros.
-    Cosine,
+    Cosine {},
     /// What infinitely many random units with the activation `max(0, u)^degree` make of two samples (Cho and Saul 2009):
     /// `|x|^degree |y|^degree J_degree(angle) / pi`.
     ArcCosine {
@@ -89,6 +88,12 @@ pub enum KernelSpec {
         /// A `.npy` file of floats `[n, n]`, row and column `i` for training sample `i`.
         file: PathBuf,
     },
+}
+
+impl Default for KernelSpec {
+    fn default() -> Self {
+        Self::Augmentation {}
+    }
 }
 
 impl KernelSpec {
@@ -116,7 +121,7 @@ impl KernelSpec {
 
     /// Whether pairs of views say it, and no Gram matrix.
     pub fn is_of_views(&self) -> bool {
-        *self == Self::Augmentation
+        *self == Self::Augmentation {}
     }
 
     /// The kernel, where a Gram matrix says it.
@@ -125,12 +130,12 @@ impl KernelSpec {
     /// A file that cannot be read, or holds no table.
     pub fn load(&self) -> Result<Option<Box<dyn Kernel>>> {
         let analytic = match *self {
-            Self::Augmentation => return Ok(None),
+            Self::Augmentation {} => return Ok(None),
             Self::Matrix { ref file } => return Ok(Some(Box::new(GramFile::read(file)?))),
             Self::Rbf { length } => Analytic::Rbf { length },
             Self::Laplacian { length } => Analytic::Laplacian { length },
             Self::Polynomial { degree, offset } => Analytic::Polynomial { degree, offset },
-            Self::Cosine => Analytic::Cosine,
+            Self::Cosine {} => Analytic::Cosine,
             Self::ArcCosine { degree } => Analytic::ArcCosine { degree },
         };
         Ok(Some(Box::new(analytic)))

@@ -53,7 +53,7 @@ pub enum Penalty {
 impl Default for NeuralEigenmapSpec {
     fn default() -> Self {
         Self {
-            kernel: KernelSpec::Augmentation,
+            kernel: KernelSpec::Augmentation {},
             penalty: Penalty::Eigenvalue,
             alpha: 1.0,
             stop_gradient: true,

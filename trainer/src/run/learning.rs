@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use crate::data::{Dataset, Learn, Split};
-use crate::error::{Error, Result};
+use crate::data::{Dataset, Split};
+use crate::error::Result;
 use crate::graph::Graph;
 use crate::recipe::Recipe;
-use crate::train::pairs::{PairsSpec, Steps};
+use crate::train::pairs::Steps;
 use crate::train::source::{Augmented, Source};
 
 /// A recipe's samples to learn from, and the graph that its pairs are drawn from.
@@ -24,11 +24,7 @@ impl<'a> Learning<'a> {
     /// Data without the graph that the recipe means, fewer samples than neighbours.
     pub fn new(recipe: &'a Recipe, data: &'a Dataset) -> Result<Self> {
         let split = data.learning();
-        if matches!(recipe.pairs, PairsSpec::Graph { .. }) && data.graph.is_some() && data.learn != Learn::All {
-            let what = "the graph joins the samples of both splits";
-            return Err(Error::input("data.learn", what, "\"all\"", "\"train\""));
-        }
-        let graph = recipe.pairs.graph(&split.samples, data.raw_max, data.graph.as_ref())?;
+        let graph = recipe.pairs.graph(data)?;
         Ok(Self { recipe, data, split, graph })
     }
 

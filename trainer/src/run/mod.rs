@@ -4,6 +4,7 @@
 //! is done, `metrics.json`, `model.eigenlet` and `report.html`. Everything behind the checkpoint follows from recipe, data
 //! and checkpoint alone, so that `eval` and `export` give what training gave.
 
+pub mod cluster;
 pub mod collapse;
 pub mod compare;
 pub mod encoded;
@@ -101,6 +102,7 @@ pub fn check(recipe: &Recipe, data_dir: Option<&Path>, backend: BackendName) -> 
     }
     recipe.export.fits(&recipe.objective, recipe.network.dims, data.train.samples.len())?;
     Augmented::new(&data.train.samples, data.raw_max, &recipe.augment)?;
+    recipe.pairs.fits(&data)?;
     backend::check(backend)?;
     Ok(data)
 }

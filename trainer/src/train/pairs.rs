@@ -8,18 +8,17 @@ use serde::{Deserialize, Serialize};
 use super::source::{Augmented, Source};
 use crate::augment::View;
 use crate::augment::walk::Walk;
-use crate::data::Samples;
+use crate::data::{Dataset, Learn};
 use crate::error::{Error, Result};
 use crate::graph::nearest::Nearest;
 use crate::graph::{AdjacencySpec, Graph};
 
 /// A recipe's `[pairs]` table.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum PairsSpec {
     /// Two views of one sample.
-    #[default]
-    Views,
+    Views {},
     /// A view of each end of an edge of the data's own graph.
     Graph {
         /// Whether every node also counts as its own neighbour: nodes without edges then take part.
@@ -42,25 +41,51 @@ fn ten() -> usize {
     10
 }
 
+impl Default for PairsSpec {
+    fn default() -> Self {
+        Self::Views {}
+    }
+}
+
 impl PairsSpec {
     /// Whether it is two views of one sample.
     pub fn is_of_views(&self) -> bool {
-        *self == Self::Views
+        *self == Self::Views {}
     }
 
-    /// The graph that joins `samples`, whose full scale is `raw_max`; `own` is that of the data, where it has one.
+    /// Whether data can be paired so.
     ///
     /// # Errors
-    /// Data without a graph where theirs is meant, fewer samples than neighbours.
-    pub fn graph<'a>(&self, samples: &Samples, raw_max: u8, own: Option<&'a Graph>) -> Result<Option<Cow<'a, Graph>>> {
+    /// Data without a graph where theirs is meant, or of which only a part is learned from; as many neighbours as samples.
+    pub fn fits(&self, data: &Dataset) -> Result<()> {
         match self {
-            Self::Views => Ok(None),
-            Self::Graph { .. } => match own {
-                Some(graph) => Ok(Some(Cow::Borrowed(graph))),
-                None => Err(Error::input("pairs.kind", "the data have no graph", "data of nodes and edges", "graph")),
-            },
+            Self::Graph { .. } if data.graph.is_none() => {
+                Err(Error::input("pairs.kind", "the data have no graph", "data of nodes and edges", "graph"))
+            }
+            Self::Graph { .. } if data.learn != Learn::All => {
+                let what = "the graph joins the samples of both splits";
+                Err(Error::input("data.learn", what, "\"all\"", "\"train\""))
+            }
+            Self::Neighbours { neighbours } if !(1..data.learning_len()).contains(neighbours) => {
+                let expected = format!("1 to {}, below the number of samples", data.learning_len() - 1);
+                Err(Error::input("pairs.neighbours", "no such neighbours", expected, neighbours))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The graph that joins what is learned from, where pairs are drawn from one.
+    ///
+    /// # Errors
+    /// As for [`fits`](Self::fits); more samples than a graph may have nodes.
+    pub fn graph<'a>(&self, data: &'a Dataset) -> Result<Option<Cow<'a, Graph>>> {
+        self.fits(data)?;
+        match self {
+            Self::Views {} => Ok(None),
+            Self::Graph { .. } => Ok(data.graph.as_ref().map(Cow::Borrowed)),
             Self::Neighbours { neighbours } => {
-                let values = samples.scaled(0..samples.len(), raw_max);
+                let samples = &data.learning().samples;
+                let values = samples.scaled(0..samples.len(), data.raw_max);
                 let values = ArrayView2::from_shape((samples.len(), samples.size()), &values).expect("whole samples");
                 let (graph, _) = Nearest::of(&values, *neighbours)?.affinities()?;
                 Ok(Some(Cow::Owned(graph)))
@@ -71,7 +96,7 @@ impl PairsSpec {
     fn adjacency(&self) -> AdjacencySpec {
         match *self {
             Self::Graph { self_loops, squared } => AdjacencySpec { self_loops, squared },
-            Self::Views | Self::Neighbours { .. } => AdjacencySpec::default(),
+            Self::Views {} | Self::Neighbours { .. } => AdjacencySpec::default(),
         }
     }
 }
@@ -114,32 +139,44 @@ impl Source for Steps<'_> {
 mod tests {
     use super::*;
     use crate::augment::Views;
+    use crate::data::{Samples, Split};
     use crate::graph::generate;
 
-    fn samples(n: usize) -> Samples {
-        Samples { shape: [1, 1, 2], raw: (0..2 * n as u8).collect() }
+    /// Samples of one value to learn from.
+    fn data(raw: &[u8]) -> Dataset {
+        let split = |raw: &[u8]| Split { samples: Samples { shape: [1, 1, 1], raw: raw.to_vec() }, labels: None };
+        Dataset {
+            name: "written".into(),
+            train: split(raw),
+            test: split(&raw[..1]),
+            learn: Learn::Train,
+            outliers: Vec::new(),
+            raw_max: u8::MAX,
+            graph: None,
+            labelled: None,
+            sha256: String::new(),
+        }
     }
 
     #[test]
     fn the_two_views_are_those_of_the_two_ends() {
-        let (samples, graph) = (samples(6), generate::cycle(6));
+        let (data, graph) = (data(&[0, 1, 2, 3, 4, 5]), generate::cycle(6));
         let spec = PairsSpec::Graph { self_loops: false, squared: false };
-        let views = Augmented::new(&samples, 255, &Views::default()).unwrap();
+        let views = Augmented::new(&data.train.samples, 255, &Views::default()).unwrap();
         let source = Steps::new(views, &graph, &spec).unwrap();
         let all: Vec<u32> = (0..source.len() as u32).collect();
         let [first, second] = [View::First, View::Second].map(|view| source.view(view, 1, 2, &all));
         assert_eq!(source.view(View::Plain, 1, 2, &all), first);
-        let node = |values: &[f32]| (values[0] * 255.0 / 2.0).round() as u32;
-        for (from, to) in first.chunks_exact(2).zip(second.chunks_exact(2)) {
+        let node = |values: &[f32]| (values[0] * 255.0).round() as u32;
+        for (from, to) in first.chunks_exact(1).zip(second.chunks_exact(1)) {
             assert!(graph.neighbours(node(from)).contains(&node(to)));
         }
     }
 
     #[test]
     fn near_samples_are_joined_whatever_their_order() {
-        let raw = [0, 100, 1, 101, 2, 102, 3, 103];
-        let samples = Samples { shape: [1, 1, 1], raw: raw.to_vec() };
-        let graph = PairsSpec::Neighbours { neighbours: 2 }.graph(&samples, 255, None).unwrap().unwrap();
+        let data = data(&[0, 100, 1, 101, 2, 102, 3, 103]);
+        let graph = PairsSpec::Neighbours { neighbours: 2 }.graph(&data).unwrap().unwrap();
         assert_eq!(graph.components(), [0, 1, 0, 1, 0, 1, 0, 1]);
     }
 
@@ -148,7 +185,21 @@ mod tests {
         let read = |table: &str| toml::from_str::<PairsSpec>(table);
         assert_eq!(read("kind = 'neighbours'").unwrap(), PairsSpec::Neighbours { neighbours: 10 });
         assert!(read("kind = 'views'\nneighbours = 3").is_err());
-        let error = PairsSpec::Graph { self_loops: false, squared: false }.graph(&samples(3), 255, None);
-        assert!(error.unwrap_err().to_string().starts_with("pairs.kind: the data have no graph"));
+    }
+
+    #[test]
+    fn data_that_cannot_be_paired_so_are_refused_by_name() {
+        let refused = |spec: PairsSpec, data: &Dataset| spec.fits(data).unwrap_err().to_string();
+        let of_a_graph = || PairsSpec::Graph { self_loops: false, squared: false };
+        let mut data = data(&[1, 2, 3]);
+        assert!(refused(of_a_graph(), &data).starts_with("pairs.kind: the data have no graph"));
+        data.graph = Some(generate::cycle(4));
+        assert!(refused(of_a_graph(), &data).starts_with("data.learn: the graph joins the samples of both splits"));
+        assert!(
+            refused(PairsSpec::Neighbours { neighbours: 3 }, &data)
+                .ends_with("expected 1 to 2, below the number of samples, found 3")
+        );
+        data.learn = Learn::All;
+        assert_eq!(of_a_graph().fits(&data).is_ok(), PairsSpec::Neighbours { neighbours: 3 }.fits(&data).is_ok());
     }
 }
