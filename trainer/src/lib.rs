@@ -34,6 +34,7 @@
 
 pub mod augment;
 pub mod backend;
+pub mod cache;
 pub mod cli;
 pub mod data;
 pub mod error;

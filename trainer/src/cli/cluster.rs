@@ -10,7 +10,8 @@ use serde_json::json;
 
 use super::progress::Bar;
 use super::{DataArgs, npy, summary};
-use crate::data::{DataKind, DataSource, Dataset, npy::is_npy, table};
+use crate::data::npy::is_npy;
+use crate::data::{DataKind, DataSource, Dataset, Learn, table};
 use crate::error::{Error, Result};
 use crate::run::cluster::{Clustering, suggested};
 use crate::run::{self, Options, Silent};
@@ -25,6 +26,9 @@ pub struct Cluster {
     /// Nearest neighbours that each sample is joined with
     #[arg(long, value_name = "N", default_value_t = 10)]
     neighbours: usize,
+    /// Learn from four of five samples (of a known data set, from its training split) and only assign the others
+    #[arg(long)]
+    held_out: bool,
     /// Classes of the samples, .npy of whole numbers: only to judge the clusters by
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
@@ -43,24 +47,13 @@ pub struct Cluster {
 
 impl Cluster {
     pub fn run(self) -> Result<()> {
-        if self.k < 2 {
-            return Err(Error::input("--k", "nothing to tell apart", "at least 2 clusters", self.k));
-        }
+        let data_dir = self.args.data_dir.as_deref();
         let source = self.source()?;
         let is_table = source.kind == DataKind::Npy;
-        let data_dir = self.args.data_dir.as_deref();
         let data = Dataset::load(&source, data_dir)?;
-        let samples = data.train.samples.len() + data.test.samples.len();
-        if self.neighbours == 0 || self.neighbours >= samples {
-            let expected = format!("1 to {}, below the number of samples", samples - 1);
-            return Err(Error::input("--neighbours", "no such neighbours", expected, self.neighbours));
-        }
-        if self.k >= data.train.samples.len() {
-            let expected = format!("below {}, the samples that k-means sees", data.train.samples.len());
-            return Err(Error::input("--k", "too many clusters", expected, self.k));
-        }
         let clustering = Clustering { data: source, clusters: self.k, neighbours: self.neighbours, seed: self.seed };
-        let recipe = clustering.recipe(samples);
+        let affinities = clustering.affinities(&data)?;
+        let recipe = clustering.recipe(&affinities);
         let stem = self.data.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let name = format!("cluster-{}", stem.trim_end_matches(".npy"));
         let folder = self.out.unwrap_or_else(|| Path::new("runs").join(&name));
@@ -79,16 +72,17 @@ impl Cluster {
         npy::write(&folder.join("clusters.npy"), ArrayView1::from(&clusters))?;
         let mut sizes = vec![0; self.k];
         clusters.iter().for_each(|&cluster| sizes[usize::from(cluster)] += 1);
-        let eigenvalues = &evaluated.metrics.ordering.eigenvalues;
+        let suggested = suggested(&affinities.eigenvalues);
         let labels = data.train.labels.as_ref().zip(data.test.labels.as_ref());
         let labels = labels.map(|(train, test)| in_order([train, test]));
         let found = labels.map(|labels| run::metrics::ClusterMatch::of(&clusters, &labels));
         if self.json {
             let mut object = json!({
-                "samples": samples,
+                "samples": clusters.len(),
                 "seed": self.seed,
-                "eigenvalues": eigenvalues,
-                "suggested": suggested(eigenvalues),
+                "parts": affinities.parts,
+                "eigenvalues": affinities.eigenvalues,
+                "suggested": suggested,
                 "sizes": sizes,
             });
             if let Some(found) = found {
@@ -101,10 +95,13 @@ impl Cluster {
         }
         summary::print(&evaluated.metrics, &folder);
         say!();
-        let shown: Vec<String> = eigenvalues.iter().map(|value| format!("{value:.4}")).collect();
-        say!("eigenvalues of the neighbours' random walk: 1 (the constant) {}", shown.join(" "));
-        match suggested(eigenvalues) {
-            Some(1) | None => say!("the widest gap comes first: the samples do not fall into parts"),
+        if affinities.parts > 1 {
+            say!("the neighbours' graph falls into {} parts that nothing joins", affinities.parts);
+        }
+        let shown: Vec<String> = affinities.eigenvalues.iter().map(|value| format!("{value:.4}")).collect();
+        say!("eigenvalues of the walk between neighbours: {}", shown.join(" "));
+        match suggested {
+            Some(1) | None => say!("the widest gap is after the first: the samples do not fall into parts"),
             Some(count) => say!("the widest gap is after {count}: it speaks for {count} clusters"),
         }
         say!("samples in each cluster: {sizes:?}");
@@ -116,9 +113,15 @@ impl Cluster {
     }
 
     fn source(&self) -> Result<DataSource> {
+        let learn = if self.held_out { Learn::Train } else { Learn::All };
         if is_npy(&self.data) {
             let files = (Some(self.data.clone()), self.labels.clone());
-            return Ok(DataSource { train_images: files.0, train_labels: files.1, ..DataSource::new(DataKind::Npy) });
+            return Ok(DataSource {
+                learn,
+                train_images: files.0,
+                train_labels: files.1,
+                ..DataSource::new(DataKind::Npy)
+            });
         }
         let name = self.data.to_string_lossy();
         let deserializer: StrDeserializer<NotAKind> = (&*name).into_deserializer();
@@ -128,7 +131,7 @@ impl Cluster {
                 let what = "a known data set has its own labels";
                 Err(Error::input("--labels", what, "no such option", "--labels"))
             }
-            Some(kind) => Ok(DataSource::new(kind)),
+            Some(kind) => Ok(DataSource { learn, ..DataSource::new(kind) }),
             None => Err(Error::input(name, "no such data", "a .npy file or the name of a known data set", "neither")),
         }
     }

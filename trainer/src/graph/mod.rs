@@ -9,6 +9,7 @@
 pub mod adjacency;
 pub mod families;
 pub mod generate;
+pub mod leading;
 pub mod nearest;
 pub mod set;
 
@@ -165,6 +166,11 @@ impl Graph {
     /// Number of steps from a node to a neighbour: two for each edge, one for a self loop.
     pub fn steps(&self) -> usize {
         self.neighbours.len()
+    }
+
+    /// The number of the first step from a node; those of its other neighbours follow.
+    pub fn first_step(&self, node: u32) -> usize {
+        self.offsets[node as usize]
     }
 
     /// The two ends of a step, which must be below [`steps`](Self::steps).

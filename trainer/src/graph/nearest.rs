@@ -1,9 +1,13 @@
 //! The graph of nearest neighbours: samples as nodes, with an edge where one is among the other's nearest.
 
+use std::path::Path;
+
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 use rayon::prelude::*;
+use sha2::{Digest, Sha256};
 
 use super::{Edges, Graph, Options, Survey};
+use crate::cache::Cache;
 use crate::error::{Error, Result};
 
 /// Rows of the distance matrix that one task holds, and columns at a time.
@@ -24,15 +28,26 @@ pub struct Nearest {
 
 impl Nearest {
     /// The `count` nearest of each of the samples `[n, d]`, exactly: time grows with the square of their number, memory does not.
+    /// They are kept in `folder`, if there is one: see [`cache`](crate::cache).
     ///
     /// # Errors
     /// No more samples than `count`, or a `count` of 0.
-    pub fn of(values: &ArrayView2<f32>, count: usize) -> Result<Self> {
+    pub fn of(values: &ArrayView2<f32>, count: usize, folder: Option<&Path>) -> Result<Self> {
         let n = values.nrows();
         if count == 0 || count >= n {
             let expected = format!("1 to {}, below the number of samples", n.saturating_sub(1));
             return Err(Error::input("neighbours", "no such neighbours", expected, count));
         }
+        let cache = Cache { folder, suffix: "neighbours" };
+        let words = cache.words(&content(values, count), 2 * n * count, || Self::found(values, count));
+        let (neighbours, squares) = words.split_at(n * count);
+        let neighbours = neighbours.iter().map(|&word| word as u32).collect();
+        Ok(Self { neighbours, squares: squares.iter().map(|&word| f64::from_bits(word)).collect(), count })
+    }
+
+    /// The neighbours' numbers, then the bits of their distances.
+    fn found(values: &ArrayView2<f32>, count: usize) -> Vec<u64> {
+        let n = values.nrows();
         // Squares of what lies far from zero would hide small differences.
         let middle = values.mean_axis(Axis(0)).expect("there are samples");
         let centred = values - &middle;
@@ -46,8 +61,9 @@ impl Nearest {
                 rows.zip(candidates).map(|(row, found)| ranked(values, row, found, count)).collect::<Vec<_>>()
             })
             .collect();
-        let (neighbours, squares): (Vec<Vec<u32>>, Vec<Vec<f64>>) = rows.into_iter().unzip();
-        Ok(Self { neighbours: neighbours.concat(), squares: squares.concat(), count })
+        let neighbours = rows.iter().flat_map(|(neighbours, _)| neighbours.iter().map(|&other| other.into()));
+        let squares = rows.iter().flat_map(|(_, squares)| squares.iter().map(|square| square.to_bits()));
+        neighbours.chain(squares).collect()
     }
 
     /// Samples are joined with their nearest, by how near they are for the place they are in (Zelnik-Manor and Perona 2004): with
@@ -75,6 +91,17 @@ impl Nearest {
         weights.iter_mut().for_each(|weight| *weight = weight.max(f32::MIN_POSITIVE));
         Graph::new("neighbours", n, &Edges { ends, weights: Some(weights) }, Options::default())
     }
+}
+
+/// SHA-256 of everything that the neighbours depend on, and of the file's format.
+fn content(values: &ArrayView2<f32>, count: usize) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(b"eigenlet neighbours 1");
+    for extent in [values.nrows(), values.ncols(), count] {
+        hash.update((extent as u64).to_le_bytes());
+    }
+    values.iter().for_each(|value| hash.update(value.to_le_bytes()));
+    hash.finalize().into()
 }
 
 /// The `kept` nearest of each row in `f32`, in no order.
@@ -137,7 +164,7 @@ mod tests {
     #[test]
     fn neighbours_are_those_of_a_whole_distance_table() {
         let values = values(700, 3, 1);
-        let found = Nearest::of(&values.view(), 6).unwrap();
+        let found = Nearest::of(&values.view(), 6, None).unwrap();
         for row in 0..700 {
             let distance = |other: usize| -> f64 {
                 (0..3).map(|k| (f64::from(values[[row, k]]) - f64::from(values[[other, k]])).powi(2)).sum()
@@ -155,7 +182,7 @@ mod tests {
     #[test]
     fn affinities_are_symmetric_and_know_their_place() {
         let values = values(60, 2, 2);
-        let nearest = Nearest::of(&values.view(), 4).unwrap();
+        let nearest = Nearest::of(&values.view(), 4, None).unwrap();
         let (graph, survey) = nearest.affinities().unwrap();
         assert_eq!((survey.nodes, survey.isolated, survey.self_loops), (60, 0, 0));
         let scale = |node: usize| nearest.squares[node * 4 + 3].sqrt();
@@ -179,7 +206,7 @@ mod tests {
         for copy in [9, 17, 25] {
             values.row_mut(copy).assign(&twin);
         }
-        let nearest = Nearest::of(&values.view(), 3).unwrap();
+        let nearest = Nearest::of(&values.view(), 3, None).unwrap();
         assert_eq!(nearest.neighbours[12..15], [9, 17, 25]);
         let (graph, _) = nearest.affinities().unwrap();
         assert!(graph.edges(4).any(|(other, weight)| other == 25 && weight == 1.0));
@@ -188,9 +215,9 @@ mod tests {
 
     #[test]
     fn more_neighbours_than_there_are_others_are_refused() {
-        let error = Nearest::of(&values(5, 2, 4).view(), 5).unwrap_err().to_string();
+        let error = Nearest::of(&values(5, 2, 4).view(), 5, None).unwrap_err().to_string();
         assert!(error.ends_with("expected 1 to 4, below the number of samples, found 5"), "{error}");
-        assert!(Nearest::of(&values(5, 2, 4).view(), 0).is_err());
-        assert!(Nearest::of(&values(5, 2, 4).view(), 4).is_ok());
+        assert!(Nearest::of(&values(5, 2, 4).view(), 0, None).is_err());
+        assert!(Nearest::of(&values(5, 2, 4).view(), 4, None).is_ok());
     }
 }

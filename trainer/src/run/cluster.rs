@@ -2,7 +2,9 @@
 //! k-means on those. What comes out assigns samples that it has never seen, on a chip too.
 
 use crate::augment::Views;
-use crate::data::{DataSource, Learn};
+use crate::data::{DataSource, Dataset};
+use crate::error::{Error, Result};
+use crate::graph::AdjacencySpec;
 use crate::network::NetworkSpec;
 use crate::network::spec::LayerSpec;
 use crate::objective::ObjectiveSpec;
@@ -18,14 +20,18 @@ const UNITS: usize = 128;
 /// eigenvalues beyond them would say that there are more clusters.
 const SPARE: usize = 10;
 /// Training steps, about: a sample and a neighbour of it come as often as the affinities say.
-const STEPS: usize = 6000;
+const STEPS: usize = 4000;
+/// What a long walk leaves of the first function that no cluster needs.
+const FORGOTTEN: f64 = 0.25;
+/// Steps of a walk at most.
+const MOST_STEPS: usize = 1000;
 /// Pairs in a batch, where so many functions can be told apart by them.
 const BATCH: usize = 256;
 
 /// What is to be clustered.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Clustering {
-    /// The samples; all are learned from, for no label is.
+    /// The samples. With `learn = "train"`, those of the test split are assigned, not learned from.
     pub data: DataSource,
     /// Clusters, at least 2.
     pub clusters: usize,
@@ -35,25 +41,63 @@ pub struct Clustering {
     pub seed: u64,
 }
 
+/// How the samples hang together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Affinities {
+    /// The leading eigenvalues of one step of the walk between neighbours, the constant's 1 first, exactly.
+    pub eigenvalues: Vec<f64>,
+    /// Parts that no affinity joins.
+    pub parts: usize,
+    /// Samples.
+    samples: usize,
+}
+
 impl Clustering {
-    /// The recipe for data of so many samples.
+    /// The pairs that affinities are made of, `steps` steps apart.
+    fn pairs(&self, steps: usize) -> PairsSpec {
+        PairsSpec::Neighbours { neighbours: self.neighbours, steps }
+    }
+
+    /// The affinities of the samples, which are those of `self.data`.
+    ///
+    /// # Errors
+    /// As many neighbours or clusters as samples.
+    pub fn affinities(&self, data: &Dataset) -> Result<Affinities> {
+        let samples = data.learning_len();
+        if !(1..samples).contains(&self.neighbours) {
+            let expected = format!("1 to {}, below the number of samples", samples - 1);
+            return Err(Error::input("--neighbours", "no such neighbours", expected, self.neighbours));
+        }
+        let most = data.train.samples.len().min(samples.saturating_sub(SPARE + 1));
+        if !(2..=most).contains(&self.clusters) {
+            let expected = format!("2 to {most} of {samples} samples");
+            return Err(Error::input("--k", "no such number of clusters", expected, self.clusters));
+        }
+        let graph = self.pairs(1).graph(data)?.expect("neighbours make a graph");
+        let parts = graph.components().into_iter().max().map_or(0, |last| last as usize + 1);
+        let eigenvalues = graph.leading(AdjacencySpec::default(), self.clusters + SPARE, self.seed).eigenvalues;
+        Ok(Affinities { eigenvalues, parts, samples })
+    }
+
+    /// The recipe.
     ///
     /// Of `clusters` groups that no affinity joins, the walk has as many eigenfunctions of eigenvalue 1: the constant, which
-    /// ordering leaves out, and one less than there are clusters. So many are given to k-means.
-    pub fn recipe(&self, samples: usize) -> Recipe {
+    /// ordering leaves out, and one less than there are clusters. So many are given to k-means. The walk takes so many steps that
+    /// the next function would keep [`FORGOTTEN`] of itself: in single steps all would seem equally good.
+    pub fn recipe(&self, affinities: &Affinities) -> Recipe {
         let told_by = self.clusters - 1;
         let dims = told_by + SPARE;
-        let batch = BATCH.max(2 * dims).min(samples);
-        let steps = samples * self.neighbours;
+        let batch = BATCH.max(2 * dims).min(affinities.samples);
+        let first_too_many = affinities.eigenvalues.get(self.clusters).copied().unwrap_or(0.0);
         Recipe {
             seed: self.seed,
-            data: DataSource { learn: Learn::All, ..self.data.clone() },
+            data: self.data.clone(),
             augment: Views::default(),
-            pairs: PairsSpec::Neighbours { neighbours: self.neighbours },
+            pairs: self.pairs(steps(first_too_many)),
             network: NetworkSpec { layers: vec![LayerSpec::Dense { units: UNITS }], projector: UNITS, dims },
             objective: ObjectiveSpec::NeuralEigenmap(NeuralEigenmapSpec::default()),
             train: TrainSpec {
-                epochs: (STEPS * batch).div_ceil(steps),
+                epochs: (STEPS * batch).div_ceil(affinities.samples * self.neighbours),
                 batch,
                 warmup: 1,
                 final_rate: 1e-3,
@@ -71,13 +115,17 @@ impl Clustering {
     }
 }
 
-/// How many clusters the eigenvalues of a walk's functions, not rising and without the constant's, speak for: as many as there are,
-/// with the constant's, before the widest gap (von Luxburg 2007, section 8.3). 1 says that nothing falls into parts; `None`, that
-/// there are no eigenvalues.
+/// Steps after which a function of this eigenvalue keeps [`FORGOTTEN`] of itself, an even number: then no eigenvalue is negative.
+fn steps(eigenvalue: f64) -> usize {
+    let steps = FORGOTTEN.ln() / eigenvalue.clamp(f64::MIN_POSITIVE, 1.0).ln();
+    if steps < MOST_STEPS as f64 { 2 * ((steps / 2.0).ceil() as usize).max(1) } else { MOST_STEPS }
+}
+
+/// How many clusters eigenvalues, not rising, speak for: as many as there are before the widest gap (von Luxburg 2007, section
+/// 8.3). 1 says that nothing falls into parts; `None`, that there are fewer than two eigenvalues.
 pub fn suggested(eigenvalues: &[f64]) -> Option<usize> {
-    let with_constant: Vec<f64> = std::iter::once(1.0).chain(eigenvalues.iter().copied()).collect();
     let gap = |pair: &[f64]| pair[0] - pair[1];
-    let widest = with_constant.windows(2).enumerate().max_by(|(_, a), (_, b)| gap(a).total_cmp(&gap(b)));
+    let widest = eigenvalues.windows(2).enumerate().max_by(|(_, a), (_, b)| gap(a).total_cmp(&gap(b)));
     widest.map(|(before, _)| before + 1)
 }
 
@@ -88,16 +136,24 @@ mod tests {
 
     #[test]
     fn the_widest_gap_counts_the_clusters() {
-        assert_eq!(suggested(&[0.999, 0.998, 0.7, 0.65]), Some(3));
-        assert_eq!(suggested(&[0.5, 0.4]), Some(1));
+        assert_eq!(suggested(&[1.0, 0.999, 0.998, 0.7, 0.65]), Some(3));
+        assert_eq!(suggested(&[1.0, 0.5, 0.4]), Some(1));
         assert_eq!(suggested(&[]), None);
     }
 
     #[test]
+    fn walks_are_long_where_eigenvalues_are_near_to_one_another() {
+        assert_eq!(steps(0.5), 2);
+        assert_eq!(steps(0.99), 138);
+        assert!(0.99_f64.powi(138) <= FORGOTTEN);
+        assert_eq!([steps(1.0), steps(0.0), steps(-0.5)], [MOST_STEPS, 2, 2]);
+    }
+
+    #[test]
     fn every_number_of_clusters_and_samples_makes_a_recipe() {
-        for (clusters, samples) in [(2, 12), (3, 1000), (200, 70_000)] {
+        for (clusters, samples) in [(2, 13), (3, 1000), (200, 70_000)] {
             let clustering = Clustering { data: DataSource::new(DataKind::Digits), clusters, neighbours: 5, seed: 1 };
-            let recipe = clustering.recipe(samples);
+            let recipe = clustering.recipe(&Affinities { eigenvalues: vec![1.0; clusters], parts: 1, samples });
             recipe.check().unwrap();
             assert_eq!(Recipe::parse("written", &recipe.resolved(), &[]).unwrap(), recipe);
             assert_eq!(recipe.export.cluster_dims, clusters - 1);

@@ -3,15 +3,17 @@
 use std::borrow::Cow;
 
 use ndarray::ArrayView2;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::source::{Augmented, Source};
 use crate::augment::View;
 use crate::augment::walk::Walk;
+use crate::cache;
 use crate::data::{Dataset, Learn};
 use crate::error::{Error, Result};
+use crate::graph::Graph;
 use crate::graph::nearest::Nearest;
-use crate::graph::{AdjacencySpec, Graph};
 
 /// A recipe's `[pairs]` table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,22 +21,29 @@ use crate::graph::{AdjacencySpec, Graph};
 pub enum PairsSpec {
     /// Two views of one sample.
     Views {},
-    /// A view of each end of an edge of the data's own graph.
+    /// A view of each end of a walk on the data's own graph.
     Graph {
         /// Whether every node also counts as its own neighbour: nodes without edges then take part.
         #[serde(default)]
         self_loops: bool,
-        /// Whether the pair is two neighbours of one node instead.
-        #[serde(default)]
-        squared: bool,
+        /// Steps of the walk between the two, at least 1; an even number makes all eigenvalues positive.
+        #[serde(default = "one")]
+        steps: usize,
     },
-    /// A view of each of two near neighbours among the samples, the nearer the more often: see
+    /// A view of each end of a walk between near neighbours among the samples, the nearer the more often: see
     /// [`Nearest::affinities`](crate::graph::nearest::Nearest::affinities).
     Neighbours {
         /// Neighbours of each sample, at least 1.
         #[serde(default = "ten")]
         neighbours: usize,
+        /// As for `graph`.
+        #[serde(default = "one")]
+        steps: usize,
     },
+}
+
+fn one() -> usize {
+    1
 }
 
 fn ten() -> usize {
@@ -56,9 +65,13 @@ impl PairsSpec {
     /// Whether data can be paired so.
     ///
     /// # Errors
-    /// Data without a graph where theirs is meant, or of which only a part is learned from; as many neighbours as samples.
+    /// Data without a graph where theirs is meant, or of which only a part is learned from; as many neighbours as samples; walks
+    /// without a step.
     pub fn fits(&self, data: &Dataset) -> Result<()> {
         match self {
+            Self::Graph { steps: 0, .. } | Self::Neighbours { steps: 0, .. } => {
+                Err(Error::input("pairs.steps", "impossible value", "at least 1", 0))
+            }
             Self::Graph { .. } if data.graph.is_none() => {
                 Err(Error::input("pairs.kind", "the data have no graph", "data of nodes and edges", "graph"))
             }
@@ -66,7 +79,7 @@ impl PairsSpec {
                 let what = "the graph joins the samples of both splits";
                 Err(Error::input("data.learn", what, "\"all\"", "\"train\""))
             }
-            Self::Neighbours { neighbours } if !(1..data.learning_len()).contains(neighbours) => {
+            Self::Neighbours { neighbours, .. } if !(1..data.learning_len()).contains(neighbours) => {
                 let expected = format!("1 to {}, below the number of samples", data.learning_len() - 1);
                 Err(Error::input("pairs.neighbours", "no such neighbours", expected, neighbours))
             }
@@ -83,20 +96,22 @@ impl PairsSpec {
         match self {
             Self::Views {} => Ok(None),
             Self::Graph { .. } => Ok(data.graph.as_ref().map(Cow::Borrowed)),
-            Self::Neighbours { neighbours } => {
+            Self::Neighbours { neighbours, .. } => {
                 let samples = &data.learning().samples;
                 let values = samples.scaled(0..samples.len(), data.raw_max);
                 let values = ArrayView2::from_shape((samples.len(), samples.size()), &values).expect("whole samples");
-                let (graph, _) = Nearest::of(&values, *neighbours)?.affinities()?;
+                let (graph, _) = Nearest::of(&values, *neighbours, cache::folder().as_deref())?.affinities()?;
                 Ok(Some(Cow::Owned(graph)))
             }
         }
     }
 
-    fn adjacency(&self) -> AdjacencySpec {
+    /// The walk whose ends are the pairs, on what [`graph`](Self::graph) gave.
+    fn walk<'a>(&self, graph: &'a Graph) -> Result<Walk<'a>> {
         match *self {
-            Self::Graph { self_loops, squared } => AdjacencySpec { self_loops, squared },
-            Self::Views {} | Self::Neighbours { .. } => AdjacencySpec::default(),
+            Self::Graph { self_loops, steps } => Walk::new(graph, self_loops, steps),
+            Self::Neighbours { steps, .. } => Walk::new(graph, false, steps),
+            Self::Views {} => unreachable!("two views of one sample have no graph"),
         }
     }
 }
@@ -114,7 +129,7 @@ impl<'a> Steps<'a> {
     /// A graph without edges.
     pub fn new(views: Augmented<'a>, graph: &'a Graph, spec: &PairsSpec) -> Result<Self> {
         assert_eq!(views.len(), graph.len(), "a node for each sample");
-        Ok(Self { views, walk: Walk::new(graph, spec.adjacency())? })
+        Ok(Self { views, walk: spec.walk(graph)? })
     }
 }
 
@@ -129,8 +144,11 @@ impl Source for Steps<'_> {
 
     /// The second view is that of a step's second end, any other that of its first.
     fn view(&self, view: View, seed: u64, epoch: u64, samples: &[u32]) -> Vec<f32> {
-        let end = usize::from(view == View::Second);
-        let nodes: Vec<u32> = samples.iter().map(|&step| self.walk.ends(step, seed, epoch)[end]).collect();
+        let end = |&step: &u32| match view {
+            View::Second => self.walk.end(step, seed, epoch),
+            _ => self.walk.start(step, seed, epoch),
+        };
+        let nodes: Vec<u32> = samples.par_iter().map(end).collect();
         self.views.view(view, seed, epoch, &nodes)
     }
 }
@@ -161,7 +179,7 @@ mod tests {
     #[test]
     fn the_two_views_are_those_of_the_two_ends() {
         let (data, graph) = (data(&[0, 1, 2, 3, 4, 5]), generate::cycle(6));
-        let spec = PairsSpec::Graph { self_loops: false, squared: false };
+        let spec = PairsSpec::Graph { self_loops: false, steps: 1 };
         let views = Augmented::new(&data.train.samples, 255, &Views::default()).unwrap();
         let source = Steps::new(views, &graph, &spec).unwrap();
         let all: Vec<u32> = (0..source.len() as u32).collect();
@@ -176,30 +194,33 @@ mod tests {
     #[test]
     fn near_samples_are_joined_whatever_their_order() {
         let data = data(&[0, 100, 1, 101, 2, 102, 3, 103]);
-        let graph = PairsSpec::Neighbours { neighbours: 2 }.graph(&data).unwrap().unwrap();
+        let graph = PairsSpec::Neighbours { neighbours: 2, steps: 1 }.graph(&data).unwrap().unwrap();
         assert_eq!(graph.components(), [0, 1, 0, 1, 0, 1, 0, 1]);
     }
 
     #[test]
     fn a_table_names_its_kind_and_no_key_of_another() {
         let read = |table: &str| toml::from_str::<PairsSpec>(table);
-        assert_eq!(read("kind = 'neighbours'").unwrap(), PairsSpec::Neighbours { neighbours: 10 });
+        assert_eq!(read("kind = 'neighbours'").unwrap(), PairsSpec::Neighbours { neighbours: 10, steps: 1 });
         assert!(read("kind = 'views'\nneighbours = 3").is_err());
     }
 
     #[test]
     fn data_that_cannot_be_paired_so_are_refused_by_name() {
         let refused = |spec: PairsSpec, data: &Dataset| spec.fits(data).unwrap_err().to_string();
-        let of_a_graph = || PairsSpec::Graph { self_loops: false, squared: false };
+        let of_a_graph = || PairsSpec::Graph { self_loops: false, steps: 1 };
         let mut data = data(&[1, 2, 3]);
         assert!(refused(of_a_graph(), &data).starts_with("pairs.kind: the data have no graph"));
         data.graph = Some(generate::cycle(4));
         assert!(refused(of_a_graph(), &data).starts_with("data.learn: the graph joins the samples of both splits"));
         assert!(
-            refused(PairsSpec::Neighbours { neighbours: 3 }, &data)
+            refused(PairsSpec::Neighbours { neighbours: 3, steps: 1 }, &data)
                 .ends_with("expected 1 to 2, below the number of samples, found 3")
         );
         data.learn = Learn::All;
-        assert_eq!(of_a_graph().fits(&data).is_ok(), PairsSpec::Neighbours { neighbours: 3 }.fits(&data).is_ok());
+        assert_eq!(
+            of_a_graph().fits(&data).is_ok(),
+            PairsSpec::Neighbours { neighbours: 3, steps: 1 }.fits(&data).is_ok()
+        );
     }
 }

@@ -7,17 +7,16 @@
 //! The neighbour is counted without the sample itself; a duplicate counts as a neighbour at distance 0. The released
 //! IMSAT code meant the 10th too and, by an index off by one, took the 11th.
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
+use crate::cache::{self, Cache};
 use crate::data::Samples;
 use crate::error::{Error, Result};
-use crate::files;
 
 /// Of the positive radii, the quantile that takes the place of a radius of 0.
 const FLOOR: f64 = 0.01;
@@ -25,13 +24,12 @@ const FLOOR: f64 = 0.01;
 /// Distance of every sample to its `neighbour`-th nearest, in network units (`raw / raw_max`). Where it is 0, because
 /// there are so many duplicates, it is the lowest percentile of the others: every sample can be moved.
 ///
-/// The distances are kept in the folder `$EIGENLET_CACHE`, else `$XDG_CACHE_HOME/eigenlet`, else `$HOME/.cache/eigenlet`,
-/// under a name made of the samples themselves.
+/// The distances are kept: see [`cache`](crate::cache).
 ///
 /// # Errors
 /// No more samples than `neighbour`; no sample with a positive distance (all equal, say).
 pub fn radii(samples: &Samples, raw_max: u8, neighbour: usize) -> Result<Vec<f32>> {
-    in_folder(samples, raw_max, neighbour, cache_folder(|name| std::env::var_os(name)).as_deref())
+    in_folder(samples, raw_max, neighbour, cache::folder().as_deref())
 }
 
 /// [`radii`], kept in `folder`.
@@ -64,30 +62,10 @@ fn lifted(squares: &[u64]) -> Option<Vec<u64>> {
     Some(squares.iter().map(|&square| if square == 0 { floor } else { square }).collect())
 }
 
-/// Where results are kept; `None` where the environment names no place.
-fn cache_folder(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let named = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    named("EIGENLET_CACHE")
-        .or_else(|| named("XDG_CACHE_HOME").map(|folder| folder.join("eigenlet")))
-        .or_else(|| named("HOME").map(|folder| folder.join(".cache/eigenlet")))
-}
-
 /// Squared distances from the cache, else computed and, where that is possible, cached.
 fn cached(samples: &Samples, neighbour: usize, folder: Option<&Path>) -> Vec<u64> {
-    let key = content(samples, neighbour);
-    let file = folder.map(|folder| {
-        let name: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-        folder.join(format!("{name}.radius"))
-    });
-    let known = file.as_ref().and_then(|file| unpack(&std::fs::read(file).ok()?, &key, samples.len()));
-    known.unwrap_or_else(|| {
-        let squares = squared_distances(samples, neighbour);
-        if let (Some(folder), Some(file)) = (folder, &file) {
-            // A cache that cannot be written costs time, nothing else.
-            let _ = files::create_folder(folder).and_then(|()| files::write_bytes(file, &pack(&squares, &key)));
-        }
-        squares
-    })
+    let cache = Cache { folder, suffix: "radius" };
+    cache.words(&content(samples, neighbour), samples.len(), || squared_distances(samples, neighbour))
 }
 
 /// SHA-256 of everything that the distances depend on, and of the file's format.
@@ -100,24 +78,6 @@ fn content(samples: &Samples, neighbour: usize) -> [u8; 32] {
     hash.update((neighbour as u64).to_le_bytes());
     hash.update(&samples.raw);
     hash.finalize().into()
-}
-
-/// The squares as little-endian `u64`, then the SHA-256 of the key and of them.
-fn pack(squares: &[u64], key: &[u8; 32]) -> Vec<u8> {
-    let mut bytes: Vec<u8> = squares.iter().flat_map(|square| square.to_le_bytes()).collect();
-    let seal = Sha256::new().chain_update(key).chain_update(&bytes).finalize();
-    bytes.extend(seal);
-    bytes
-}
-
-/// What [`pack`] packed; `None` where a byte is not as it was.
-fn unpack(bytes: &[u8], key: &[u8; 32], samples: usize) -> Option<Vec<u64>> {
-    let (values, seal) = bytes.split_at_checked(samples * 8)?;
-    let expected = Sha256::new().chain_update(key).chain_update(values).finalize();
-    (seal == expected.as_slice()).then(|| {
-        let (words, _) = values.as_chunks::<8>();
-        words.iter().map(|&word| u64::from_le_bytes(word)).collect()
-    })
 }
 
 /// Rows and columns of the distance matrix that are in memory at once.
@@ -327,39 +287,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cached_is_taken_from_the_cache_and_what_is_damaged_is_not() {
+    fn what_is_kept_is_not_computed_again() {
         let samples = random(30, 4, 9);
         let folder = tempfile::tempdir().unwrap();
-        let cache = folder.path().join("below");
-        let fresh = cached(&samples, 2, Some(&cache));
+        let fresh = cached(&samples, 2, Some(folder.path()));
         assert_eq!(fresh, naive(&samples, 2));
-        let files: Vec<_> = std::fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path()).collect();
-        let [file] = &files[..] else { panic!("one file, not {files:?}") };
-
-        // Another answer in the file, well sealed, shows who answers.
-        let other: Vec<u64> = (1..=30).collect();
-        let good = pack(&other, &content(&samples, 2));
-        std::fs::write(file, &good).unwrap();
-        assert_eq!(cached(&samples, 2, Some(&cache)), other);
-
-        let mut flipped = good.clone();
-        flipped[17] ^= 1;
-        let foreign = pack(&other, &content(&samples, 3));
-        for damaged in
-            [&good[..good.len() - 1], &good[..100], &[], &flipped, &foreign, &[good.clone(), vec![0]].concat()]
-        {
-            std::fs::write(file, damaged).unwrap();
-            assert_eq!(cached(&samples, 2, Some(&cache)), fresh);
-            assert_eq!(std::fs::read(file).unwrap(), pack(&fresh, &content(&samples, 2)), "written anew");
-        }
-    }
-
-    #[test]
-    fn without_a_cache_the_answer_is_the_same() {
-        let samples = random(30, 4, 9);
-        let file = tempfile::NamedTempFile::new().unwrap();
-        assert_eq!(cached(&samples, 2, None), naive(&samples, 2));
-        assert_eq!(cached(&samples, 2, Some(&file.path().join("a file is no folder"))), naive(&samples, 2));
+        assert_eq!(cached(&samples, 2, Some(folder.path())), fresh);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(cached(&samples, 2, None), fresh);
     }
 
     #[test]
@@ -373,18 +308,5 @@ mod tests {
             assert_ne!(key, content(samples, neighbour));
         }
         assert_eq!(key, content(&samples.clone(), 2));
-    }
-
-    #[test]
-    fn the_environment_names_the_folder() {
-        let folder = |set: &[(&str, &str)]| {
-            cache_folder(|name| set.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into()))
-        };
-        let all = [("EIGENLET_CACHE", "/own"), ("XDG_CACHE_HOME", "/xdg"), ("HOME", "/home")];
-        assert_eq!(folder(&all), Some("/own".into()));
-        assert_eq!(folder(&all[1..]), Some("/xdg/eigenlet".into()));
-        assert_eq!(folder(&all[2..]), Some("/home/.cache/eigenlet".into()));
-        assert_eq!(folder(&[("EIGENLET_CACHE", ""), ("HOME", "/home")]), Some("/home/.cache/eigenlet".into()));
-        assert_eq!(folder(&[]), None);
     }
 }
