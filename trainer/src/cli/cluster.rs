@@ -100,9 +100,8 @@ impl Cluster {
         }
         let shown: Vec<String> = affinities.eigenvalues.iter().map(|value| format!("{value:.4}")).collect();
         say!("eigenvalues of the walk between neighbours: {}", shown.join(" "));
-        match suggested {
-            Some(1) | None => say!("the widest gap is after the first: the samples do not fall into parts"),
-            Some(count) => say!("the widest gap is after {count}: it speaks for {count} clusters"),
+        if let Some(count) = suggested {
+            say!("their distance to 1 grows most after {count}: that speaks for {count} clusters");
         }
         say!("samples in each cluster: {sizes:?}");
         if let Some(found) = found {

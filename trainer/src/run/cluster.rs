@@ -25,6 +25,8 @@ const STEPS: usize = 4000;
 const FORGOTTEN: f64 = 0.25;
 /// Steps of a walk at most.
 const MOST_STEPS: usize = 1000;
+/// A distance of an eigenvalue to 1 that is no more than the error of computing it.
+const NO_DISTANCE: f64 = 1e-5;
 /// Pairs in a batch, where so many functions can be told apart by them.
 const BATCH: usize = 256;
 
@@ -121,12 +123,13 @@ fn steps(eigenvalue: f64) -> usize {
     if steps < MOST_STEPS as f64 { 2 * ((steps / 2.0).ceil() as usize).max(1) } else { MOST_STEPS }
 }
 
-/// How many clusters eigenvalues, not rising, speak for: as many as there are before the widest gap (von Luxburg 2007, section
-/// 8.3). 1 says that nothing falls into parts; `None`, that there are fewer than two eigenvalues.
+/// How many clusters a walk's eigenvalues, 1 first and not rising, speak for, at least 2: as many as there are up to the widest gap, in
+/// which their distance to 1 grows by the largest factor (von Luxburg 2007, section 8.3: the eigenvalues of the Laplacian are
+/// these distances). `None`, where there are fewer than three.
 pub fn suggested(eigenvalues: &[f64]) -> Option<usize> {
-    let gap = |pair: &[f64]| pair[0] - pair[1];
-    let widest = eigenvalues.windows(2).enumerate().max_by(|(_, a), (_, b)| gap(a).total_cmp(&gap(b)));
-    widest.map(|(before, _)| before + 1)
+    let growth = |count: &usize| (1.0 - eigenvalues[*count]) / (1.0 - eigenvalues[count - 1]).max(NO_DISTANCE);
+    // The first, of equals.
+    (2..eigenvalues.len()).rev().max_by(|a, b| growth(a).total_cmp(&growth(b)))
 }
 
 #[cfg(test)]
@@ -137,8 +140,9 @@ mod tests {
     #[test]
     fn the_widest_gap_counts_the_clusters() {
         assert_eq!(suggested(&[1.0, 0.999, 0.998, 0.7, 0.65]), Some(3));
-        assert_eq!(suggested(&[1.0, 0.5, 0.4]), Some(1));
-        assert_eq!(suggested(&[]), None);
+        assert_eq!(suggested(&[1.0, 1.0, 0.9996, 0.9996, 0.9986, 0.99]), Some(2));
+        assert_eq!(suggested(&[1.0, 1.0, 1.0, 0.999, 0.998]), Some(3));
+        assert_eq!([suggested(&[]), suggested(&[1.0, 0.5])], [None, None]);
     }
 
     #[test]
