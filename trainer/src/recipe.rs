@@ -46,6 +46,8 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("dsads-cluster-specific-ae", include_str!("../recipes/dsads-cluster-specific-ae.toml")),
     ("dsads-hard-negative", include_str!("../recipes/dsads-hard-negative.toml")),
     ("dsads-neural-eigenmap", include_str!("../recipes/dsads-neural-eigenmap.toml")),
+    ("cora-neural-eigenmap", include_str!("../recipes/cora-neural-eigenmap.toml")),
+    ("citeseer-neural-eigenmap", include_str!("../recipes/citeseer-neural-eigenmap.toml")),
     ("20ng-hard-negative", include_str!("../recipes/20ng-hard-negative.toml")),
     ("20ng-imsat-cluster", include_str!("../recipes/20ng-imsat-cluster.toml")),
 ];

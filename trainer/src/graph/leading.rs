@@ -14,8 +14,10 @@ use crate::order::symmetric_eigen;
 
 /// Vectors beyond those asked for: they carry what is nearest below, so that the last of these converge, too.
 const SPARE: usize = 10;
-/// Products with the matrix in one filter.
+/// Products with the matrix in one filter, at most.
 const DEGREE: usize = 50;
+/// How much more a filter may let through at 1 than at the cut: beyond it, `f32` would hold nothing but the first vector.
+const GROWTH: f64 = 1e3;
 /// Filters at most.
 const ROUNDS: usize = 40;
 /// Norm of `K v - lambda v` that is accepted: `f32` gives little better.
@@ -79,10 +81,11 @@ impl Graph {
             product
         };
         let first = half / (1.0 - middle);
+        let degree = (GROWTH.acosh() / (1.0 / first).acosh()) as usize;
         let mut sigma = first;
         let mut before = vectors;
         let mut now = shifted(&before) * ((sigma / half) as f32);
-        for _ in 1..DEGREE {
+        for _ in 1..degree.clamp(1, DEGREE) {
             let next = 1.0 / (2.0 / first - sigma);
             let mut filtered = shifted(&now) * ((2.0 * next / half) as f32);
             filtered.scaled_add(-(sigma * next) as f32, &before);

@@ -400,7 +400,7 @@ impl Encoded {
             let clusters = usize::from(model.clusters());
             let ids: Vec<u32> = found.iter().map(|&id| id.into()).collect();
             warnings.extend(ClusterCollapse::of(&ids, clusters).warnings());
-            if let (Some(train_labels), Some(test_labels)) = labels {
+            if let (Some(train_labels), Some(test_labels)) = (data.train.labels.as_deref(), labels.1) {
                 let all = [&train.int8.clusters[..], found].concat();
                 assignments = Some(Assignments {
                     by: by.into(),
