@@ -1092,3 +1092,89 @@ fn wrong_usage_is_refused_on_one_line_that_shows_the_right_one() {
     assert!(done(&["--help"]).contains("train"));
     assert!(done(&["--version"]).starts_with("eigenlet "));
 }
+
+// --- Spectra and spectral clustering
+
+/// Two groups of points in the plane, one after the other, the second far from the first.
+fn two_groups(count: usize) -> Array2<f32> {
+    let mut random = Random::new(5);
+    let mut coordinate = |place: usize| 4.0 * (place / count) as f32 + f32::from(random.bytes(1)[0]) / 255.0;
+    Array2::from_shape_fn((2 * count, 2), |(place, _)| coordinate(place))
+}
+
+#[test]
+fn clusters_of_samples_come_in_their_order_with_a_model_that_assigns() {
+    let folder = TempDir::new().unwrap();
+    let [data, labels, run] = ["data.npy", "labels.npy", "run"].map(|name| folder.path().join(name));
+    npy_file(&data, &two_groups(60));
+    npy_file(&labels, &Array::from_shape_fn(120, |place| (place / 60) as i64));
+    let arguments = ["cluster", text(&data), "--k", "2", "--neighbours", "8", "--labels", text(&labels)];
+    let printed = done(&[&arguments[..], &["--json", "--out", text(&run)]].concat());
+    let found: Value = serde_json::from_str(&printed).expect("JSON alone");
+    assert_eq!(found["samples"], 120);
+    assert_eq!(found["acc"], 1.0);
+    assert_eq!([&found["suggested"], &found["parts"]], [2, 2]);
+    let clusters: ArrayD<u16> = npy(&run.join("clusters.npy"));
+    let (first, second) = clusters.as_slice().unwrap().split_at(60);
+    assert!(first.iter().all(|&id| id == first[0]) && second.iter().all(|&id| id == 1 - first[0]));
+    done(&["verify", text(&run.join("model.eigenlet"))]);
+    refused(&[&arguments[..], &["--out", text(&run)]].concat(), &["run"]);
+}
+
+#[test]
+fn a_spectrum_is_the_exact_one_where_that_is_known() {
+    let folder = TempDir::new().unwrap();
+    let data = folder.path().join("data.npy");
+    // Under a linear kernel, the eigenvalues are the mean squares along the axes.
+    let scale = |column| [3.0, 2.0, 1.0][column];
+    npy_file(&data, &Array2::from_shape_fn((60, 3), |(i, j)| if i % 3 == j { scale(j) * 3f64.sqrt() } else { 0.0 }));
+    let arguments =
+        ["spectrum", text(&data), "--kernel", "polynomial", "--degree", "1", "--k", "3", "--exact", "--json"];
+    let found: Value = serde_json::from_str(&done(&arguments)).expect("JSON alone");
+    for (j, expected) in [9.0, 4.0, 1.0].into_iter().enumerate() {
+        let value = |key: &str| found[key][j].as_f64().unwrap_or(f64::NAN);
+        // Samples are held as f32.
+        assert!((value("exact") / expected - 1.0).abs() < 1e-6, "{found}");
+        assert!((value("learned") / expected - 1.0).abs() < 0.01 && value("alignment") > 0.99, "{found}");
+    }
+}
+
+#[test]
+fn questions_about_spectra_that_make_no_sense_are_refused() {
+    let folder = TempDir::new().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let (data, square, indefinite) = (file("data.npy"), file("square.npy"), file("asymmetric.npy"));
+    npy_file(&data, &two_groups(20));
+    npy_file(&square, &Array2::<f64>::eye(3));
+    npy_file(&indefinite, &Array2::from_shape_fn((40, 40), |(i, j)| i as f64 - j as f64));
+    npy_file(&file("flat.npy"), &Array::from_vec(vec![1.0_f32; 40]));
+    npy_file(&file("nan.npy"), &Array2::from_elem((40, 2), f32::NAN));
+    let spectrum = |data: &Path, more: &[&str], fragments: &[&str]| {
+        refused(&[&["spectrum", text(data)], more].concat(), fragments);
+    };
+    spectrum(&data, &["--kernel", "rbf"], &["--length: --kernel rbf needs it"]);
+    spectrum(&data, &["--kernel", "rbf", "--length", "0"], &["--kernel.length", "a positive number"]);
+    spectrum(
+        &data,
+        &["--kernel", "rbf", "--length", "1", "--degree", "2"],
+        &["--degree: --kernel rbf has no such option"],
+    );
+    spectrum(&data, &["--kernel", "cosine", "--k", "0"], &["--k", "1 to"]);
+    spectrum(&data, &["--kernel", "cosine", "--k", "39"], &["--k", "1 to 29"]);
+    spectrum(&data, &["--kernel", "matrix", "--gram", text(&square)], &["square.npy", "40"]);
+    spectrum(&data, &["--kernel", "matrix", "--gram", text(&indefinite)], &["asymmetric.npy", "symmetric"]);
+    spectrum(&file("nan.npy"), &["--kernel", "cosine"], &["nan.npy", "finite numbers"]);
+    spectrum(&file("absent.npy"), &["--kernel", "cosine"], &["absent.npy"]);
+
+    let out = file("run");
+    let cluster = |data: &Path, more: &[&str], fragments: &[&str]| {
+        refused(&[&["cluster", text(data), "--out", text(&out)], more].concat(), fragments);
+        assert!(!out.exists(), "nothing is written");
+    };
+    cluster(&data, &["--k", "1"], &["--k", "2 to"]);
+    cluster(&data, &["--k", "40"], &["--k", "2 to"]);
+    cluster(&data, &["--k", "2", "--neighbours", "40"], &["--neighbours", "1 to 39"]);
+    cluster(&data, &["--k", "2", "--labels", text(&square)], &["square.npy", "wrong type of values"]);
+    cluster(&file("flat.npy"), &["--k", "2"], &["flat.npy", "not a list of samples"]);
+    cluster(Path::new("nothing-known"), &["--k", "2"], &["nothing-known", "the name of a known data set"]);
+}
