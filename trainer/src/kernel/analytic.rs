@@ -108,7 +108,8 @@ mod tests {
     #[test]
     fn every_kernel_is_its_formula_pair_by_pair() {
         let (x, y) = (values(5, 3, 1), values(4, 3, 2));
-        let pairs: [(Analytic, fn(&[f64], &[f64]) -> f64); 4] = [
+        type Formula = fn(&[f64], &[f64]) -> f64;
+        let pairs: [(Analytic, Formula); 4] = [
             (Analytic::Rbf { length: 0.7 }, |a, b| {
                 (-a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>() / (2.0 * 0.49)).exp()
             }),
