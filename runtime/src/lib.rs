@@ -42,7 +42,7 @@
 //!
 //! # Features
 //! * `defmt`: errors and results can be logged from a chip.
-//! * `float`: a dequantised, unit-norm embedding.
+//! * `float`: raw values of real readings, and a dequantised, unit-norm embedding.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(

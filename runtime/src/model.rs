@@ -60,7 +60,7 @@ pub enum Part {
 pub enum ModelError {
     /// The bytes are no blob, or no whole one.
     Blob(BlobError),
-    /// The input has no size, or more than 2^31 - 1 values.
+    /// The input has no size, more than 2^31 - 1 values, or a scale or offset that is no lawful number.
     Input,
     /// A window does not fit its input, a size or stride is 0, or there are more than 2^31 - 1 values.
     Geometry {
@@ -137,7 +137,7 @@ impl<'a> Model<'a> {
         };
         let Description { input, hash, clusters, .. } = &model.blob.description;
         let [height, width, channels] = input.shape.map(usize::from);
-        if !is_positive(input.scale) {
+        if !is_positive(input.scale) || !is_finite(input.offset) {
             return Err(ModelError::Input);
         }
         model.input = Shape::new(height, width, channels).ok_or(ModelError::Input)?;
@@ -304,9 +304,14 @@ impl<'a> Model<'a> {
         self.arena
     }
 
-    /// Real value of one raw step of the input.
+    /// Real value of one raw step of the input, in the sensor's unit.
     pub fn input_scale(&self) -> f32 {
         self.blob.description.input.scale
+    }
+
+    /// Real value of raw 0: real = offset + scale * raw.
+    pub fn input_offset(&self) -> f32 {
+        self.blob.description.input.offset
     }
 
     /// Real value of one step of the embedding, the same in every dimension; `None` where the model has none.
@@ -500,11 +505,15 @@ fn is_positive(number: f32) -> bool {
     (1..f32::INFINITY.to_bits()).contains(&number.to_bits())
 }
 
+/// Whether a number is finite, without a float instruction.
+fn is_finite(number: f32) -> bool {
+    const EXPONENT: u32 = 0x7f80_0000;
+    number.to_bits() & EXPONENT != EXPONENT
+}
+
 /// Whether numbers are finite and never rise, without a float instruction; -0 counts as less than 0.
 fn is_falling(numbers: &[f32]) -> bool {
-    const EXPONENT: u32 = 0x7f80_0000;
-    numbers.iter().all(|number| number.to_bits() & EXPONENT != EXPONENT)
-        && numbers.is_sorted_by(|a, b| a.total_cmp(b).is_ge())
+    numbers.iter().all(|number| is_finite(*number)) && numbers.is_sorted_by(|a, b| a.total_cmp(b).is_ge())
 }
 
 impl fmt::Display for Part {
@@ -525,7 +534,7 @@ impl fmt::Display for ModelError {
         f.write_str("the model cannot run: ")?;
         match self {
             Self::Blob(error) => error.fmt(f),
-            Self::Input => f.write_str("its input has no size, too many values, or no valid scale"),
+            Self::Input => f.write_str("its input has no size, too many values, or no valid scale or offset"),
             Self::Geometry { layer } => {
                 write!(f, "layer {layer}: its window does not fit its input, a size is 0, or it has too many values")
             }

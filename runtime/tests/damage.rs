@@ -246,6 +246,12 @@ fn every_fault_of_a_description_is_named() {
         let constants = Err(ModelError::Constants { part: Part::Embedding });
         assert_eq!(with(&test, |d| d.embedding.as_mut().unwrap().scale = scale), constants);
     }
+    for offset in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        assert_eq!(with(&test, |d| d.input.offset = offset), Err(ModelError::Input));
+    }
+    for offset in [0.0, -0.0, f32::MIN, f32::MAX, f32::MIN_POSITIVE / 2.0] {
+        assert_eq!(with(&test, |d| d.input.offset = offset), Ok(()));
+    }
 
     let windows: [fn(&mut Window); 6] = [
         |window| window.kernel[0] = 0,

@@ -175,7 +175,7 @@ impl Extreme {
         let (shift, multiplier, scale_shift) = (*shift, *multiplier, *scale_shift);
         let centres = writer.push_i8(values);
         writer.finish(&Description {
-            input: Input { shape: self.shape, raw: Raw::U8, scale: 1.0 },
+            input: Input { shape: self.shape, raw: Raw::U8, scale: 1.0, offset: 0.0 },
             layers: heapless::Vec::new(),
             embedding: None,
             hash: Some(Hash::Experts { classes: count, rows: 1 }),

@@ -203,7 +203,7 @@ mod tests {
 
     fn description() -> Description<'static> {
         Description {
-            input: Input { shape: [1, 1, 4], raw: Raw::U8, scale: 0.5 },
+            input: Input { shape: [1, 1, 4], raw: Raw::U8, scale: 0.5, offset: -2.0 },
             layers: heapless::Vec::new(),
             embedding: None,
             hash: None,
@@ -244,13 +244,13 @@ mod tests {
     fn the_bytes_are_those_of_the_format() {
         let bytes = blob();
         let expected: [u8; 72] = [
-            b'E', b'I', b'G', b'E', b'N', b'L', b'E', b'T', 1, 0, 0, 0, 72, 0, 0, 0, 0x6f, 0xf1, 0x56, 0xf7, 25, 0, 0,
+            b'E', b'I', b'G', b'E', b'N', b'L', b'E', b'T', 1, 0, 0, 0, 72, 0, 0, 0, 0x50, 0xc1, 0xcd, 0xa4, 29, 0, 0,
             0, 64, 0, 0, 0, 8, 0, 0, 0, // the header
-            1, 1, 4, 0, 0, 0, 0, 0x3f, // input: shape, raw form, scale 0.5
+            1, 1, 4, 0, 0, 0, 0, 0x3f, 0, 0, 0, 0xc0, // input: shape, raw form, scale 0.5, offset -2
             0, 0, 0, 0, 0, // no layers, no heads
             0, 0, 0, 0, 0, 0, 0, // no golden vectors
             4, b'c', b'a', b'r', b'd', // the card
-            0, 0, 0, 0, 0, 0, 0, // up to a multiple of 16
+            0, 0, 0, // up to a multiple of 16
             1, 2, 3, 0, 4, 0, 0, 0, // the data
         ];
         assert_eq!(bytes[..], expected);

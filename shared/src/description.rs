@@ -45,14 +45,17 @@ pub struct Input {
     pub shape: [u16; 3],
     /// The form of the raw sensor values, and their map to int8.
     pub raw: Raw,
-    /// Real value of one raw step; only for reports, no kernel reads it.
+    /// Real value of one raw step, in the sensor's unit, above 0. No kernel reads it, nor [`Input::offset`]: they say to people
+    /// what raw values mean, and to a device how to make raw values of its readings.
     pub scale: f32,
+    /// Real value of raw 0, in the same unit: real = offset + scale * raw. Finite; 0 where raw values are counts or intensities.
+    pub offset: f32,
 }
 
 /// The form of the raw sensor values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Raw {
-    /// Unsigned bytes; int8 value = raw - 128, real value = scale * raw.
+    /// Unsigned bytes; int8 value = raw - 128.
     U8,
 }
 

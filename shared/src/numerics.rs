@@ -70,13 +70,13 @@ pub struct Output {
     pub maximum: i8,
 }
 
-/// Quantises a raw `u8` sensor value: `raw - 128`. The real value is `scale * raw`, so nothing is lost.
+/// Quantises a raw `u8` sensor value: `raw - 128`, so nothing is lost.
 #[inline(always)]
 pub const fn quantize_u8(raw: u8) -> i8 {
     (raw ^ 0x80) as i8
 }
 
-/// The int8 value of a real zero at the input, for raw `u8` values.
+/// The int8 value of the layers' zero at the input, for raw `u8` values: that of raw 0.
 pub const INPUT_ZERO_POINT_U8: i8 = -128;
 
 #[cfg(test)]

@@ -486,7 +486,7 @@ impl TestModel {
                 None => Vec::new(),
             }),
         };
-        let input = Input { shape: self.plan.input, raw: Raw::U8, scale: 1.0 / 255.0 };
+        let input = Input { shape: self.plan.input, raw: Raw::U8, scale: 1.0 / 255.0, offset: 0.0 };
         writer.finish(&Description { input, layers, embedding, hash, clusters, experts, golden, card: &[] })
     }
 }
