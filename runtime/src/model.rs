@@ -367,6 +367,8 @@ impl<'a> Model<'a> {
         })
     }
 
+    // One copy, as for `rows`.
+    #[inline(never)]
     pub(crate) fn steps(&self) -> Steps<'_, 'a> {
         Steps::new(self.input, &self.blob.description.layers, self.blob.data)
     }

@@ -104,6 +104,8 @@ impl Features<'_> {
     }
 }
 
+// One copy for both kinds of embeddings.
+#[inline(never)]
 fn compare(head: Head, expected: &[u8], found: &[i8], check: Check) {
     for ((expected, found), position) in expected.iter().zip(found).zip(0..) {
         check(head, position, (*expected as i8).into(), (*found).into());
