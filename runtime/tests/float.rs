@@ -4,7 +4,7 @@
 mod common;
 
 use common::{ModelPlan, Plan, Random, TestModel};
-use eigenlet_runtime::{Model, unit_norm};
+use eigenlet_runtime::{Model, Raw, unit_norm};
 use eigenlet_shared::blob::Blob;
 use eigenlet_shared::writer::BlobWriter;
 
@@ -33,6 +33,7 @@ fn an_embedding_of_zeros_stays_zero() {
 fn a_reading_becomes_the_nearest_raw_value() {
     let plan = ModelPlan {
         input: [1, 1, 3],
+        raw: Raw::U8,
         layers: vec![Plan::Dense(2)],
         rows: 0,
         hash: None,

@@ -280,6 +280,21 @@ mod tests {
         }
     }
 
+    /// As for the whole: samples of different lengths.
+    #[test]
+    fn the_bytes_of_indices_are_those_of_the_format() {
+        let input = Input { shape: [1, 2, 300], raw: Raw::Indices, scale: 1.0, offset: 0.0 };
+        let bytes = [1, 2, 0xac, 2, 1, 0, 0, 0x80, 0x3f, 0, 0, 0, 0];
+        assert_eq!(postcard::to_allocvec(&input).unwrap(), bytes);
+
+        let mut writer = BlobWriter::new();
+        assert_eq!(writer.push_indices(&[&[1, 515, 599][..], &[], &[7]]), 12);
+        let lists = [[0, 0, 0, 0, 3, 0, 0, 0], [8, 0, 0, 0, 0, 0, 0, 0], [8, 0, 0, 0, 1, 0, 0, 0]].concat();
+        let data = [&[1, 0, 3, 2, 0x57, 2, 0, 0, 7, 0, 0, 0][..], &lists].concat();
+        assert_eq!(Blob::parse(&writer.finish(&description())).unwrap().data, data);
+        assert_eq!(writer.push_indices::<[u16; 0]>(&[]), 36, "no samples take nothing");
+    }
+
     #[test]
     fn the_checksum_is_the_common_crc32() {
         assert_eq!(crc32(b"123456789"), 0xcbf4_3926);

@@ -3,6 +3,7 @@
 //! Offsets count bytes from the start of the blob's data section. Shapes that follow from other shapes (a layer's input,
 //! the arena, the multiply-accumulates) are not stored: they are derived when the model is parsed.
 
+use bytemuck::{Pod, Zeroable};
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
@@ -54,10 +55,17 @@ pub struct Input {
 
 /// The form of the raw sensor values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Raw {
     /// Unsigned bytes; int8 value = raw - 128.
     U8,
+    /// Values of 0 and 1, few of them 1: a sample is the rising list of the indices of its ones, each a u16. Int8 value = raw.
+    /// The input has at most [`MAX_INDEXED`] values, and the first layer is dense.
+    Indices,
 }
+
+/// The most values that an input given by indices can have: as many as a u16 can tell apart.
+pub const MAX_INDEXED: usize = 1 << u16::BITS;
 
 /// One layer. Its input's shape and zero point are its predecessor's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -254,7 +262,7 @@ impl Clusters {
 pub struct Golden {
     /// Number of samples.
     pub count: u16,
-    /// Offset of the raw samples, each as long as the input.
+    /// Offset of the raw samples, each as long as the input; for [`Raw::Indices`], of an [`IndexList`] for each, 4-byte aligned.
     pub samples: u32,
     /// Offset of the embeddings, int8, each `rows` long.
     pub embeddings: u32,
@@ -266,6 +274,16 @@ pub struct Golden {
     pub experts: u32,
     /// Offset of the least residuals, u32, 4-byte aligned; only [`Clusters::Residual`] has them.
     pub scores: u32,
+}
+
+/// Where the indices of a golden sample lie, and how many they are: 8 bytes in the blob, little-endian.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct IndexList {
+    /// Offset of the indices, u16, 2-byte aligned.
+    pub offset: u32,
+    /// Number of indices; 0 to [`MAX_INDEXED`].
+    pub count: u32,
 }
 
 /// Where a model comes from and how good it is.

@@ -2,7 +2,7 @@
 
 use std::{env, fs, path::Path};
 
-use eigenlet_runtime::{Dims, Expert, Model};
+use eigenlet_runtime::{Dims, Expert, Model, Sample};
 use eigenlet_shared::{
     link::{Hello, ModelInfo, NoModel, Refusal, Request, Response, VERSION},
     writer::AlignedBytes,
@@ -55,7 +55,7 @@ fn every_golden_vector_of_the_digits_comes_out_the_same() {
     assert!(model.golden().count() >= 16);
     let mut board = Board::serving(Some(&blob));
     for golden in model.golden() {
-        let sample = golden.sample;
+        let Sample::Bytes(sample) = golden.sample else { panic!("expected bytes, found {:?}", golden.sample) };
         let embedding: Vec<u8> = golden.embedding.unwrap().iter().map(|value| *value as u8).collect();
         let code = golden.code.unwrap();
         let dims = model.dims();

@@ -26,10 +26,24 @@ pub(crate) fn finish(channel: &Channel, sum: i32, output: Output) -> i8 {
 }
 
 pub(super) fn dense(table: &Weighted, input: &[i8], output: &mut [i8]) {
-    let rows = table.weights.chunks_exact(input.len().max(1));
+    rows(table, input.len(), output, &|row| dot(row, input));
+}
+
+/// A dense layer over `inputs` values that are 1 at the `indices` and 0 elsewhere.
+pub(crate) fn dense_at(table: &Weighted, inputs: usize, indices: &[u16], output: &mut [i8]) {
+    rows(table, inputs, output, &|row| {
+        let weights = indices.iter().filter_map(|index| row.get(usize::from(*index)));
+        weights.fold(0, |sum, weight| sum.wrapping_add((*weight).into()))
+    });
+}
+
+/// The outputs of a dense layer over `inputs` values, given what a row of weights sums up to.
+// One copy, as for `dot`.
+#[inline(never)]
+fn rows(table: &Weighted, inputs: usize, output: &mut [i8], sum: &dyn Fn(&[i8]) -> i32) {
+    let rows = table.weights.chunks_exact(inputs.max(1));
     for ((to, row), channel) in output.iter_mut().zip(rows).zip(table.channels) {
-        let sum = dot(row, input).wrapping_add(channel.bias);
-        *to = finish(channel, sum, table.output);
+        *to = finish(channel, sum(row).wrapping_add(channel.bias), table.output);
     }
 }
 
