@@ -11,7 +11,7 @@ use eigenlet_firmware::{
     board::{self, Counter},
     slot::{self, SlotError},
 };
-use eigenlet_runtime::{Dims, EncoderError, GoldenVector, Model};
+use eigenlet_runtime::{Dims, EncoderError, GoldenVector, Model, Sample};
 
 /// Numbers of leading dimensions, bits and local dimensions that the self-test counts.
 const PREFIXES: [u16; 4] = [4, 8, 16, 32];
@@ -69,6 +69,10 @@ fn passes() -> bool {
     let Some(golden) = model.golden().next() else {
         return false;
     };
+    if let Sample::Indices(indices) = golden.sample {
+        let macs = model.macs_of_ones(indices.len(), model.dims());
+        defmt::info!("golden vector 0 has {} ones: {} multiply-accumulates", indices.len(), macs);
+    }
     for count in PREFIXES {
         if let Err(error) = report_cost(&model, arena, &golden, count) {
             defmt::error!("{} dimensions, bits or local dimensions: {}", count, defmt::Display2Format(&error));
