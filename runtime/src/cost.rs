@@ -1,21 +1,36 @@
 //! What a model costs to keep and to run. Worked out when it is asked for: a chip that does not ask does not pay.
 
 use bytemuck::cast_slice;
-use eigenlet_shared::description::{Clusters, Hash};
+use eigenlet_shared::description::{Clusters, Hash, Raw};
 
 use crate::model::{Model, Tables};
 use crate::verify::Head;
 
 impl<'a> Model<'a> {
     /// Multiply-accumulates of one whole embedding, layers included, or of the layers alone where the model has none; those
-    /// with padding are counted.
+    /// with padding are counted. Where samples are indices, this is the most, of a sample of ones alone:
+    /// [`Model::macs_of_ones`] says what others cost.
     pub fn macs(&self) -> u64 {
         self.macs_for(self.dims())
     }
 
-    /// Multiply-accumulates of the layers and of the first `dims` dimensions.
+    /// Multiply-accumulates of the layers and of the first `dims` dimensions; where samples are indices, the most, as for
+    /// [`Model::macs`].
     pub fn macs_for(&self, dims: u16) -> u64 {
-        let layers = self.steps().flatten().fold(0u64, |sum, step| sum.saturating_add(step.macs()));
+        self.macs_of_ones(self.input_len(), dims)
+    }
+
+    /// As [`Model::macs_for`], of a sample with so many ones where samples are indices: the first layer adds one weight to each
+    /// of its outputs for each of them. Samples of bytes all cost the same.
+    pub fn macs_of_ones(&self, ones: usize, dims: u16) -> u64 {
+        let ones = ones.min(self.input_len());
+        let layers = self.steps().flatten().enumerate().fold(0u64, |sum, (number, step)| {
+            let macs = match self.raw() {
+                Raw::Indices if number == 0 => (step.output.len() as u64).saturating_mul(ones as u64),
+                Raw::Indices | Raw::U8 => step.macs(),
+            };
+            sum.saturating_add(macs)
+        });
         let rows = u64::from(dims.min(self.dims()));
         layers.saturating_add(rows.saturating_mul(self.features() as u64))
     }

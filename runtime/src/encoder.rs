@@ -2,13 +2,15 @@
 
 use core::fmt;
 
-use eigenlet_shared::description::{Clusters, Hash, class_bits};
+use eigenlet_shared::description::{Clusters, Hash, Raw, class_bits};
 use eigenlet_shared::numerics::quantize_u8;
 
 use crate::code::Code;
 use crate::heads::{Energy, Word, Words, code, largest, least_residual, nearest, project};
 use crate::kernels;
 use crate::model::Model;
+use crate::sample::{Sample, check_indices};
+use crate::step::{Operation, Step, Steps};
 use crate::verify::{Head, VerifyError};
 
 /// A number of leading dimensions of an embedding.
@@ -78,6 +80,22 @@ pub enum EncoderError {
         /// Bytes given.
         found: usize,
     },
+    /// The sample has another form than the model's input.
+    Form {
+        /// The form of the model's input.
+        expected: Raw,
+        /// The form given.
+        found: Raw,
+    },
+    /// An index is not above the one before it, or not below the number of the input's values.
+    Index {
+        /// Its position in the sample, from 0.
+        position: usize,
+        /// Values of the model's input.
+        below: usize,
+        /// The index.
+        found: u16,
+    },
     /// The number of dimensions is 0 or more than the model has.
     Dims {
         /// Dimensions that the model has.
@@ -121,18 +139,27 @@ impl<'m, const ARENA: usize> Encoder<'m, ARENA> {
         self.model
     }
 
-    /// Computes the layers, once for any number of outputs.
+    /// Computes the layers, once for any number of outputs. The sample is raw sensor bytes, as everywhere here but in
+    /// [`Encoder::run_sample`].
     ///
     /// # Errors
-    /// [`EncoderError::Sample`].
+    /// [`EncoderError::Sample`], [`EncoderError::Form`].
     pub fn run(&mut self, sample: &[u8]) -> Result<Features<'_>, EncoderError> {
         self.model.run(&mut self.arena, sample)
+    }
+
+    /// As [`Encoder::run`], on a sample of any form.
+    ///
+    /// # Errors
+    /// [`EncoderError::Sample`], [`EncoderError::Index`], [`EncoderError::Form`].
+    pub fn run_sample(&mut self, sample: Sample) -> Result<Features<'_>, EncoderError> {
+        self.model.run_sample(&mut self.arena, sample)
     }
 
     /// The first `dims` dimensions of the sample's embedding, in -127..=127 steps of [`Model::scale`].
     ///
     /// # Errors
-    /// [`EncoderError::Sample`], [`EncoderError::Dims`], [`EncoderError::NoHead`].
+    /// [`EncoderError::Sample`], [`EncoderError::Form`], [`EncoderError::Dims`], [`EncoderError::NoHead`].
     pub fn embed(&mut self, sample: &[u8], dims: Dims) -> Result<&[i8], EncoderError> {
         self.run(sample)?.into_embedding(dims)
     }
@@ -140,7 +167,7 @@ impl<'m, const ARENA: usize> Encoder<'m, ARENA> {
     /// The sample's hash code: its first `8 * BYTES` bits, or all where the last byte has unused ones; those are 0.
     ///
     /// # Errors
-    /// [`EncoderError::Sample`], [`EncoderError::Bits`], [`EncoderError::NoHead`].
+    /// [`EncoderError::Sample`], [`EncoderError::Form`], [`EncoderError::Bits`], [`EncoderError::NoHead`].
     pub fn hash<const BYTES: usize>(&mut self, sample: &[u8]) -> Result<Code<BYTES>, EncoderError> {
         self.run(sample)?.hash()
     }
@@ -148,7 +175,7 @@ impl<'m, const ARENA: usize> Encoder<'m, ARENA> {
     /// The sample's cluster.
     ///
     /// # Errors
-    /// [`EncoderError::Sample`], [`EncoderError::NoHead`].
+    /// [`EncoderError::Sample`], [`EncoderError::Form`], [`EncoderError::NoHead`].
     pub fn assign(&mut self, sample: &[u8]) -> Result<Assignment, EncoderError> {
         self.run(sample)?.assign()
     }
@@ -156,7 +183,7 @@ impl<'m, const ARENA: usize> Encoder<'m, ARENA> {
     /// The sample's cluster, and the first `dims` dimensions of its local embedding.
     ///
     /// # Errors
-    /// [`EncoderError::Sample`], [`EncoderError::Dims`], [`EncoderError::NoHead`].
+    /// [`EncoderError::Sample`], [`EncoderError::Form`], [`EncoderError::Dims`], [`EncoderError::NoHead`].
     pub fn expert(&mut self, sample: &[u8], dims: Dims) -> Result<Expert<'_>, EncoderError> {
         self.run(sample)?.into_expert(dims)
     }
@@ -183,19 +210,65 @@ impl Model<'_> {
     /// Computes the layers on a sample of raw sensor bytes, in an arena of at least [`Model::arena_bytes`].
     ///
     /// # Errors
-    /// [`EncoderError::Arena`], [`EncoderError::Sample`].
+    /// [`EncoderError::Arena`], [`EncoderError::Sample`], [`EncoderError::Form`].
+    // One copy, as for `code`.
+    #[inline(never)]
     pub fn run<'s>(&'s self, arena: &'s mut [i8], sample: &[u8]) -> Result<Features<'s>, EncoderError> {
+        self.expect(Raw::U8)?;
         let (expected, found) = (self.input_len(), sample.len());
         if found != expected {
             return Err(EncoderError::Sample { expected, found });
         }
-        let short = EncoderError::Arena { expected: self.arena_bytes(), found: arena.len() };
+        let short = self.short(arena.len());
         let input = arena.get_mut(..found).ok_or(short)?;
         input.iter_mut().zip(sample).for_each(|(to, raw)| *to = quantize_u8(*raw));
+        self.run_steps(arena, &mut self.steps(), true)
+    }
 
-        // Whether a step's input lies at the arena's beginning; its output goes to the other end.
-        let mut at_start = true;
-        for step in self.steps().flatten() {
+    /// As [`Model::run`], on a sample of any form.
+    ///
+    /// # Errors
+    /// [`EncoderError::Arena`], [`EncoderError::Sample`], [`EncoderError::Index`], [`EncoderError::Form`].
+    pub fn run_sample<'s>(&'s self, arena: &'s mut [i8], sample: Sample) -> Result<Features<'s>, EncoderError> {
+        match sample {
+            Sample::Bytes(bytes) => self.run(arena, bytes),
+            Sample::Indices(indices) => self.run_indices(arena, indices),
+        }
+    }
+
+    fn run_indices<'s>(&'s self, arena: &'s mut [i8], indices: &[u16]) -> Result<Features<'s>, EncoderError> {
+        self.expect(Raw::Indices)?;
+        check_indices(indices, self.input_len())?;
+        let mut steps = self.steps();
+        if let Some(Ok(Step { operation: Operation::Dense(table), output, .. })) = steps.next() {
+            let short = self.short(arena.len());
+            let (_, output) = ends(arena, true, 0, output.len()).ok_or(short)?;
+            kernels::dense_at(&table, self.input_len(), indices, output);
+        }
+        self.run_steps(arena, &mut steps, false)
+    }
+
+    fn expect(&self, found: Raw) -> Result<(), EncoderError> {
+        let expected = self.raw();
+        if found == expected { Ok(()) } else { Err(EncoderError::Form { expected, found }) }
+    }
+
+    fn short(&self, found: usize) -> EncoderError {
+        EncoderError::Arena { expected: self.arena_bytes(), found }
+    }
+
+    /// Runs steps, the first one's input at the arena's beginning if `at_start`, else at its end.
+    // One copy for all forms of samples.
+    #[inline(never)]
+    fn run_steps<'s>(
+        &'s self,
+        arena: &'s mut [i8],
+        steps: &mut Steps,
+        mut at_start: bool,
+    ) -> Result<Features<'s>, EncoderError> {
+        let short = self.short(arena.len());
+        // A step's output goes to the other end.
+        while let Some(Ok(step)) = steps.next() {
             let (inputs, outputs) = (step.input.len(), step.output.len());
             let (input, output) = ends(arena, at_start, inputs, outputs).ok_or(short)?;
             kernels::run(&step, input, output);
@@ -401,6 +474,16 @@ impl fmt::Display for EncoderError {
             }
             Self::Sample { expected, found } => {
                 write!(f, "the sample has the wrong length: expected {expected} bytes, found {found}")
+            }
+            Self::Form { expected, found } => {
+                let words = |raw: &Raw| match raw {
+                    Raw::U8 => "bytes",
+                    Raw::Indices => "indices",
+                };
+                write!(f, "the sample has the wrong form: expected {}, found {}", words(expected), words(found))
+            }
+            Self::Index { position, below, found } => {
+                write!(f, "the sample's indices must rise and be below {below}: found {found} at position {position}")
             }
             Self::Dims { expected, found } => {
                 write!(f, "the embedding has no such prefix: expected 1 to {expected} dimensions, found {found}")

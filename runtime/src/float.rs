@@ -1,6 +1,17 @@
-//! Embeddings as real numbers, for those who need them. Nothing on the path to a code is here.
+//! Real numbers before and after a model, for those who have or need them. Nothing between a raw value and a code is here.
 
 use micromath::F32Ext;
+
+use crate::model::Model;
+
+impl Model<'_> {
+    /// The raw value that is nearest to a reading in the sensor's unit: `(reading - offset) / scale`, halves up. Readings below or
+    /// above all raw values give the lowest or the highest; what is no number gives 0.
+    pub fn raw_value(&self, reading: f32) -> u8 {
+        // The cast rounds towards 0 and stays within the byte.
+        ((reading - self.input_offset()) / self.input_scale() + 0.5) as u8
+    }
+}
 
 /// Writes the embedding, scaled to length 1, to `unit`, value by value as far as the shorter of both goes. The length is that
 /// of the whole `embedding` given (any prefix will do); where it is 0, so is the result.

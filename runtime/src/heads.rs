@@ -3,7 +3,7 @@
 use eigenlet_shared::description::class_bits;
 use eigenlet_shared::numerics::{Channel, Output, rounding_shift_right};
 
-use crate::kernels::dot;
+use crate::kernels::{dot, finish};
 use crate::model::{Rows, Tables};
 
 /// The grid of every embedding.
@@ -49,7 +49,7 @@ pub(crate) fn project(features: &[i8], rows: &Rows, first: usize, to: &mut [i8])
         let at = row.wrapping_mul(CHANNEL);
         let (multiplier, shift) = (rows.constant(at.wrapping_add(1)), rows.constant(at.wrapping_add(2)));
         let channel = Channel { bias: 0, multiplier, shift };
-        *to = channel.output(rows.sum(features, row, CHANNEL), EMBEDDING);
+        *to = finish(&channel, rows.sum(features, row, CHANNEL), EMBEDDING);
     }
 }
 

@@ -18,7 +18,8 @@ pub struct Hit {
 
 impl Hit {
     /// Farther than any code: a place that no hit has taken yet.
-    const NONE: Self = Self { distance: u32::MAX, id: u32::MAX };
+    // Its bytes are not all the same: filling would call a memset, which is more code.
+    const NONE: Self = Self { distance: u32::MAX, id: 0 };
 }
 
 /// The index holds as many codes as it can.

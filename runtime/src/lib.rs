@@ -40,9 +40,21 @@
 //! [`Encoder::run`] computes the layers once and gives [`Features`], from which embeddings, codes, clusters and their
 //! experts' embeddings are read.
 //!
+//! # Few ones among many zeros
+//! The input of a model may be wide, and each of its values 0 or 1 ([`Model::raw`] is [`Raw::Indices`]): a bag of words. A sample
+//! then is the rising list of the indices of its ones, and the first layer costs no more than these:
+//!
+//! ```no_run
+//! # use eigenlet_runtime::{Dims, Encoder, EncoderError, Sample};
+//! # fn words(encoder: &mut Encoder<64>) -> Result<(), EncoderError> {
+//! let embedding = encoder.run_sample(Sample::Indices(&[3, 17, 1_250]))?.into_embedding(Dims::new(8))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Features
 //! * `defmt`: errors and results can be logged from a chip.
-//! * `float`: a dequantised, unit-norm embedding.
+//! * `float`: raw values of real readings, and a dequantised, unit-norm embedding.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(
@@ -64,12 +76,13 @@ mod include;
 mod index;
 mod kernels;
 mod model;
+mod sample;
 mod step;
 mod verify;
 
 pub use code::Code;
 pub use eigenlet_shared::blob::BlobError;
-pub use eigenlet_shared::description::{Card, HashQuality, TruncationQuality};
+pub use eigenlet_shared::description::{Card, HashQuality, Raw, TruncationQuality};
 pub use encoder::{Assignment, Dims, Encoder, EncoderError, Expert, Features};
 #[cfg(feature = "float")]
 pub use float::unit_norm;
@@ -77,4 +90,5 @@ pub use geometry::Shape;
 pub use include::Aligned;
 pub use index::{Full, Hit, Index, nearest_in};
 pub use model::{GoldenVector, Model, ModelError, Part};
+pub use sample::Sample;
 pub use verify::{Head, VerifyError};

@@ -4,9 +4,10 @@ use core::fmt;
 
 use bytemuck::AnyBitPattern;
 use eigenlet_shared::blob::{Blob, BlobError};
-use eigenlet_shared::description::{Card, Clusters, Description, Embedding, Hash, Raw};
+use eigenlet_shared::description::{Card, Clusters, Description, Embedding, Hash, IndexList, Layer, MAX_INDEXED, Raw};
 
 use crate::geometry::{Shape, product};
+use crate::sample::Sample;
 use crate::step::Steps;
 
 /// A model that can run. It borrows the blob's bytes, and takes some 900 bytes itself.
@@ -60,7 +61,8 @@ pub enum Part {
 pub enum ModelError {
     /// The bytes are no blob, or no whole one.
     Blob(BlobError),
-    /// The input has no size, or more than 2^31 - 1 values.
+    /// The input has no size, more than 2^31 - 1 values, or a scale or offset that is no lawful number; or it is given by indices,
+    /// and has more than 65,536 values, or the first layer is not dense.
     Input,
     /// A window does not fit its input, a size or stride is 0, or there are more than 2^31 - 1 values.
     Geometry {
@@ -95,8 +97,8 @@ pub enum ModelError {
 /// A sample and the outputs that every implementation must give for it; `None` where the model lacks the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GoldenVector<'a> {
-    /// Raw sensor bytes.
-    pub sample: &'a [u8],
+    /// The sample, in the form of the model's input.
+    pub sample: Sample<'a>,
     /// All dimensions.
     pub embedding: Option<&'a [i8]>,
     /// All bits, in `bits.div_ceil(8)` bytes.
@@ -135,15 +137,23 @@ impl<'a> Model<'a> {
             arena: 0,
             tables: Tables::default(),
         };
-        let Description { input, hash, clusters, .. } = &model.blob.description;
+        let Description { input, layers, hash, clusters, .. } = &model.blob.description;
         let [height, width, channels] = input.shape.map(usize::from);
-        if !is_positive(input.scale) {
+        if !is_positive(input.scale) || !is_finite(input.offset) {
             return Err(ModelError::Input);
         }
         model.input = Shape::new(height, width, channels).ok_or(ModelError::Input)?;
         model.bits = hash.map_or(0, Hash::bits);
         model.clusters = clusters.map_or(0, Clusters::count);
-        model.arena = model.input.len();
+        match input.raw {
+            Raw::U8 => model.arena = model.input.len(),
+            // The first layer reads them where they lie.
+            Raw::Indices => {
+                if !matches!(layers.first(), Some(Layer::Dense(_))) || model.input.len() > MAX_INDEXED {
+                    return Err(ModelError::Input);
+                }
+            }
+        }
         let mut part = Part::Layer(0);
         match model.check(&mut part) {
             Ok(()) => Ok(model),
@@ -158,11 +168,18 @@ impl<'a> Model<'a> {
         self.arena = self.arena.max(self.features.saturating_add(dims.into()));
         self.tables = self.check_heads(part)?;
         *part = Part::Golden;
-        GoldenList::ALL.iter().try_for_each(|list| self.check_golden(*list))
+        GoldenList::ALL.iter().try_for_each(|list| self.check_golden(*list))?;
+        let mut samples = 0..self.blob.description.golden.count;
+        match self.raw() {
+            Raw::U8 => Ok(()),
+            Raw::Indices => samples.try_for_each(|number| self.golden_indices(number).map(|_| ())),
+        }
     }
 
     fn check_layers(&mut self, part: &mut Part) -> Result<(), Fault> {
-        let (mut shape, mut arena) = (self.input, self.arena);
+        // What of the arena is taken at most, and by a step's input.
+        let (mut arena, mut taken) = (self.arena, self.arena);
+        let mut shape = self.input;
         for (number, step) in self.steps().enumerate() {
             *part = Part::Layer(number as u8);
             let step = step?;
@@ -171,8 +188,9 @@ impl<'a> Model<'a> {
             {
                 return Err(Fault::Constants);
             }
-            arena = arena.max(step.arena_bytes().ok_or(Fault::Geometry)?);
             shape = step.output;
+            arena = arena.max(taken.checked_add(shape.len()).ok_or(Fault::Geometry)?);
+            taken = shape.len();
         }
         (self.features, self.arena) = (shape.len(), arena);
         Ok(())
@@ -263,9 +281,13 @@ impl<'a> Model<'a> {
         self.input
     }
 
-    /// Bytes of a sample.
+    /// The form of a sample.
+    pub fn raw(&self) -> Raw {
+        self.blob.description.input.raw
+    }
+
+    /// Values of the input: the bytes of a sample, or what its indices are below.
     pub fn input_len(&self) -> usize {
-        let Raw::U8 = self.blob.description.input.raw;
         self.input.len()
     }
 
@@ -304,9 +326,14 @@ impl<'a> Model<'a> {
         self.arena
     }
 
-    /// Real value of one raw step of the input.
+    /// Real value of one raw step of the input, in the sensor's unit.
     pub fn input_scale(&self) -> f32 {
         self.blob.description.input.scale
+    }
+
+    /// Real value of raw 0: real = offset + scale * raw.
+    pub fn input_offset(&self) -> f32 {
+        self.blob.description.input.offset
     }
 
     /// Real value of one step of the embedding, the same in every dimension; `None` where the model has none.
@@ -352,7 +379,7 @@ impl<'a> Model<'a> {
         (0..self.blob.description.golden.count).map_while(|number| {
             let values = |list| self.golden_values(list, number);
             Some(GoldenVector {
-                sample: values(GoldenList::Samples)?,
+                sample: self.golden_sample(number)?,
                 embedding: values(GoldenList::Embeddings).map(bytemuck::cast_slice),
                 code: values(GoldenList::Codes),
                 cluster: values(GoldenList::Clusters).and_then(as_array).map(u16::from_le_bytes),
@@ -362,6 +389,8 @@ impl<'a> Model<'a> {
         })
     }
 
+    // One copy, as for `rows`.
+    #[inline(never)]
     pub(crate) fn steps(&self) -> Steps<'_, 'a> {
         Steps::new(self.input, &self.blob.description.layers, self.blob.data)
     }
@@ -395,13 +424,34 @@ impl<'a> Model<'a> {
     fn golden_list(&self, list: GoldenList) -> (u32, usize, usize) {
         let golden = &self.blob.description.golden;
         match list {
-            GoldenList::Samples => (golden.samples, self.input_len(), 1),
+            GoldenList::Samples => match self.raw() {
+                Raw::U8 => (golden.samples, self.input_len(), 1),
+                // The two numbers of an `IndexList`.
+                Raw::Indices => (golden.samples, 2, size_of::<u32>()),
+            },
             GoldenList::Embeddings => (golden.embeddings, self.dims().into(), 1),
             GoldenList::Codes => (golden.codes, usize::from(self.bits).div_ceil(8), 1),
             GoldenList::Clusters => (golden.clusters, (self.clusters > 0).into(), size_of::<u16>()),
             GoldenList::Experts => (golden.experts, self.expert_dims().into(), 1),
             GoldenList::Scores => (golden.scores, self.scores().into(), size_of::<u32>()),
         }
+    }
+
+    /// A sample in its form; `None` where the model has none of that number.
+    pub(crate) fn golden_sample(&self, number: u16) -> Option<Sample<'a>> {
+        match self.raw() {
+            Raw::U8 => self.golden_values(GoldenList::Samples, number).map(Sample::Bytes),
+            Raw::Indices => self.golden_indices(number).ok().map(Sample::Indices),
+        }
+    }
+
+    /// The indices of a sample as they stand: whether they rise is looked at when it runs.
+    // One copy, as for `rows`.
+    #[inline(never)]
+    fn golden_indices(&self, number: u16) -> Result<&'a [u16], Fault> {
+        let list = self.golden_values(GoldenList::Samples, number).ok_or(Fault::OutOfBounds)?;
+        let list: IndexList = bytemuck::try_pod_read_unaligned(list).unwrap_or_default();
+        table(self.blob.data, list.offset, list.count as usize, 1)
     }
 
     /// A sample's bytes in a list; `None` where the model lacks them.
@@ -500,11 +550,15 @@ fn is_positive(number: f32) -> bool {
     (1..f32::INFINITY.to_bits()).contains(&number.to_bits())
 }
 
+/// Whether a number is finite, without a float instruction.
+fn is_finite(number: f32) -> bool {
+    const EXPONENT: u32 = 0x7f80_0000;
+    number.to_bits() & EXPONENT != EXPONENT
+}
+
 /// Whether numbers are finite and never rise, without a float instruction; -0 counts as less than 0.
 fn is_falling(numbers: &[f32]) -> bool {
-    const EXPONENT: u32 = 0x7f80_0000;
-    numbers.iter().all(|number| number.to_bits() & EXPONENT != EXPONENT)
-        && numbers.is_sorted_by(|a, b| a.total_cmp(b).is_ge())
+    numbers.iter().all(|number| is_finite(*number)) && numbers.is_sorted_by(|a, b| a.total_cmp(b).is_ge())
 }
 
 impl fmt::Display for Part {
@@ -525,7 +579,7 @@ impl fmt::Display for ModelError {
         f.write_str("the model cannot run: ")?;
         match self {
             Self::Blob(error) => error.fmt(f),
-            Self::Input => f.write_str("its input has no size, too many values, or no valid scale"),
+            Self::Input => f.write_str("its input has no size, too many values, no valid scale or offset, or indices that no dense layer reads"),
             Self::Geometry { layer } => {
                 write!(f, "layer {layer}: its window does not fit its input, a size is 0, or it has too many values")
             }

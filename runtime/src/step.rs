@@ -31,11 +31,6 @@ pub(crate) struct Weighted<'a> {
 }
 
 impl Step<'_> {
-    /// Bytes of activations while the step runs.
-    pub fn arena_bytes(&self) -> Option<usize> {
-        self.input.len().checked_add(self.output.len())
-    }
-
     /// Multiply-accumulates, padding's included.
     pub fn macs(&self) -> u64 {
         let outputs = self.output.len() as u64;
@@ -69,6 +64,7 @@ pub(crate) struct Steps<'m, 'a> {
 
 impl<'m, 'a> Steps<'m, 'a> {
     pub fn new(input: Shape, layers: &'m [Layer], data: &'a [u8]) -> Self {
+        // Only padding reads the zero point, and the layer that reads an input of indices is dense.
         Self { data, layers: layers.iter(), shape: input, zero_point: INPUT_ZERO_POINT_U8 }
     }
 

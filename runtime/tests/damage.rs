@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::{ClusterPlan, HashPlan, ModelPlan, Plan, Random, TestModel};
-use eigenlet_runtime::{BlobError, Dims, Head, Model, ModelError, Part};
+use common::{ClusterPlan, HashPlan, ModelPlan, Plan, Random, TestModel, indices};
+use eigenlet_runtime::{BlobError, Dims, EncoderError, Head, Model, ModelError, Part, Sample, VerifyError};
 use eigenlet_shared::blob::{Blob, crc32};
-use eigenlet_shared::description::{Clusters, Description, Experts, Hash, Layer, Window};
+use eigenlet_shared::description::{Clusters, Description, Experts, Hash, IndexList, Layer, Raw, Window};
 use eigenlet_shared::writer::{AlignedBytes, BlobWriter};
 
 /// A small model with every kind of layer, an embedding, and what is made of it.
@@ -14,8 +14,8 @@ fn model() -> TestModel {
 }
 
 /// Small models that together have every kind of layer and head: the second has no embedding, and clusters in its code's rows;
-/// the third has experts.
-fn models() -> [TestModel; 3] {
+/// the third has experts; the fourth is the second with samples of indices.
+fn models() -> [TestModel; 4] {
     let native = ModelPlan {
         layers: vec![Plan::Dense(6)],
         rows: 0,
@@ -31,7 +31,19 @@ fn models() -> [TestModel; 3] {
         experts: 4,
         ..plan()
     };
-    [model(), TestModel::new(&native), TestModel::new(&local)]
+    [model(), TestModel::new(&native), TestModel::new(&local), TestModel::new(&sparse_plan())]
+}
+
+fn sparse_plan() -> ModelPlan {
+    ModelPlan {
+        raw: Raw::Indices,
+        layers: vec![Plan::Dense(6)],
+        rows: 0,
+        hash: Some(HashPlan::Product { heads: 3, classes: 5 }),
+        clusters: Some(ClusterPlan::Head(1)),
+        golden: 4,
+        ..plan()
+    }
 }
 
 fn plan() -> ModelPlan {
@@ -39,6 +51,7 @@ fn plan() -> ModelPlan {
     let pool = Window { kernel: [2, 2], stride: [1, 2], padding: [0; 4] };
     ModelPlan {
         input: [6, 5, 1],
+        raw: Raw::U8,
         layers: vec![
             Plan::Conv2d(3, window),
             Plan::DepthwiseConv2d(window),
@@ -79,8 +92,12 @@ fn exercise(model: &Model) -> bool {
     }
     let mut arena = vec![0; model.arena_bytes()];
     let _ = model.verify(&mut arena).map_err(|error| error.to_string());
-    let sample = vec![200; model.input_len()];
-    let mut features = model.run(&mut arena, &sample).unwrap();
+    let (values, ones) = (vec![200; model.input_len()], vec![1; model.input_len()]);
+    let sample = match model.raw() {
+        Raw::U8 => Sample::Bytes(&values),
+        Raw::Indices => Sample::Indices(&indices(&ones)),
+    };
+    let mut features = model.run_sample(&mut arena, sample).unwrap();
     for dims in [0, 1, model.dims(), model.dims().saturating_add(1)] {
         let _ = features.embed(Dims::new(dims)).map_err(|error| error.to_string());
     }
@@ -246,6 +263,12 @@ fn every_fault_of_a_description_is_named() {
         let constants = Err(ModelError::Constants { part: Part::Embedding });
         assert_eq!(with(&test, |d| d.embedding.as_mut().unwrap().scale = scale), constants);
     }
+    for offset in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        assert_eq!(with(&test, |d| d.input.offset = offset), Err(ModelError::Input));
+    }
+    for offset in [0.0, -0.0, f32::MIN, f32::MAX, f32::MIN_POSITIVE / 2.0] {
+        assert_eq!(with(&test, |d| d.input.offset = offset), Ok(()));
+    }
 
     let windows: [fn(&mut Window); 6] = [
         |window| window.kernel[0] = 0,
@@ -297,7 +320,7 @@ fn thresholds_of(description: &Description) -> u32 {
 
 #[test]
 fn every_fault_of_a_hash_or_of_clusters_is_named() {
-    let [classic, native, _] = models();
+    let [classic, native, ..] = models();
     let data = Blob::parse(&native.blob).unwrap().data.len() as u32;
     let (hash_part, cluster_part) = (Part::Hash, Part::Clusters);
 
@@ -368,7 +391,7 @@ fn every_fault_of_a_hash_or_of_clusters_is_named() {
 
 #[test]
 fn every_fault_of_experts_is_named() {
-    let [classic, native, local] = models();
+    let [classic, native, local, _] = models();
     let data = Blob::parse(&local.blob).unwrap().data.len() as u32;
     let part = Part::Experts;
     let (none, out, misaligned, constants) = (
@@ -476,4 +499,76 @@ fn every_fault_of_experts_is_named() {
     let other = |d: &mut Description| (d.clusters, d.golden.scores) = (Some(linear), u32::MAX);
     assert_eq!(with(&local, other), Ok(()), "only residuals have scores");
     assert_eq!(with(&native, |d| (d.golden.experts, d.golden.scores) = (u32::MAX, u32::MAX)), Ok(()));
+}
+
+#[test]
+fn every_fault_of_indices_is_named() {
+    let [classic, _, _, sparse] = models();
+    let blob = Blob::parse(&sparse.blob).unwrap();
+    let data = blob.data.len() as u32;
+    assert_eq!(with(&sparse, |_| ()), Ok(()));
+
+    // The first layer has to be dense.
+    assert_eq!(with(&classic, |d| d.input.raw = Raw::Indices), Err(ModelError::Input));
+    assert_eq!(with(&sparse, |d| d.layers.clear()), Err(ModelError::Input));
+    let pool = Layer::MaxPool2d(Window { kernel: [1, 1], stride: [1, 1], padding: [0; 4] });
+    assert_eq!(with(&sparse, |d| d.layers.insert(0, pool).unwrap()), Err(ModelError::Input));
+    // An index tells 65,536 values apart; as many are looked at for their weights, which are not there.
+    let out = Err(ModelError::OutOfBounds { part: Part::Layer(0) });
+    assert_eq!(with(&sparse, |d| d.input.shape = [256, 2, 128]), out);
+    for shape in [[2, 3, 10923], [257, 2, 128], [u16::MAX, 1, 2], [u16::MAX; 3], [0, 1, 1]] {
+        assert_eq!(with(&sparse, |d| d.input.shape = shape), Err(ModelError::Input), "{shape:?}");
+    }
+
+    // The golden samples' lists, and what they point to.
+    let part = Part::Golden;
+    let (out, misaligned) = (Err(ModelError::OutOfBounds { part }), Err(ModelError::Misaligned { part }));
+    let at = |samples| with(&sparse, |d| d.golden.samples = samples);
+    assert_eq!(at(data.next_multiple_of(4) - 4 * 8 + 4), out);
+    assert_eq!(at(u32::MAX - 3), out);
+    assert_eq!(with(&sparse, |d| d.golden.samples += 2), misaligned);
+    let samples = blob.description.golden.samples as usize;
+    let listed = |list: IndexList| {
+        let mut data = blob.data.to_vec();
+        // The last sample's.
+        data[samples + 3 * 8..][..4].copy_from_slice(&list.offset.to_le_bytes());
+        data[samples + 3 * 8 + 4..][..4].copy_from_slice(&list.count.to_le_bytes());
+        let mut writer = BlobWriter::new();
+        writer.push_u8(&data);
+        let bytes = writer.finish(&blob.description);
+        let model = Model::parse(&bytes)?;
+        assert_eq!(model.golden().count(), 4);
+        Ok(model.verify(&mut vec![0; model.arena_bytes()]))
+    };
+    let list = |offset, count| listed(IndexList { offset, count }).map(|_| ());
+    let end = data / 2 * 2;
+    assert_eq!(list(end - 6, 3), Ok(()));
+    assert_eq!(list(end - 6, 4), out);
+    assert_eq!(list(end, 1), out);
+    assert_eq!(list(u32::MAX - 1, 1), out);
+    assert_eq!(list(0, u32::MAX), out);
+    assert_eq!(list(0, 1 << 31), out);
+    assert_eq!(list(1, 1), misaligned);
+    assert_eq!(list(u32::MAX, 0), Ok(()), "none lie anywhere");
+    // What is at the start are weights: indices that are too large, or do not rise.
+    let verified = listed(IndexList { offset: 0, count: 8 }).unwrap();
+    assert!(matches!(verified, Err(VerifyError::Encoder(EncoderError::Index { below: 30, .. }))), "{verified:?}");
+}
+
+#[test]
+fn an_input_of_indices_has_up_to_65536_values() {
+    let plan = ModelPlan { input: [256, 2, 128], ..sparse_plan() };
+    let test = TestModel::new(&plan);
+    let model = Model::parse(&test.blob).unwrap();
+    let mut arena = vec![0; model.arena_bytes()];
+    assert_eq!(model.verify(&mut arena), Ok(4));
+    for sample in [vec![0; 1 << 16], vec![1; 1 << 16]] {
+        let indices = indices(&sample);
+        let features = model.run_sample(&mut arena, Sample::Indices(&indices)).unwrap();
+        assert_eq!(features.values(), test.outputs(&sample).features);
+    }
+    let last = model.run_sample(&mut arena, Sample::Indices(&[u16::MAX]));
+    let mut sample = vec![0; 1 << 16];
+    sample[0xffff] = 1;
+    assert_eq!(last.unwrap().values(), test.outputs(&sample).features);
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Centres, ClusterPlan, HashPlan, ModelPlan, Plan, Random, TestModel};
+use common::{Centres, ClusterPlan, HashPlan, ModelPlan, Plan, Random, TestModel, bytes_of};
 use eigenlet_runtime::{Assignment, Dims, Encoder, EncoderError, Expert, Head, Model, ModelError, Part, VerifyError};
 use eigenlet_shared::blob::crc32;
 use eigenlet_shared::description::{Clusters, Description, Experts, Golden, Hash, Input, Raw};
@@ -12,7 +12,17 @@ use proptest::prelude::*;
 
 fn plan(experts: u16, clusters: ClusterPlan, hash: Option<HashPlan>, seed: u64) -> ModelPlan {
     let layers = vec![Plan::Dense(24), Plan::Dense(13)];
-    ModelPlan { input: [3, 5, 1], layers, rows: 7, hash, clusters: Some(clusters), experts, golden: 3, seed }
+    ModelPlan {
+        input: [3, 5, 1],
+        raw: Raw::U8,
+        layers,
+        rows: 7,
+        hash,
+        clusters: Some(clusters),
+        experts,
+        golden: 3,
+        seed,
+    }
 }
 
 /// Every kind of gate, with up to 20 experts.
@@ -135,7 +145,7 @@ proptest! {
         let model = Model::parse(&test.blob).unwrap();
         prop_assert_eq!(model.verify(&mut vec![0; model.arena_bytes()]), Ok(3));
         for golden in model.golden() {
-            let outputs = test.outputs(golden.sample);
+            let outputs = test.outputs(bytes_of(golden.sample));
             prop_assert_eq!(golden.cluster, Some(outputs.cluster()));
             prop_assert_eq!(golden.expert, Some(outputs.local()));
             prop_assert_eq!(golden.score, matches!(gate, ClusterPlan::Residual(_)).then(|| outputs.score()));
@@ -175,7 +185,7 @@ impl Extreme {
         let (shift, multiplier, scale_shift) = (*shift, *multiplier, *scale_shift);
         let centres = writer.push_i8(values);
         writer.finish(&Description {
-            input: Input { shape: self.shape, raw: Raw::U8, scale: 1.0 },
+            input: Input { shape: self.shape, raw: Raw::U8, scale: 1.0, offset: 0.0 },
             layers: heapless::Vec::new(),
             embedding: None,
             hash: Some(Hash::Experts { classes: count, rows: 1 }),

@@ -5,13 +5,13 @@ mod common;
 use common::{ClusterPlan, HashPlan, ModelPlan, Plan, Random, TestModel};
 use eigenlet_runtime::{Assignment, Dims, Encoder, EncoderError, Head, Model, VerifyError};
 use eigenlet_shared::blob::crc32;
-use eigenlet_shared::description::{Clusters, Hash, class_bits};
+use eigenlet_shared::description::{Clusters, Hash, Raw, class_bits};
 use eigenlet_shared::writer::AlignedBytes;
 use proptest::prelude::*;
 
 fn plan(rows: u16, hash: Option<HashPlan>, clusters: Option<ClusterPlan>, seed: u64) -> ModelPlan {
     let layers = vec![Plan::Dense(24), Plan::Dense(13)];
-    ModelPlan { input: [3, 5, 1], layers, rows, hash, clusters, experts: 0, golden: 3, seed }
+    ModelPlan { input: [3, 5, 1], raw: Raw::U8, layers, rows, hash, clusters, experts: 0, golden: 3, seed }
 }
 
 fn thresholds(bits: u16) -> Option<HashPlan> {

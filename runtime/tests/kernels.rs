@@ -4,7 +4,7 @@ mod common;
 
 use common::{ModelPlan, Plan, Random, TestModel, output_shape};
 use eigenlet_runtime::Model;
-use eigenlet_shared::description::Window;
+use eigenlet_shared::description::{Raw, Window};
 use proptest::prelude::*;
 
 /// Runs random samples through the runtime and the oracle.
@@ -21,7 +21,17 @@ fn check(plan: &ModelPlan) {
 }
 
 fn one_layer(input: [u16; 3], layer: Plan, seed: u64) -> ModelPlan {
-    ModelPlan { input, layers: vec![layer], rows: 0, hash: None, clusters: None, experts: 0, golden: 0, seed }
+    ModelPlan {
+        input,
+        raw: Raw::U8,
+        layers: vec![layer],
+        rows: 0,
+        hash: None,
+        clusters: None,
+        experts: 0,
+        golden: 0,
+        seed,
+    }
 }
 
 /// An image side, and a kernel, a stride and two paddings that fit it.

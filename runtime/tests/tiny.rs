@@ -4,13 +4,14 @@ mod common;
 
 use common::{ClusterPlan, HashPlan, ModelPlan, Plan, TestModel};
 use eigenlet_runtime::{Model, include_model};
-use eigenlet_shared::description::Window;
+use eigenlet_shared::description::{Raw, Window};
 
 static TINY: &[u8] = include_model!("tiny.eigenlet");
 
 fn tiny() -> TestModel {
     TestModel::new(&ModelPlan {
         input: [3, 3, 1],
+        raw: Raw::U8,
         layers: vec![Plan::Conv2d(4, Window { kernel: [2, 2], stride: [1, 1], padding: [0; 4] }), Plan::Dense(8)],
         rows: 4,
         hash: Some(HashPlan::Thresholds(8)),

@@ -203,7 +203,7 @@ mod tests {
 
     fn description() -> Description<'static> {
         Description {
-            input: Input { shape: [1, 1, 4], raw: Raw::U8, scale: 0.5 },
+            input: Input { shape: [1, 1, 4], raw: Raw::U8, scale: 0.5, offset: -2.0 },
             layers: heapless::Vec::new(),
             embedding: None,
             hash: None,
@@ -244,13 +244,13 @@ mod tests {
     fn the_bytes_are_those_of_the_format() {
         let bytes = blob();
         let expected: [u8; 72] = [
-            b'E', b'I', b'G', b'E', b'N', b'L', b'E', b'T', 1, 0, 0, 0, 72, 0, 0, 0, 0x6f, 0xf1, 0x56, 0xf7, 25, 0, 0,
+            b'E', b'I', b'G', b'E', b'N', b'L', b'E', b'T', 1, 0, 0, 0, 72, 0, 0, 0, 0x50, 0xc1, 0xcd, 0xa4, 29, 0, 0,
             0, 64, 0, 0, 0, 8, 0, 0, 0, // the header
-            1, 1, 4, 0, 0, 0, 0, 0x3f, // input: shape, raw form, scale 0.5
+            1, 1, 4, 0, 0, 0, 0, 0x3f, 0, 0, 0, 0xc0, // input: shape, raw form, scale 0.5, offset -2
             0, 0, 0, 0, 0, // no layers, no heads
             0, 0, 0, 0, 0, 0, 0, // no golden vectors
             4, b'c', b'a', b'r', b'd', // the card
-            0, 0, 0, 0, 0, 0, 0, // up to a multiple of 16
+            0, 0, 0, // up to a multiple of 16
             1, 2, 3, 0, 4, 0, 0, 0, // the data
         ];
         assert_eq!(bytes[..], expected);
@@ -278,6 +278,21 @@ mod tests {
         for (head, bytes) in clusters {
             assert_eq!(postcard::to_allocvec(&head).unwrap(), bytes);
         }
+    }
+
+    /// As for the whole: samples of different lengths.
+    #[test]
+    fn the_bytes_of_indices_are_those_of_the_format() {
+        let input = Input { shape: [1, 2, 300], raw: Raw::Indices, scale: 1.0, offset: 0.0 };
+        let bytes = [1, 2, 0xac, 2, 1, 0, 0, 0x80, 0x3f, 0, 0, 0, 0];
+        assert_eq!(postcard::to_allocvec(&input).unwrap(), bytes);
+
+        let mut writer = BlobWriter::new();
+        assert_eq!(writer.push_indices(&[&[1, 515, 599][..], &[], &[7]]), 12);
+        let lists = [[0, 0, 0, 0, 3, 0, 0, 0], [8, 0, 0, 0, 0, 0, 0, 0], [8, 0, 0, 0, 1, 0, 0, 0]].concat();
+        let data = [&[1, 0, 3, 2, 0x57, 2, 0, 0, 7, 0, 0, 0][..], &lists].concat();
+        assert_eq!(Blob::parse(&writer.finish(&description())).unwrap().data, data);
+        assert_eq!(writer.push_indices::<[u16; 0]>(&[]), 36, "no samples take nothing");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Offsets count bytes from the start of the blob's data section. Shapes that follow from other shapes (a layer's input,
 //! the arena, the multiply-accumulates) are not stored: they are derived when the model is parsed.
 
+use bytemuck::{Pod, Zeroable};
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
@@ -45,16 +46,26 @@ pub struct Input {
     pub shape: [u16; 3],
     /// The form of the raw sensor values, and their map to int8.
     pub raw: Raw,
-    /// Real value of one raw step; only for reports, no kernel reads it.
+    /// Real value of one raw step, in the sensor's unit, above 0. No kernel reads it, nor [`Input::offset`]: they say to people
+    /// what raw values mean, and to a device how to make raw values of its readings.
     pub scale: f32,
+    /// Real value of raw 0, in the same unit: real = offset + scale * raw. Finite; 0 where raw values are counts or intensities.
+    pub offset: f32,
 }
 
 /// The form of the raw sensor values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Raw {
-    /// Unsigned bytes; int8 value = raw - 128, real value = scale * raw.
+    /// Unsigned bytes; int8 value = raw - 128.
     U8,
+    /// Values of 0 and 1, few of them 1: a sample is the rising list of the indices of its ones, each a u16. Int8 value = raw.
+    /// The input has at most [`MAX_INDEXED`] values, and the first layer is dense.
+    Indices,
 }
+
+/// The most values that an input given by indices can have: as many as a u16 can tell apart.
+pub const MAX_INDEXED: usize = 1 << u16::BITS;
 
 /// One layer. Its input's shape and zero point are its predecessor's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -251,7 +262,7 @@ impl Clusters {
 pub struct Golden {
     /// Number of samples.
     pub count: u16,
-    /// Offset of the raw samples, each as long as the input.
+    /// Offset of the raw samples, each as long as the input; for [`Raw::Indices`], of an [`IndexList`] for each, 4-byte aligned.
     pub samples: u32,
     /// Offset of the embeddings, int8, each `rows` long.
     pub embeddings: u32,
@@ -263,6 +274,16 @@ pub struct Golden {
     pub experts: u32,
     /// Offset of the least residuals, u32, 4-byte aligned; only [`Clusters::Residual`] has them.
     pub scores: u32,
+}
+
+/// Where the indices of a golden sample lie, and how many they are: 8 bytes in the blob, little-endian.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct IndexList {
+    /// Offset of the indices, u16, 2-byte aligned.
+    pub offset: u32,
+    /// Number of indices; 0 to [`MAX_INDEXED`].
+    pub count: u32,
 }
 
 /// Where a model comes from and how good it is.

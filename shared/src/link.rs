@@ -31,9 +31,11 @@ use heapless::Vec;
 use postcard::ser_flavors::{Cobs, Flavor, Slice};
 use serde::{Deserialize, Serialize};
 
+use crate::description::Raw;
+
 /// Version of the messages below; [`Hello`] carries the board's.
 pub const VERSION: u16 = 1;
-/// The longest content of a frame in bytes: a sample of 4,096 bytes and what stands around it.
+/// The longest content of a frame in bytes: a sample of 4,096 bytes, or of 2,048 indices, and what stands around it.
 pub const MAX_CONTENT: usize = 4096 + 16;
 /// The longest frame in bytes: COBS adds a byte for every 254, and the zero.
 pub const MAX_FRAME: usize = MAX_CONTENT + MAX_CONTENT / 254 + 2;
@@ -42,7 +44,8 @@ pub const MAX_FRAME: usize = MAX_CONTENT + MAX_CONTENT / 254 + 2;
 const CHECK: usize = 4;
 static CRC: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
 
-/// What a host asks. Samples are raw sensor bytes, as long as the model's input.
+/// What a host asks. Samples are raw sensor bytes, as long as the model's input; or, where [`ModelInfo::raw`] is
+/// [`Raw::Indices`], indices, two bytes each, the low one first: [`indices`] reads them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request<'a> {
     /// Who is there? Answered by [`Response::Hello`].
@@ -126,7 +129,9 @@ pub struct Hello {
 /// The model in a board's slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelInfo {
-    /// Bytes of one sample.
+    /// The form of a sample.
+    pub raw: Raw,
+    /// Values of the input: the bytes of one sample, or what its indices are below.
     pub sample: u32,
     /// Dimensions of the embedding; 0 without that head.
     pub dims: u16,
@@ -185,6 +190,11 @@ pub enum Refusal {
     Golden {
         /// The first sample whose output differs.
         sample: u16,
+    },
+    /// An index of the sample has no second byte, is not above the one before it, or not below the number of values.
+    Index {
+        /// Its position in the sample, from 0.
+        position: u32,
     },
 }
 
@@ -246,6 +256,24 @@ pub fn decode<'a, T: Deserialize<'a>>(content: &'a [u8]) -> Result<(u8, T), Link
         Ok((message, [])) => Ok(message),
         _ => Err(LinkError::Message),
     }
+}
+
+/// Reads a sample of indices, as [`Request`] has it, into the beginning of `buffer`.
+///
+/// ```
+/// use eigenlet_shared::link::indices;
+///
+/// let sample: Vec<u8> = [3u16, 1433].iter().flat_map(|index| index.to_le_bytes()).collect();
+/// assert_eq!(indices(&sample, &mut [0; 2]), Ok(&[3, 1433][..]));
+/// ```
+///
+/// # Errors
+/// [`LinkError::Message`] where half an index is left over, [`LinkError::TooLong`] where there are more than `buffer` holds.
+pub fn indices<'b>(sample: &[u8], buffer: &'b mut [u16]) -> Result<&'b [u16], LinkError> {
+    let (indices, []) = sample.as_chunks() else { return Err(LinkError::Message) };
+    let buffer = buffer.get_mut(..indices.len()).ok_or(LinkError::TooLong)?;
+    buffer.iter_mut().zip(indices).for_each(|(to, index)| *to = u16::from_le_bytes(*index));
+    Ok(buffer)
 }
 
 /// Appends a CRC-32 to what postcard writes.
@@ -382,7 +410,8 @@ mod tests {
 
     #[test]
     fn every_message_survives_the_line() {
-        let info = ModelInfo { sample: 64, dims: 32, bits: 64, clusters: 10, expert_dims: 8, golden: 16 };
+        let raw = Raw::Indices;
+        let info = ModelInfo { raw, sample: 64, dims: 32, bits: 64, clusters: 10, expert_dims: 8, golden: 16 };
         let responses = [
             Response::Hello(Hello { version: VERSION, arena: 16384, model: Ok(info) }),
             Response::Hello(Hello { version: 9, arena: 1, model: Err(NoModel::Arena { expected: 2, found: 1 }) }),
@@ -391,6 +420,7 @@ mod tests {
             Response::Code(&[]),
             Response::Cluster { id: 3, margin: u32::MAX },
             Response::Refused(Refusal::Sample { expected: 64, found: 63 }),
+            Response::Refused(Refusal::Index { position: 70_000 }),
             Response::Expert { id: 300, margin: 7, score: None, embedding: &[0, 255] },
             Response::Expert { id: 0, margin: u32::MAX, score: Some(u32::MAX), embedding: &[1] },
         ];
@@ -398,6 +428,25 @@ mod tests {
             let contents = receive(&mut Receiver::new(), &frame(1, &response));
             assert_eq!(decode(contents[0].as_ref().unwrap()), Ok((1, response)));
         }
+    }
+
+    #[test]
+    fn every_index_survives_the_line() {
+        let all: Vec<u16> = (0..=u16::MAX).collect();
+        for sent in all.chunks(2048).chain([&all[..0], &[0], &[u16::MAX]]) {
+            let sample: Vec<u8> = sent.iter().flat_map(|index| index.to_le_bytes()).collect();
+            let contents = receive(&mut Receiver::new(), &frame(5, &Request::Embed { dims: 9, sample: &sample }));
+            let Ok((5, Request::Embed { dims: 9, sample })) = decode(contents[0].as_ref().unwrap()) else { panic!() };
+            assert_eq!(indices(sample, &mut [0; 2048]), Ok(sent));
+        }
+    }
+
+    #[test]
+    fn half_an_index_and_too_many_are_refused() {
+        assert_eq!(indices(&[1], &mut [0; 4]), Err(LinkError::Message));
+        assert_eq!(indices(&[1, 2, 3], &mut [0; 4]), Err(LinkError::Message));
+        assert_eq!(indices(&[1, 2, 3, 4], &mut [0; 2]), Ok(&[0x0201, 0x0403][..]));
+        assert_eq!(indices(&[1, 2, 3, 4], &mut [0; 1]), Err(LinkError::TooLong));
     }
 
     #[test]

@@ -70,14 +70,20 @@ pub struct Output {
     pub maximum: i8,
 }
 
-/// Quantises a raw `u8` sensor value: `raw - 128`. The real value is `scale * raw`, so nothing is lost.
+/// Quantises a raw `u8` sensor value: `raw - 128`, so nothing is lost.
 #[inline(always)]
 pub const fn quantize_u8(raw: u8) -> i8 {
     (raw ^ 0x80) as i8
 }
 
-/// The int8 value of a real zero at the input, for raw `u8` values.
+/// The int8 value of the layers' zero at the input, for raw `u8` values: that of raw 0.
 pub const INPUT_ZERO_POINT_U8: i8 = -128;
+
+/// Where the values other than 0 stand, rising: the indices of a sample that somebody has as a row of values, one after another.
+/// Values past the first 65,536 are not looked at.
+pub fn nonzero_indices(values: &[u8]) -> impl Iterator<Item = u16> {
+    (0..=u16::MAX).zip(values).filter(|(_, value)| **value != 0).map(|(index, _)| index)
+}
 
 #[cfg(test)]
 mod tests {
@@ -176,5 +182,14 @@ mod tests {
             assert_eq!(i32::from(quantize_u8(raw)), i32::from(raw) - 128);
         }
         assert_eq!(quantize_u8(0), INPUT_ZERO_POINT_U8);
+    }
+
+    #[test]
+    fn indices_are_where_values_are_not_zero() {
+        let found = |values: &[u8]| nonzero_indices(values).collect::<Vec<u16>>();
+        assert_eq!(found(&[]), []);
+        assert_eq!(found(&[0, 0, 0]), []);
+        assert_eq!(found(&[1, 0, 255, 7, 0]), [0, 2, 3]);
+        assert_eq!(found(&[1; 1 << 16]), (0..=u16::MAX).collect::<Vec<u16>>());
     }
 }

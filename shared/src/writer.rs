@@ -8,7 +8,7 @@ use core::ops::Deref;
 use bytemuck::{NoUninit, Pod, Zeroable};
 
 use crate::blob::{ALIGNMENT, HEADER, crc32, header};
-use crate::description::{Card, Description};
+use crate::description::{Card, Description, IndexList};
 use crate::numerics::Channel;
 
 /// Every piece of the data section begins on a multiple of this many bytes: enough for each table, and a chip loads int8
@@ -32,9 +32,19 @@ impl BlobWriter {
         self.push(values)
     }
 
-    /// Appends raw golden samples or golden codes.
+    /// Appends raw golden samples of bytes, or golden codes.
     pub fn push_u8(&mut self, values: &[u8]) -> u32 {
         self.push(values)
+    }
+
+    /// Appends raw golden samples that are given by indices, each sample's rising.
+    pub fn push_indices<T: AsRef<[u16]>>(&mut self, samples: &[T]) -> u32 {
+        let list = |indices: &T| {
+            let indices = indices.as_ref();
+            IndexList { offset: self.push(indices), count: length(indices.len()) }
+        };
+        let lists: Vec<IndexList> = samples.iter().map(list).collect();
+        self.push(&lists)
     }
 
     /// Appends golden cluster ids.

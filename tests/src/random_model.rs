@@ -217,7 +217,7 @@ fn build(seed: u32, centre: &Centre, samples: &[u8], outputs: Outputs) -> Aligne
         }
     };
     let description = Description {
-        input: Input { shape: [9, 7, 2], raw: Raw::U8, scale: 1.0 / 255.0 },
+        input: Input { shape: [9, 7, 2], raw: Raw::U8, scale: 1.0 / 255.0, offset: 0.0 },
         layers: layers.into_iter().collect(),
         embedding: Some(Embedding {
             rows: DIMS,

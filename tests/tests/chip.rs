@@ -2,7 +2,7 @@
 
 use std::{env, fs, path::Path};
 
-use eigenlet_runtime::{Dims, Expert, Model};
+use eigenlet_runtime::{Dims, Expert, Model, Raw, Sample};
 use eigenlet_shared::{
     link::{Hello, ModelInfo, NoModel, Refusal, Request, Response, VERSION},
     writer::AlignedBytes,
@@ -55,7 +55,7 @@ fn every_golden_vector_of_the_digits_comes_out_the_same() {
     assert!(model.golden().count() >= 16);
     let mut board = Board::serving(Some(&blob));
     for golden in model.golden() {
-        let sample = golden.sample;
+        let Sample::Bytes(sample) = golden.sample else { panic!("expected bytes, found {:?}", golden.sample) };
         let embedding: Vec<u8> = golden.embedding.unwrap().iter().map(|value| *value as u8).collect();
         let code = golden.code.unwrap();
         let dims = model.dims();
@@ -163,7 +163,8 @@ fn the_self_test_says_what_is_wrong_with_the_slot() {
 fn the_board_says_who_it_is_and_refuses_what_it_cannot_answer() {
     let blob = random_model(6);
     let mut board = Board::serving(Some(&blob));
-    let info = ModelInfo { sample: SAMPLE as u32, dims: 33, bits: 45, clusters: 7, expert_dims: 0, golden: 16 };
+    let (raw, sample) = (Raw::U8, SAMPLE as u32);
+    let info = ModelInfo { raw, sample, dims: 33, bits: 45, clusters: 7, expert_dims: 0, golden: 16 };
     board.ask(&Request::Hello, |found| {
         assert!(
             matches!(found, Response::Hello(Hello { version: VERSION, model: Ok(found), .. }) if found == info),

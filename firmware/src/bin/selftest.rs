@@ -11,7 +11,7 @@ use eigenlet_firmware::{
     board::{self, Counter},
     slot::{self, SlotError},
 };
-use eigenlet_runtime::{Dims, EncoderError, GoldenVector, Model};
+use eigenlet_runtime::{Dims, EncoderError, GoldenVector, Model, Sample};
 
 /// Numbers of leading dimensions, bits and local dimensions that the self-test counts.
 const PREFIXES: [u16; 4] = [4, 8, 16, 32];
@@ -69,6 +69,10 @@ fn passes() -> bool {
     let Some(golden) = model.golden().next() else {
         return false;
     };
+    if let Sample::Indices(indices) = golden.sample {
+        let macs = model.macs_of_ones(indices.len(), model.dims());
+        defmt::info!("golden vector 0 has {} ones: {} multiply-accumulates", indices.len(), macs);
+    }
     for count in PREFIXES {
         if let Err(error) = report_cost(&model, arena, &golden, count) {
             defmt::error!("{} dimensions, bits or local dimensions: {}", count, defmt::Display2Format(&error));
@@ -82,7 +86,7 @@ fn passes() -> bool {
 fn report_cost(model: &Model, arena: &mut [i8], golden: &GoldenVector, count: u16) -> Result<(), EncoderError> {
     if count <= model.dims() {
         let counter = Counter::start();
-        black_box(model.run(arena, black_box(golden.sample))?.embed(Dims::new(count))?);
+        black_box(model.run_sample(arena, black_box(golden.sample))?.embed(Dims::new(count))?);
         let cost = counter.elapsed();
         defmt::info!("k = {}: {} {} for the embedding", count, cost, board::UNIT);
     }
@@ -90,13 +94,13 @@ fn report_cost(model: &Model, arena: &mut [i8], golden: &GoldenVector, count: u1
         let mut code = [0; CODE];
         let code = code.get_mut(..usize::from(count).div_ceil(8)).unwrap_or_default();
         let counter = Counter::start();
-        model.run(arena, black_box(golden.sample))?.hash_into(count, black_box(&mut *code))?;
+        model.run_sample(arena, black_box(golden.sample))?.hash_into(count, black_box(&mut *code))?;
         let cost = counter.elapsed();
         defmt::info!("k = {}: {} {} for the code {=[u8]:02x}", count, cost, board::UNIT, code);
     }
     if count <= model.expert_dims() {
         let counter = Counter::start();
-        black_box(model.run(arena, black_box(golden.sample))?.expert(Dims::new(count))?);
+        black_box(model.run_sample(arena, black_box(golden.sample))?.expert(Dims::new(count))?);
         let cost = counter.elapsed();
         defmt::info!("k = {}: {} {} for the expert", count, cost, board::UNIT);
     }

@@ -8,7 +8,7 @@ use eigenlet_firmware::{
     board::{self, Serial},
     slot::{self, SlotError},
 };
-use eigenlet_runtime::{Dims, EncoderError, Expert, Model, VerifyError};
+use eigenlet_runtime::{Dims, EncoderError, Expert, Features, Model, Raw, Sample, VerifyError};
 use eigenlet_shared::link::{
     self, Hello, MAX_CONTENT, MAX_FRAME, ModelInfo, NoModel, Receiver, Refusal, Request, Response, VERSION,
 };
@@ -16,9 +16,13 @@ use eigenlet_shared::link::{
 /// The longest embedding or code that an answer holds, with room for what stands around it.
 const OUTPUT: usize = MAX_CONTENT - 32;
 
+/// The most indices that a sample in a frame has.
+const INDICES: usize = MAX_CONTENT / 2;
+
 /// The memory that serving takes, apart from the stack.
 struct Buffers {
     receiver: Receiver,
+    indices: [u16; INDICES],
     frame: [u8; MAX_FRAME],
     output: [u8; OUTPUT],
     arena: [i8; ARENA],
@@ -28,6 +32,7 @@ struct Buffers {
 fn main() -> ! {
     let buffers = cortex_m::singleton!(: Buffers = Buffers {
         receiver: Receiver::new(),
+        indices: [0; INDICES],
         frame: [0; MAX_FRAME],
         output: [0; OUTPUT],
         arena: [0; ARENA],
@@ -48,7 +53,10 @@ fn main() -> ! {
         let (sequence, response) = match link::decode(content) {
             Ok((sequence, request)) => {
                 let response = match &slot {
-                    Ok(model) => answer(request, model, &mut buffers.arena, &mut buffers.output),
+                    Ok(model) => {
+                        let run = Run { model, arena: &mut buffers.arena, indices: &mut buffers.indices };
+                        answer(request, run, &mut buffers.output)
+                    }
                     Err(_) if matches!(request, Request::Hello) => Ok(hello(slot.as_ref())),
                     Err(reason) => Err(Refusal::NoModel(*reason)),
                 };
@@ -87,6 +95,7 @@ fn find_model() -> Result<Model<'static>, NoModel> {
 
 fn hello(slot: Result<&Model, &NoModel>) -> Response<'static> {
     let model = slot.map_err(|reason| *reason).map(|model| ModelInfo {
+        raw: model.raw(),
         sample: model.input_len() as u32,
         dims: model.dims(),
         bits: model.bits(),
@@ -97,36 +106,53 @@ fn hello(slot: Result<&Model, &NoModel>) -> Response<'static> {
     Response::Hello(Hello { version: VERSION, arena: ARENA as u32, model })
 }
 
-fn answer<'o>(
-    request: Request,
-    model: &Model,
-    arena: &mut [i8],
-    output: &'o mut [u8],
-) -> Result<Response<'o>, Refusal> {
+/// A model and the memory that it runs in.
+struct Run<'a> {
+    model: &'a Model<'a>,
+    arena: &'a mut [i8],
+    indices: &'a mut [u16],
+}
+
+impl<'a> Run<'a> {
+    /// The layers' output on a sample as it came over the line.
+    fn features(self, sample: &[u8]) -> Result<Features<'a>, Refusal> {
+        let sample = match self.model.raw() {
+            Raw::U8 => Sample::Bytes(sample),
+            Raw::Indices => {
+                let cut = Refusal::Index { position: sample.len() as u32 / 2 };
+                Sample::Indices(link::indices(sample, self.indices).map_err(|_| cut)?)
+            }
+        };
+        self.model.run_sample(self.arena, sample).map_err(refusal)
+    }
+}
+
+fn answer<'o>(request: Request, run: Run, output: &'o mut [u8]) -> Result<Response<'o>, Refusal> {
+    let model = run.model;
     match request {
         Request::Hello => Ok(hello(Ok(model))),
-        Request::Verify => match model.verify(arena) {
+        Request::Verify => match model.verify(run.arena) {
             Ok(samples) => Ok(Response::Verified { samples }),
             Err(VerifyError::Mismatch { sample, .. }) => Err(Refusal::Golden { sample }),
             Err(_) => Err(Refusal::NoHead),
         },
         Request::Embed { dims, sample } => {
-            let mut features = model.run(arena, sample).map_err(refusal)?;
+            let mut features = run.features(sample)?;
             let embedding = features.embed(Dims::new(dims)).map_err(refusal)?;
             Ok(Response::Embedding(bytes(output, embedding)?))
         }
         Request::Hash { sample } => {
             let code = part(output, usize::from(model.bits()).div_ceil(8))?;
-            let mut features = model.run(arena, sample).map_err(refusal)?;
+            let mut features = run.features(sample)?;
             features.hash_into(model.bits(), code).map_err(refusal)?;
             Ok(Response::Code(code))
         }
         Request::Assign { sample } => {
-            let cluster = model.run(arena, sample).map_err(refusal)?.assign().map_err(refusal)?;
+            let cluster = run.features(sample)?.assign().map_err(refusal)?;
             Ok(Response::Cluster { id: cluster.id, margin: cluster.margin })
         }
         Request::Expert { dims, sample } => {
-            let mut features = model.run(arena, sample).map_err(refusal)?;
+            let mut features = run.features(sample)?;
             let Expert { id, margin, score, embedding } = features.expert(Dims::new(dims)).map_err(refusal)?;
             Ok(Response::Expert { id, margin, score, embedding: bytes(output, embedding)? })
         }
@@ -147,6 +173,7 @@ fn bytes<'o>(output: &'o mut [u8], values: &[i8]) -> Result<&'o [u8], Refusal> {
 fn refusal(error: EncoderError) -> Refusal {
     match error {
         EncoderError::Sample { expected, found } => Refusal::Sample { expected: expected as u32, found: found as u32 },
+        EncoderError::Index { position, .. } => Refusal::Index { position: position as u32 },
         EncoderError::Dims { expected, found } => Refusal::Dims { expected, found: found as u16 },
         EncoderError::Arena { expected, found } => {
             Refusal::NoModel(NoModel::Arena { expected: expected as u32, found: found as u32 })

@@ -8,11 +8,12 @@
 use core::{hint::black_box, panic::PanicInfo};
 
 use cortex_m_rt::entry;
-use eigenlet_runtime::{Dims, Encoder, Index, Model};
+use eigenlet_runtime::{Dims, Encoder, Index, Model, Sample};
 
 #[entry]
 fn main() -> ! {
     let (blob, sample): (&[u8], &[u8]) = black_box((&[], &[]));
+    let indices: &[u16] = black_box(&[]);
     let mut index = Index::<8, 64>::new();
     loop {
         let Ok(model) = Model::parse(blob) else {
@@ -22,6 +23,7 @@ fn main() -> ! {
             continue;
         };
         let _ = black_box(encoder.verify());
+        let _ = black_box(encoder.run_sample(Sample::Indices(indices)));
         let _ = black_box(encoder.embed(sample, Dims::new(black_box(8))));
         let _ = black_box(encoder.assign(sample));
         let _ = black_box(encoder.expert(sample, Dims::new(black_box(4))));

@@ -2,7 +2,7 @@
 
 mod reference;
 
-pub(crate) use reference::dot;
+pub(crate) use reference::{dense_at, dot, finish};
 
 use crate::step::{Operation, Step};
 

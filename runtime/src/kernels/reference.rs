@@ -7,6 +7,7 @@
 use core::num::NonZeroU32;
 
 use eigenlet_shared::description::Window;
+use eigenlet_shared::numerics::{Channel, Output};
 
 use crate::geometry::Shape;
 use crate::step::{Step, Weighted};
@@ -18,11 +19,31 @@ pub(crate) fn dot(weights: &[i8], inputs: &[i8]) -> i32 {
     products.fold(0, i32::wrapping_add)
 }
 
+/// An accumulator's output. One copy, as for `dot`.
+#[inline(never)]
+pub(crate) fn finish(channel: &Channel, sum: i32, output: Output) -> i8 {
+    channel.output(sum, output)
+}
+
 pub(super) fn dense(table: &Weighted, input: &[i8], output: &mut [i8]) {
-    let rows = table.weights.chunks_exact(input.len().max(1));
+    rows(table, input.len(), output, &|row| dot(row, input));
+}
+
+/// A dense layer over `inputs` values that are 1 at the `indices` and 0 elsewhere.
+pub(crate) fn dense_at(table: &Weighted, inputs: usize, indices: &[u16], output: &mut [i8]) {
+    rows(table, inputs, output, &|row| {
+        let weights = indices.iter().filter_map(|index| row.get(usize::from(*index)));
+        weights.fold(0, |sum, weight| sum.wrapping_add((*weight).into()))
+    });
+}
+
+/// The outputs of a dense layer over `inputs` values, given what a row of weights sums up to.
+// One copy, as for `dot`.
+#[inline(never)]
+fn rows(table: &Weighted, inputs: usize, output: &mut [i8], sum: &dyn Fn(&[i8]) -> i32) {
+    let rows = table.weights.chunks_exact(inputs.max(1));
     for ((to, row), channel) in output.iter_mut().zip(rows).zip(table.channels) {
-        let sum = dot(row, input).wrapping_add(channel.bias);
-        *to = channel.output(sum, table.output);
+        *to = finish(channel, sum(row).wrapping_add(channel.bias), table.output);
     }
 }
 
@@ -40,7 +61,7 @@ pub(super) fn conv2d(step: &Step, window: &Window, table: &Weighted, input: &[i8
                     None => padding(weights, step.zero_point),
                 });
             }
-            *to = channel.output(sum, table.output);
+            *to = finish(channel, sum, table.output);
         }
     });
 }
@@ -55,18 +76,20 @@ pub(super) fn depthwise_conv2d(step: &Step, window: &Window, table: &Weighted, i
                 let weight = weights.get(index).unwrap_or(&0);
                 sum = sum.wrapping_add(product(*weight, *input.unwrap_or(&step.zero_point)));
             }
-            *to = channel.output(sum, table.output);
+            *to = finish(channel, sum, table.output);
         }
     });
 }
 
 pub(super) fn max_pool2d(step: &Step, window: &Window, input: &[i8], output: &mut [i8]) {
     slide(step, window, input, output, &mut |pixel, taps| {
-        pixel.fill(i8::MIN);
+        // The first pixel's values come as they are: filling the output before would call a memset, which is more code.
+        let mut is_first = true;
         for inputs in taps.flatten() {
             for (to, input) in pixel.iter_mut().zip(inputs) {
-                *to = (*to).max(*input);
+                *to = if is_first { *input } else { (*to).max(*input) };
             }
+            is_first = false;
         }
     });
 }
@@ -101,6 +124,8 @@ fn padding(weights: &[i8], zero_point: i8) -> i32 {
 }
 
 /// Calls `fill` for every pixel of the output with what the window sees there.
+// One copy, as for `dot`.
+#[inline(never)]
 fn slide(step: &Step, window: &Window, input: &[i8], output: &mut [i8], fill: &mut dyn FnMut(&mut [i8], Taps)) {
     let [down, right] = window.stride.map(usize::from);
     let (mut row, mut column) = (0usize, 0usize);

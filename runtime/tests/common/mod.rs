@@ -2,10 +2,11 @@
 //! 64-bit sums, rounding from the published definitions. It shares no arithmetic with the runtime.
 #![allow(dead_code)] // each test file uses its part
 
+use eigenlet_runtime::Sample;
 use eigenlet_shared::description::{
     Clusters, Conv2d, Dense, DepthwiseConv2d, Description, Embedding, Experts, Golden, Hash, Input, Layer, Raw, Window,
 };
-use eigenlet_shared::numerics::{Channel, Output};
+use eigenlet_shared::numerics::{Channel, Output, nonzero_indices};
 use eigenlet_shared::writer::{AlignedBytes, BlobWriter};
 
 /// SplitMix64.
@@ -48,6 +49,8 @@ pub enum Plan {
 #[derive(Clone, Debug)]
 pub struct ModelPlan {
     pub input: [u16; 3],
+    /// The samples' form. Of indices, too, a sample here is a row of values: bytes of 0 and 1.
+    pub raw: Raw,
     pub layers: Vec<Plan>,
     pub rows: u16,
     pub hash: Option<HashPlan>,
@@ -106,6 +109,19 @@ pub struct Centres {
     pub shift: u8,
     pub multiplier: u16,
     pub scale_shift: u8,
+}
+
+/// Where a sample's ones stand.
+pub fn indices(sample: &[u8]) -> Vec<u16> {
+    nonzero_indices(sample).collect()
+}
+
+/// A sample of bytes.
+pub fn bytes_of(sample: Sample<'_>) -> &[u8] {
+    match sample {
+        Sample::Bytes(bytes) => bytes,
+        Sample::Indices(_) => panic!("expected bytes, found {sample:?}"),
+    }
 }
 
 struct Weighted {
@@ -243,7 +259,10 @@ impl TestModel {
             let weighted = match layer {
                 Plan::Dense(outputs) => {
                     let grid = grid(&mut random);
-                    Some(Weighted::new(&mut random, *outputs as usize, shape.iter().product(), grid))
+                    // What zeros and ones sum up to is smaller by the range of bytes.
+                    let range = if plan.raw == Raw::Indices && layers.is_empty() { 1.0 } else { 128.0 };
+                    let taps = shape.iter().product();
+                    Some(Weighted::in_range(&mut random, *outputs as usize, taps, grid, range))
                 }
                 Plan::Conv2d(outputs, window) => {
                     let [height, width] = window.kernel.map(usize::from);
@@ -330,11 +349,38 @@ impl TestModel {
         self.plan.input.iter().map(|side| usize::from(*side)).product()
     }
 
+    /// The model that gives the same for the same row of values, with samples of bytes.
+    pub fn of_bytes(mut self) -> Self {
+        self.plan.raw = Raw::U8;
+        self.plan.golden = 0;
+        self.blob = self.write(&mut Random(0));
+        self
+    }
+
+    /// A random sample.
+    pub fn sample(&self, random: &mut Random) -> Vec<u8> {
+        match self.plan.raw {
+            Raw::U8 => random.bytes(self.input_len()),
+            Raw::Indices => {
+                let ones = random.below(self.input_len() + 1);
+                (0..self.input_len()).map(|_| u8::from(random.below(self.input_len()) < ones)).collect()
+            }
+        }
+    }
+
+    /// The input's zero point in the blob.
+    fn zero_point(&self) -> i64 {
+        match self.plan.raw {
+            Raw::U8 => -128,
+            Raw::Indices => 0,
+        }
+    }
+
     /// Runs a sample by definition.
     pub fn outputs(&self, sample: &[u8]) -> Outputs {
         let mut shape = self.plan.input.map(usize::from);
-        let mut zero_point = -128i64;
-        let mut values: Vec<i64> = sample.iter().map(|raw| i64::from(*raw) - 128).collect();
+        let mut zero_point = self.zero_point();
+        let mut values: Vec<i64> = sample.iter().map(|raw| i64::from(*raw) + zero_point).collect();
         for (layer, weighted) in &self.layers {
             values = run_layer(layer, weighted.as_ref(), &values, shape, zero_point);
             shape = output_shape(shape, layer);
@@ -387,7 +433,7 @@ impl TestModel {
 
     fn write(&self, random: &mut Random) -> AlignedBytes {
         let mut writer = BlobWriter::new();
-        let mut zero_point = -128;
+        let mut zero_point = self.zero_point();
         let mut layers = heapless::Vec::new();
         for (layer, weighted) in &self.layers {
             let table = weighted.as_ref().map(|table| {
@@ -463,8 +509,8 @@ impl TestModel {
                 eigenvalues: writer.push_f32(&eigenvalues),
             }
         });
-        let samples = random.bytes(self.input_len() * usize::from(self.plan.golden));
-        let outputs: Vec<Outputs> = samples.chunks(self.input_len()).map(|sample| self.outputs(sample)).collect();
+        let samples: Vec<Vec<u8>> = (0..self.plan.golden).map(|_| self.sample(random)).collect();
+        let outputs: Vec<Outputs> = samples.iter().map(|sample| self.outputs(sample)).collect();
         let embeddings: Vec<i8> = outputs.iter().flat_map(|outputs| outputs.embedding.clone()).collect();
         let codes: Vec<u8> = outputs.iter().flat_map(|outputs| outputs.code(outputs.bits.len())).collect();
         let ids: Vec<u16> = match clusters {
@@ -473,7 +519,10 @@ impl TestModel {
         };
         let golden = Golden {
             count: self.plan.golden,
-            samples: writer.push_u8(&samples),
+            samples: match self.plan.raw {
+                Raw::U8 => writer.push_u8(&samples.concat()),
+                Raw::Indices => writer.push_indices(&samples.iter().map(|sample| indices(sample)).collect::<Vec<_>>()),
+            },
             embeddings: writer.push_i8(&embeddings),
             codes: writer.push_u8(&codes),
             clusters: writer.push_u16(&ids),
@@ -486,7 +535,7 @@ impl TestModel {
                 None => Vec::new(),
             }),
         };
-        let input = Input { shape: self.plan.input, raw: Raw::U8, scale: 1.0 / 255.0 };
+        let input = Input { shape: self.plan.input, raw: self.plan.raw, scale: 1.0 / 255.0, offset: 0.0 };
         writer.finish(&Description { input, layers, embedding, hash, clusters, experts, golden, card: &[] })
     }
 }
@@ -494,11 +543,16 @@ impl TestModel {
 impl Weighted {
     /// Weights `[channels][taps]`, with constants that spread the outputs over the grid, and some extreme ones.
     fn new(random: &mut Random, channels: usize, taps: usize, output: Output) -> Self {
-        let spread = (taps as f64).sqrt() * 74.0 * 128.0;
+        Self::in_range(random, channels, taps, output, 128.0)
+    }
+
+    /// As [`Weighted::new`], for inputs of another range than 128.
+    fn in_range(random: &mut Random, channels: usize, taps: usize, output: Output, range: f64) -> Self {
+        let spread = (taps as f64).sqrt() * 74.0 * range;
         let shift = |random: &mut Random| match random.below(16) {
             0 => 0,
             1 => 31,
-            _ => (spread / 64.0).log2() as i32 - 1 + random.below(3) as i32,
+            _ => ((spread / 64.0).log2() as i32 - 1 + random.below(3) as i32).max(0),
         };
         let multiplier = |random: &mut Random| match random.below(16) {
             0 => 0,

@@ -304,7 +304,8 @@ impl Builder {
     fn layers(model: &FloatModel, calibration: &Calibration, raw_max: u8, count: usize) -> Result<Self> {
         let mut grid = Grid { scale: 1.0 / f32::from(raw_max), zero_point: INPUT_ZERO_POINT_U8 };
         let [height, width, channels] = model.plan.input;
-        let input = Input { shape: [height as u16, width as u16, channels as u16], raw: Raw::U8, scale: grid.scale };
+        let shape = [height as u16, width as u16, channels as u16];
+        let input = Input { shape, raw: Raw::U8, scale: grid.scale, offset: 0.0 };
         let mut writer = BlobWriter::new();
         let mut layers = Layers::new();
         let mut weights = model.weights.iter();
