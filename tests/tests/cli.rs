@@ -893,8 +893,8 @@ fn samples_that_do_not_fit_the_model_are_refused() {
             assert!(!output.exists());
         }
     };
-    npy_file(&npy_path, &Array2::<f32>::zeros((3, 64)));
-    refuse(&npy_path, &["uint8", "found f4"]);
+    npy_file(&npy_path, &Array2::from_elem((3, 64), f32::NAN));
+    refuse(&npy_path, &["not a number", "NaN"]);
     npy_file(&npy_path, &Array2::<i8>::zeros((3, 64)));
     refuse(&npy_path, &["uint8", "found i1"]);
     for shape in [vec![3, 63], vec![64], vec![3, 8, 9], vec![3, 4, 16], vec![3, 8, 8, 2]] {

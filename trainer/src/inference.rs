@@ -1,7 +1,7 @@
 //! Running a blob on a host: the very crate that the chip runs, over many samples on all threads.
 
-use eigenlet_runtime::{Dims, EncoderError, Features, Model};
-use eigenlet_shared::description::{Clusters, Description, Hash};
+use eigenlet_runtime::{Dims, EncoderError, Features, Model, Sample};
+use eigenlet_shared::description::{Clusters, Description, Hash, Raw};
 use ndarray::Array2;
 use rayon::prelude::*;
 
@@ -35,7 +35,14 @@ pub fn heads_in_words(description: &Description) -> (String, String) {
     (hash, clusters)
 }
 
-/// Runs samples of raw bytes through a model and reads what is wanted of each.
+/// The indices of the values that are not 0, as a model over [`Raw::Indices`] takes a sample.
+///
+/// [`Raw::Indices`]: eigenlet_shared::description::Raw::Indices
+pub fn indices(sample: &[u8]) -> Vec<u16> {
+    (0..=u16::MAX).zip(sample).filter(|(_, value)| **value != 0).map(|(index, _)| index).collect()
+}
+
+/// Runs samples of raw values through a model, each with all its values, and reads what is wanted of each.
 ///
 /// # Errors
 /// A sample of the wrong length, or a head that the model does not have.
@@ -46,7 +53,13 @@ pub fn run<T: Send>(
 ) -> Result<Vec<T>> {
     samples
         .par_iter()
-        .map_init(|| vec![0i8; model.arena_bytes()], |arena, sample| read(&mut model.run(arena, sample)?))
+        .map_init(
+            || vec![0i8; model.arena_bytes()],
+            |arena, sample| match model.raw() {
+                Raw::U8 => read(&mut model.run(arena, sample)?),
+                Raw::Indices => read(&mut model.run_sample(arena, Sample::Indices(&indices(sample)))?),
+            },
+        )
         .collect::<std::result::Result<_, _>>()
         .map_err(|error| Error::Check(error.to_string()))
 }

@@ -52,8 +52,7 @@ impl Files {
     fn with<T>(&self, answer: impl FnOnce(&Model, &[&[u8]]) -> Result<T>) -> Result<T> {
         let bytes = model_file::read(&self.model)?;
         let model = model_file::parse(&self.model, &bytes)?;
-        let shape = model.input();
-        let samples = npy::read_samples(&self.input, [shape.height, shape.width, shape.channels])?;
+        let samples = npy::read_samples(&self.input, &model)?;
         let rows: Vec<&[u8]> = samples.iter().map(Vec::as_slice).collect();
         answer(&model, &rows)
     }

@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
-use ndarray::{Array2, ArrayD, ArrayView, Axis, Dimension};
+use eigenlet_runtime::{Model, Shape};
+use eigenlet_shared::description::Raw;
+use ndarray::{Array2, ArrayD, ArrayView, Dimension};
 use ndarray_npy::{WritableElement, WriteNpyExt};
 
-use crate::data::{self, idx};
+use crate::data::{self, Unit, idx};
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -41,29 +43,52 @@ pub fn read_rows(path: &Path) -> Result<Array2<f32>> {
     Ok(Array2::from_shape_vec((samples, width), rows).expect("whole samples"))
 }
 
-/// Raw samples, one a row, each `shape` (height, width, channels) read flat: from a `.npy` of uint8 or an IDX file of
-/// images (gzipped or not). In a `.npy` the samples may be flat, and a single channel may be left out.
+/// Raw samples for a model, one a row, each of the model's shape (height, width, channels) read flat: from a `.npy` of raw values
+/// (uint8) or of measured ones (floats), or an IDX file of images (gzipped or not). In a `.npy` the samples may be flat, and a
+/// single channel may be left out.
 ///
 /// # Errors
-/// A file that is neither, or samples of another shape.
-pub fn read_samples(path: &Path, shape: [usize; 3]) -> Result<Vec<Vec<u8>>> {
-    let (found, rows): (Vec<usize>, Vec<Vec<u8>>) = if path.extension().is_some_and(|extension| extension == "npy") {
-        let array = read_bytes(path)?;
-        let rows = array.axis_iter(Axis(0)).map(|row| row.iter().copied().collect());
-        (array.shape()[1..].to_vec(), rows.collect())
+/// A file that is neither, samples of another shape, a measured value that is not finite, or a raw one above 1 where the model
+/// takes nothing but 0 and 1.
+pub fn read_samples(path: &Path, model: &Model) -> Result<Vec<Vec<u8>>> {
+    let (found, raw): (Vec<usize>, Vec<u8>) = if data::npy::is_npy(path) {
+        let unit = Unit { scale: model.input_scale(), offset: model.input_offset() };
+        raw_values(path, unit)?
     } else {
         let samples = idx::images(path)?;
-        (samples.shape.to_vec(), (0..samples.len()).map(|index| samples.sample(index).to_vec()).collect())
+        (samples.shape.to_vec(), samples.raw)
     };
-    let [height, width, channels] = shape;
-    let fits = found == [height * width * channels] || found == shape || channels == 1 && found == [height, width];
-    match fits {
-        true => Ok(rows),
-        false => {
-            let expected = format!("samples of {height}x{width}x{channels}, as the model reads");
-            Err(Error::input(path.display(), "samples of another shape", expected, format!("{found:?}")))
-        }
+    let Shape { height, width, channels } = model.input();
+    let size = model.input_len();
+    let fits = found == [size] || found == [height, width, channels] || channels == 1 && found == [height, width];
+    if !fits {
+        let expected = format!("samples of {height}x{width}x{channels}, as the model reads");
+        return Err(Error::input(path.display(), "samples of another shape", expected, format!("{found:?}")));
     }
+    if let (Raw::Indices, Some(place)) = (model.raw(), raw.iter().position(|&value| value > 1)) {
+        let found = format!("{} in sample {}, value {}", raw[place], place / size, place % size);
+        return Err(Error::input(path.display(), "the model takes values of 0 and 1", "no other", found));
+    }
+    Ok(raw.chunks_exact(size).map(<[u8]>::to_vec).collect())
+}
+
+/// The shape of a sample and the raw values of all.
+fn raw_values(path: &Path, unit: Unit) -> Result<(Vec<usize>, Vec<u8>)> {
+    let shape = |shape: &[usize]| match shape {
+        [] => Err(Error::input(path.display(), "not a list", "an array with at least one axis", "a single number")),
+        [_, sample @ ..] => Ok(sample.to_vec()),
+    };
+    if data::npy::is_of_bytes(path)? {
+        let array = data::npy::bytes(path)?;
+        return Ok((shape(array.shape())?, array.iter().copied().collect()));
+    }
+    let array = data::npy::doubles(path)?;
+    let sample = shape(array.shape())?;
+    if let Some((place, value)) = array.iter().enumerate().find(|(_, value)| !value.is_finite()) {
+        let found = format!("{value}, value {place} of the file");
+        return Err(Error::input(path.display(), "not a number", "finite numbers", found));
+    }
+    Ok((sample, array.iter().map(|&value| unit.raw(value)).collect()))
 }
 
 /// Writes an array beside its place and renames it.

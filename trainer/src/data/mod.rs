@@ -121,6 +121,28 @@ impl Split {
     }
 }
 
+/// What raw values are in the unit of what was measured: `offset + scale * raw`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Unit {
+    /// One raw step, above 0.
+    pub scale: f32,
+    /// Raw 0.
+    pub offset: f32,
+}
+
+impl Unit {
+    /// 0 to 1 at full scale.
+    pub fn of_full_scale(raw_max: u8) -> Self {
+        Self { scale: 1.0 / f32::from(raw_max), offset: 0.0 }
+    }
+
+    /// The raw value of a measured one; what lies outside is the nearest that there is.
+    pub fn raw(self, measured: f64) -> u8 {
+        // A cast of floats to bytes saturates.
+        ((measured - f64::from(self.offset)) / f64::from(self.scale)).round() as u8
+    }
+}
+
 /// A data set in memory: samples of one shape, split once and for all into train and test.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dataset {
@@ -134,8 +156,10 @@ pub struct Dataset {
     pub learn: Learn,
     /// The recipe's `data.outliers`: classes of the test split alone.
     pub outliers: Vec<u16>,
-    /// The raw value that means full scale: 16 for the digits, 255 for all others.
+    /// The raw value that means full scale to a network: 16 for the digits, 1 for values of 0 and 1 alone, else 255.
     pub raw_max: u8,
+    /// What raw values are of what was measured.
+    pub unit: Unit,
     /// Which samples are neighbours, where the set says it: its nodes are the samples of the training split, then those of the
     /// test split.
     pub graph: Option<Graph>,
@@ -166,6 +190,7 @@ impl Dataset {
             let folder = known::planetoid(source.kind).folder(data_dir)?;
             return planetoid::load(&folder, name)?.dataset(source, name);
         }
+        let mut unit = None;
         let (train, test, raw_max) = match source.kind {
             DataKind::Cora | DataKind::Citeseer => unreachable!("loaded already"),
             DataKind::Digits => {
@@ -181,7 +206,9 @@ impl Dataset {
             }
             DataKind::Npy => {
                 let test = source.test_images.as_deref().map(|images| (images, source.test_labels.as_deref()));
-                bytes(table::splits((source.train_images()?, source.train_labels.as_deref()), test)?)
+                let (train, test, own) = table::splits((source.train_images()?, source.train_labels.as_deref()), test)?;
+                unit = Some(own);
+                bytes((train, test))
             }
             DataKind::Mnist => bytes(read_known(&known::MNIST, data_dir)?),
             DataKind::FashionMnist => bytes(read_known(&known::FASHION_MNIST, data_dir)?),
@@ -199,7 +226,8 @@ impl Dataset {
         };
         let sha256 = fingerprint([&train, &test], None);
         let (learn, outliers) = (source.learn, source.outliers.clone());
-        Ok(Self { name, train, test, learn, outliers, raw_max, graph: None, labelled: None, sha256 })
+        let unit = unit.unwrap_or(Unit::of_full_scale(raw_max));
+        Ok(Self { name, train, test, learn, outliers, raw_max, unit, graph: None, labelled: None, sha256 })
     }
 
     /// The samples to learn from: the training split, or with `learn = "all"` the training split and then the test split.

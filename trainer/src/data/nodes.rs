@@ -2,7 +2,7 @@
 
 use ndarray::Array2;
 
-use super::{DataSource, Dataset, Samples, Split};
+use super::{DataSource, Dataset, Samples, Split, Unit};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Survey};
 
@@ -92,9 +92,9 @@ impl NodeSet {
             let is_labelled = |place: &u32| self.split[train[*place as usize] as usize] == Part::Train;
             (0..train.len() as u32).filter(is_labelled).collect()
         });
-        let (raw_max, scale) = self.features.scale();
+        let (raw_max, unit) = self.features.scale();
         let split = |nodes: &[u32]| {
-            let raw = self.features.gather(nodes).into_iter().map(&scale).collect();
+            let raw = self.features.gather(nodes).into_iter().map(|value| unit.raw(value.into())).collect();
             let labels = nodes.iter().map(|&node| self.labels[node as usize]).collect::<Option<Vec<u16>>>();
             Split { samples: Samples { shape: [1, 1, columns], raw }, labels }
         };
@@ -109,6 +109,7 @@ impl NodeSet {
             learn: source.learn,
             outliers: Vec::new(),
             raw_max,
+            unit,
             graph: Some(graph),
             labelled,
             sha256,
@@ -160,8 +161,8 @@ impl Features {
         }
     }
 
-    /// How values become bytes: the byte that means 1 in network units, and the byte of a value.
-    fn scale(&self) -> (u8, impl Fn(f32) -> u8 + use<>) {
+    /// How values become bytes: the byte that means 1 in network units, and what bytes stand for.
+    fn scale(&self) -> (u8, Unit) {
         let values = || -> Box<dyn Iterator<Item = f32>> {
             match self {
                 Self::Sparse(rows) => match &rows.values {
@@ -174,11 +175,11 @@ impl Features {
         };
         let is_binary = values().all(|value| value == 0.0 || value == 1.0);
         let (low, high) = values().fold((f32::MAX, f32::MIN), |(low, high), value| (low.min(value), high.max(value)));
-        let (raw_max, low, step) = match is_binary {
-            true => (1, 0.0, 1.0),
-            false => (u8::MAX, low, if high > low { 255.0 / (high - low) } else { 0.0 }),
-        };
-        (raw_max, move |value| ((value - low) * step).round() as u8)
+        let scale = (high - low) / 255.0;
+        match is_binary {
+            true => (1, Unit::of_full_scale(1)),
+            false => (u8::MAX, Unit { scale: if scale.is_normal() { scale } else { 1.0 }, offset: low }),
+        }
     }
 
     /// The features of `nodes`, in this order: `[nodes, columns]`, row by row.

@@ -46,6 +46,14 @@ pub fn integers(path: &Path) -> Result<ArrayD<i64>> {
     }
 }
 
+/// Whether the values are unsigned bytes.
+///
+/// # Errors
+/// The file cannot be read or is damaged.
+pub fn is_of_bytes(path: &Path) -> Result<bool> {
+    Ok(File::read(path)?.value_type == "u1")
+}
+
 /// Unsigned bytes.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use ndarray::{ArrayD, Axis};
 
-use super::{Samples, Split, npy};
+use super::{Samples, Split, Unit, npy};
 use crate::error::{Error, Result};
 
 /// A file of samples and, where there is one, that of their classes.
@@ -16,24 +16,24 @@ pub type Files<'a> = (&'a Path, Option<&'a Path>);
 /// Where no test file is named, one sample in this many is judged on.
 const JUDGED: usize = 5;
 
-/// The training and the test split; without `test`, every fifth sample of the file is judged on.
+/// The training and the test split, and what their bytes stand for; without `test`, every fifth sample of the file is judged on.
 ///
 /// Samples are `[n, values]`, series `[n, length, channels]` or images `[n, height, width, channels]`.
 ///
 /// # Errors
 /// A file that cannot be read or holds something else, a number that is not finite, test samples of another shape, classes that
 /// are not one for each sample.
-pub fn splits(train: Files, test: Option<Files>) -> Result<(Split, Split)> {
-    let (whole, line) = read(train, None)?;
+pub fn splits(train: Files, test: Option<Files>) -> Result<(Split, Split, Unit)> {
+    let (whole, unit) = read(train, None)?;
     let Some(test) = test else {
         let n = whole.samples.len();
         if n < JUDGED {
             return Err(Error::input(train.0.display(), "too few samples", format!("at least {JUDGED}"), n));
         }
         let (judged, learned) = (0..n).partition::<Vec<usize>, _>(|place| place % JUDGED == JUDGED - 1);
-        return Ok((whole.select(learned), whole.select(judged)));
+        return Ok((whole.select(learned), whole.select(judged), unit));
     };
-    let (judged, _) = read(test, Some(line))?;
+    let (judged, _) = read(test, Some(unit))?;
     if judged.samples.shape != whole.samples.shape {
         let expected = format!("{:?} as in {}", whole.samples.shape, train.0.display());
         return Err(Error::input(
@@ -43,7 +43,7 @@ pub fn splits(train: Files, test: Option<Files>) -> Result<(Split, Split)> {
             format!("{:?}", judged.samples.shape),
         ));
     }
-    Ok((whole, judged))
+    Ok((whole, judged, unit))
 }
 
 /// What was said of the samples of one file, in the order of the file: `judged` of every fifth.
@@ -53,15 +53,8 @@ pub fn in_order<T: Copy>(learned: &[T], judged: &[T]) -> Vec<T> {
     (0..).map_while(place).copied().collect()
 }
 
-/// What maps numbers to bytes: `(value - low) * step`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Line {
-    low: f64,
-    step: f64,
-}
-
-/// The samples of a file by a line, or by the file's own.
-fn read((file, labels): Files, line: Option<Line>) -> Result<(Split, Line)> {
+/// The samples of a file in a unit, or in the file's own.
+fn read((file, labels): Files, unit: Option<Unit>) -> Result<(Split, Unit)> {
     let values = npy::doubles(file)?;
     let shape = match *values.shape() {
         [_, values] => [1, 1, values],
@@ -80,20 +73,21 @@ fn read((file, labels): Files, line: Option<Line>) -> Result<(Split, Line)> {
         let found = format!("{value} in sample {}, value {}", place / size, place % size);
         return Err(Error::input(file.display(), "not a number", "finite numbers", found));
     }
-    let line = line.unwrap_or_else(|| own_line(&values));
-    // A cast of floats to bytes saturates.
-    let raw = values.iter().map(|value| ((value - line.low) * line.step).round() as u8).collect();
+    let unit = unit.unwrap_or_else(|| own_unit(&values));
+    let raw = values.iter().map(|&value| unit.raw(value)).collect();
     let labels = labels.map(|path| classes(path, n)).transpose()?;
-    Ok((Split { samples: Samples { shape, raw }, labels }, line))
+    Ok((Split { samples: Samples { shape, raw }, labels }, unit))
 }
 
 /// Bytes as they are, anything else from the least to the largest.
-fn own_line(values: &ArrayD<f64>) -> Line {
+fn own_unit(values: &ArrayD<f64>) -> Unit {
     if values.iter().all(|value| (0.0..=255.0).contains(value) && value.fract() == 0.0) {
-        return Line { low: 0.0, step: 1.0 };
+        return Unit { scale: 1.0, offset: 0.0 };
     }
     let (low, high) = values.iter().fold((f64::MAX, f64::MIN), |(low, high), &value| (low.min(value), high.max(value)));
-    Line { low, step: if high > low { 255.0 / (high - low) } else { 0.0 } }
+    let scale = ((high - low) / 255.0) as f32;
+    // Values that are all the same, or as good as.
+    Unit { scale: if scale.is_normal() { scale } else { 1.0 }, offset: low as f32 }
 }
 
 fn classes(path: &Path, samples: usize) -> Result<Vec<u16>> {
@@ -139,7 +133,8 @@ mod tests {
         let folder = folder();
         let train = folder.file("train.npy", &array![[-1.0, 0.0], [1.0, 0.5]]);
         let test = folder.file("test.npy", &array![[-9.0, 9.0]]);
-        let (train, test) = splits((&train, None), Some((&test, None))).unwrap();
+        let (train, test, unit) = splits((&train, None), Some((&test, None))).unwrap();
+        assert!((unit.scale - 2.0 / 255.0).abs() < 1e-9 && unit.offset == -1.0);
         assert_eq!(train.samples, Samples { shape: [1, 1, 2], raw: vec![0, 128, 255, 191] });
         assert_eq!(test.samples.raw, [0, 255]);
     }
@@ -150,7 +145,7 @@ mod tests {
         let values = Array::from_shape_fn((10, 2, 3), |(i, j, k)| (i * 6 + j * 3 + k) as u8);
         let labels = folder.file("labels.npy", &Array::from_shape_fn(10, |i| i as i64));
         let file = folder.file("series.npy", &values);
-        let (train, test) = splits((&file, Some(&labels)), None).unwrap();
+        let (train, test, _) = splits((&file, Some(&labels)), None).unwrap();
         assert_eq!((train.samples.shape, train.samples.len(), test.samples.len()), ([2, 1, 3], 8, 2));
         assert_eq!(test.labels.unwrap(), [4, 9]);
         assert_eq!(test.samples.raw[..6], [24, 25, 26, 27, 28, 29]);
@@ -162,7 +157,7 @@ mod tests {
             let rows: Vec<u8> = (0..count).collect();
             let folder = folder();
             let file = folder.file("rows.npy", &Array::from_shape_fn((rows.len(), 1), |(i, _)| rows[i]));
-            let (train, test) = splits((&file, None), None).unwrap();
+            let (train, test, _) = splits((&file, None), None).unwrap();
             assert_eq!(in_order(&train.samples.raw, &test.samples.raw), rows);
         }
     }

@@ -3,7 +3,7 @@
 use eigenlet_runtime::Dims;
 use eigenlet_shared::description::{
     self as blob, Card, Clusters, Conv2d, Dense, DepthwiseConv2d, Description, Embedding, Golden, Hash, HashQuality,
-    Input, Layer, Layers, Raw, TruncationQuality,
+    Input, Layer, Layers, MAX_INDEXED, Raw, TruncationQuality,
 };
 use eigenlet_shared::numerics::{ACCUMULATOR_BOUND, Channel, INPUT_ZERO_POINT_U8, Output};
 use eigenlet_shared::writer::{AlignedBytes, BlobWriter, encode_card};
@@ -14,10 +14,10 @@ use super::experts::{ExpertHeads, Gate};
 use super::float_model::Weights;
 use super::native::{NativeCode, id_bits};
 use super::{Calibration, FloatModel};
-use crate::data::Samples;
+use crate::data::{Samples, Unit};
 use crate::error::{Error, Result};
 use crate::evaluate::{FeatureReport, kmeans};
-use crate::inference::{self, parse};
+use crate::inference::{self, indices, parse};
 use crate::network::spec::{Operation, Window};
 
 /// Which heads the blob is to have.
@@ -112,6 +112,13 @@ pub struct Lowered {
 }
 
 impl Lowered {
+    /// The same, saying what its raw values are of what was measured.
+    pub fn in_unit(mut self, unit: Unit) -> Self {
+        let input = &mut self.builder.description.input;
+        (input.scale, input.offset) = (unit.scale, unit.offset);
+        self
+    }
+
     /// The blob.
     ///
     /// # Errors
@@ -302,10 +309,17 @@ struct Builder {
 impl Builder {
     /// Quantises the first `count` steps.
     fn layers(model: &FloatModel, calibration: &Calibration, raw_max: u8, count: usize) -> Result<Self> {
-        let mut grid = Grid { scale: 1.0 / f32::from(raw_max), zero_point: INPUT_ZERO_POINT_U8 };
         let [height, width, channels] = model.plan.input;
         let shape = [height as u16, width as u16, channels as u16];
-        let input = Input { shape, raw: Raw::U8, scale: grid.scale, offset: 0.0 };
+        // Values of 0 and 1 are given by where they are 1, if the first layer can sum over these alone.
+        let first = model.plan.steps.iter().take(count).next();
+        let is_dense = first.is_some_and(|step| step.operation == Operation::Dense);
+        let (raw, zero_point) = match raw_max == 1 && is_dense && model.plan.input_len() <= MAX_INDEXED {
+            true => (Raw::Indices, 0),
+            false => (Raw::U8, INPUT_ZERO_POINT_U8),
+        };
+        let mut grid = Grid { scale: 1.0 / f32::from(raw_max), zero_point };
+        let input = Input { shape, raw, scale: grid.scale, offset: 0.0 };
         let mut writer = BlobWriter::new();
         let mut layers = Layers::new();
         let mut weights = model.weights.iter();
@@ -599,7 +613,10 @@ impl Builder {
         })?;
         let writer = &mut self.writer;
         let mut golden = Golden { count: samples.len() as u16, ..Golden::default() };
-        golden.samples = writer.push_u8(&samples.concat());
+        golden.samples = match self.description.input.raw {
+            Raw::U8 => writer.push_u8(&samples.concat()),
+            Raw::Indices => writer.push_indices(&samples.iter().map(|sample| indices(sample)).collect::<Vec<_>>()),
+        };
         golden.embeddings = writer.push_i8(&outputs.iter().flat_map(|(e, ..)| e).copied().collect::<Vec<_>>());
         if bits > 0 {
             golden.codes = writer.push_u8(&outputs.iter().flat_map(|(_, c, ..)| c).copied().collect::<Vec<_>>());

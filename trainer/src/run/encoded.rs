@@ -297,7 +297,9 @@ impl Encoded {
 
     fn lower_along(&self, recipe: &Recipe, data: &Dataset, heads: Heads, projection: &Array2<f32>) -> Result<Lowered> {
         let samples = &data.train.samples;
-        lower(&self.model, &self.calibration, samples, data.raw_max, heads, &projection.view(), recipe.seed)
+        let projection = projection.view();
+        let lowered = lower(&self.model, &self.calibration, samples, data.raw_max, heads, &projection, recipe.seed)?;
+        Ok(lowered.in_unit(data.unit))
     }
 
     /// The directions in the ordered features, `[dims, bits]`, of a hash that is made of functions.

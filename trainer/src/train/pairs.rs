@@ -157,7 +157,7 @@ impl Source for Steps<'_> {
 mod tests {
     use super::*;
     use crate::augment::Views;
-    use crate::data::{Samples, Split};
+    use crate::data::{Samples, Split, Unit};
     use crate::graph::generate;
 
     /// Samples of one value to learn from.
@@ -170,6 +170,7 @@ mod tests {
             learn: Learn::Train,
             outliers: Vec::new(),
             raw_max: u8::MAX,
+            unit: Unit::of_full_scale(u8::MAX),
             graph: None,
             labelled: None,
             sha256: String::new(),
