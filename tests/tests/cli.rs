@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use eigenlet_runtime::{Dims, Model};
+use eigenlet_runtime::{Dims, Model, Sample};
 use eigenlet_shared::writer::AlignedBytes;
 use eigenlet_tests::cli::{command, copy_folder, done, ended, files_in, idx, npy, npy_file, refused};
 use eigenlet_tests::random_model::{Random, forged};
@@ -1177,4 +1177,86 @@ fn questions_about_spectra_that_make_no_sense_are_refused() {
     cluster(&data, &["--k", "2", "--labels", text(&square)], &["square.npy", "wrong type of values"]);
     cluster(&file("flat.npy"), &["--k", "2"], &["flat.npy", "not a list of samples"]);
     cluster(Path::new("nothing-known"), &["--k", "2"], &["nothing-known", "the name of a known data set"]);
+}
+
+/// Two groups of nodes: edges run within groups, and most of a node's words are its group's. The folder holds `edges.npy`,
+/// `features.npy` and `recipe.toml`.
+fn a_graph(folder: &Path) -> PathBuf {
+    let mut random = Random::new(3);
+    let mut below = |bound: usize| random.bits() as usize % bound;
+    let (nodes, words) = (80, 40);
+    let edges: Vec<u32> = (0..300)
+        .flat_map(|edge| {
+            let group = edge % 2 * nodes / 2;
+            [(group + below(nodes / 2)) as u32, (group + below(nodes / 2)) as u32]
+        })
+        .collect();
+    let mut features = Array2::<u8>::zeros((nodes, words));
+    for node in 0..nodes {
+        (0..8).for_each(|_| features[[node, 2 * node / nodes * words / 2 + below(words / 2)]] = 1);
+        features[[node, below(words)]] = 1;
+    }
+    npy_file(&folder.join("edges.npy"), &Array2::from_shape_vec((300, 2), edges).unwrap());
+    npy_file(&folder.join("features.npy"), &features);
+    npy_file(&folder.join("labels.npy"), &Array::from_shape_fn(nodes, |node| (2 * node / nodes) as i64));
+    let recipe = folder.join("recipe.toml");
+    let text = format!(
+        "data = {{ kind = 'nodes', learn = 'all', edges = '{0}/edges.npy', features = '{0}/features.npy', labels = '{0}/labels.npy' }}
+        pairs = {{ kind = 'graph', steps = 2 }}
+        network = {{ layers = [{{ kind = 'dense', units = 16 }}], dims = 4 }}
+        objective = {{ kind = 'neural-eigenmap' }}
+        train = {{ epochs = 20, batch = 64, optimizer = {{ kind = 'adam', rate = 1e-2 }} }}
+        export = {{ clusters = 2, cluster_dims = 1 }}",
+        folder.display()
+    );
+    fs::write(&recipe, text).unwrap();
+    recipe
+}
+
+#[test]
+fn nodes_of_a_graph_are_encoded_by_their_features_alone() {
+    let folder = TempDir::new().unwrap();
+    let (recipe, run) = (a_graph(folder.path()), folder.path().join("run"));
+    done(&["train", text(&recipe), "--out", text(&run)]);
+    assert_eq!(json(&run.join("metrics.json"))["assignments"]["int8"]["acc"], 1.0);
+    let model = run.join("model.eigenlet");
+    done(&["verify", text(&model)]);
+
+    // The host's commands take whole rows, and give what the runtime gives for the indices of their ones.
+    let output = folder.path().join("z.npy");
+    done(&["embed", text(&model), text(&folder.path().join("features.npy")), "-o", text(&output)]);
+    let bytes = AlignedBytes::from(&fs::read(&model).unwrap()[..]);
+    let model = Model::parse(&bytes).unwrap();
+    let features: ArrayD<u8> = npy(&folder.path().join("features.npy"));
+    let found: ArrayD<i8> = npy(&output);
+    let mut arena = vec![0; model.arena_bytes()];
+    for (row, found) in features.outer_iter().zip(found.outer_iter()) {
+        let ones: Vec<u16> = (0..).zip(&row).filter(|(_, value)| **value == 1).map(|(index, _)| index).collect();
+        let mut features = model.run_sample(&mut arena, Sample::Indices(&ones)).unwrap();
+        assert_eq!(features.embed(Dims::new(4)).unwrap(), found.as_slice().unwrap());
+    }
+    assert!(model.macs_of_ones(9, 4) < model.macs() / 3);
+}
+
+#[test]
+fn graphs_that_are_none_are_refused_before_training() {
+    let folder = TempDir::new().unwrap();
+    let recipe = a_graph(folder.path());
+    let other = folder.path().join("other.npy");
+    let refuse = |setting: &str, fragments: &[&str]| {
+        assert_training_refused(folder.path(), text(&recipe), &["--set", setting], fragments);
+    };
+    let edges = format!("data.edges='{}'", text(&other));
+    npy_file(&other, &Array2::from_shape_vec((2, 2), vec![0_u32, 1, 1, 80]).unwrap());
+    refuse(&edges, &["other.npy", "80"]);
+    npy_file(&other, &Array2::from_shape_vec((1, 3), vec![0.0, 1.0, -2.0]).unwrap());
+    refuse(&edges, &["other.npy", "-2"]);
+    npy_file(&other, &Array2::<u32>::zeros((0, 2)));
+    refuse(&edges, &["edge"]);
+    refuse("data.learn=train", &["data.learn: the graph joins the samples of both splits"]);
+    refuse("pairs.steps=0", &["pairs.steps", "at least 1"]);
+    refuse("pairs.self_loops=2", &["pairs.self_loops"]);
+    refuse("data.outliers=[1]", &["data.outliers"]);
+    npy_file(&other, &Array2::<u8>::zeros((79, 40)));
+    refuse(&format!("data.features='{}'", text(&other)), &["79", "80"]);
 }

@@ -15,7 +15,6 @@
 use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, Ix1, Ix2};
-use serde::{Deserialize, Serialize};
 
 use super::nodes::{Features, NodeSet, Part};
 use super::npy::{self, is_npy};
@@ -29,19 +28,15 @@ const NODES_PER_EDGE: usize = 100;
 const BELIEVED_NODES: usize = 1_000_000;
 
 /// The files of a graph.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GraphFiles {
     /// The edges.
     pub edges: PathBuf,
     /// Features of the nodes; without them there is no column.
-    #[serde(default)]
     pub features: Option<PathBuf>,
     /// Classes of the nodes.
-    #[serde(default)]
     pub labels: Option<PathBuf>,
     /// Whether edges from a node to itself stay.
-    #[serde(default)]
     pub keep_self_loops: bool,
 }
 

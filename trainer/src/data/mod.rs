@@ -35,7 +35,7 @@ pub use part::Classes;
 pub use source::{DataKind, DataSource, Learn, NewsPair};
 
 use crate::error::{Error, Result};
-use crate::graph::Graph;
+use crate::graph::{Graph, Survey};
 
 /// Samples of one shape as raw sensor values.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,6 +163,8 @@ pub struct Dataset {
     /// Which samples are neighbours, where the set says it: its nodes are the samples of the training split, then those of the
     /// test split.
     pub graph: Option<Graph>,
+    /// What was found while building it: isolated nodes, parts that nothing joins, edges given twice.
+    pub survey: Option<Survey>,
     /// Places in the training split of the samples whose labels probes may learn from and neighbours may vote with; all where it
     /// is `None`.
     pub labelled: Option<Vec<u32>>,
@@ -190,9 +192,12 @@ impl Dataset {
             let folder = known::planetoid(source.kind).folder(data_dir)?;
             return planetoid::load(&folder, name)?.dataset(source, name);
         }
+        if source.kind == DataKind::Nodes {
+            return edges::load(&source.node_files()?)?.dataset(source, source.kind.name());
+        }
         let mut unit = None;
         let (train, test, raw_max) = match source.kind {
-            DataKind::Cora | DataKind::Citeseer => unreachable!("loaded already"),
+            DataKind::Cora | DataKind::Citeseer | DataKind::Nodes => unreachable!("loaded already"),
             DataKind::Digits => {
                 let (train, test) = digits::splits()?;
                 (train, test, digits::RAW_MAX)
@@ -227,7 +232,19 @@ impl Dataset {
         let sha256 = fingerprint([&train, &test], None);
         let (learn, outliers) = (source.learn, source.outliers.clone());
         let unit = unit.unwrap_or(Unit::of_full_scale(raw_max));
-        Ok(Self { name, train, test, learn, outliers, raw_max, unit, graph: None, labelled: None, sha256 })
+        Ok(Self {
+            name,
+            train,
+            test,
+            learn,
+            outliers,
+            raw_max,
+            unit,
+            graph: None,
+            survey: None,
+            labelled: None,
+            sha256,
+        })
     }
 
     /// The samples to learn from: the training split, or with `learn = "all"` the training split and then the test split.

@@ -111,6 +111,7 @@ impl NodeSet {
             raw_max,
             unit,
             graph: Some(graph),
+            survey: Some(self.survey),
             labelled,
             sha256,
         })

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::edges::GraphFiles;
 use super::part::Classes;
 use crate::error::{Error, Result};
 
@@ -36,6 +37,8 @@ pub enum DataKind {
     Cora,
     /// Citeseer, likewise.
     Citeseer,
+    /// Nodes of a graph with features, from files named in the table: see [`edges`](super::edges).
+    Nodes,
     /// IDX files, plain or gzipped, named in the table.
     Idx,
     /// `.npy` files of numbers, named in the table: see [`table`](super::table).
@@ -57,6 +60,7 @@ impl DataKind {
             Self::TwentyNewsgroups => "20ng-pairs",
             Self::Cora => "cora",
             Self::Citeseer => "citeseer",
+            Self::Nodes => "nodes",
             Self::Idx => "idx",
             Self::Npy => "npy",
         }
@@ -126,6 +130,15 @@ pub struct DataSource {
     /// `idx` and `npy` only, optional: their classes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_labels: Option<PathBuf>,
+    /// `nodes` only: the edges, two node numbers a line or `.npy` `[n, 2]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edges: Option<PathBuf>,
+    /// `nodes` only: the nodes' features, a row for each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<PathBuf>,
+    /// `nodes` only, optional: the nodes' classes, -1 where one is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<PathBuf>,
     /// Only these classes, in both splits: a list, or a number, which means those below it. Needs labels. Which samples
     /// there are is then chosen by label, what is learnt from them is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,6 +169,9 @@ impl DataSource {
             train_labels: None,
             test_images: None,
             test_labels: None,
+            edges: None,
+            features: None,
+            labels: None,
             classes: None,
             per_class: None,
             outliers: Vec::new(),
@@ -181,8 +197,12 @@ impl DataSource {
                     return Err(Error::input("data.test_labels", what, expected, labels.display()));
                 }
             }
-            _ => self.check_names_no_files()?,
+            DataKind::Nodes => {
+                self.node_files()?;
+            }
+            _ => {}
         }
+        self.check_files()?;
         if let (Some(pair), false) = (self.pair, self.kind == DataKind::TwentyNewsgroups) {
             return Err(self.foreign_key("pair", DataKind::TwentyNewsgroups, pair.name()));
         }
@@ -211,15 +231,29 @@ impl DataSource {
         required("data.test_images", &self.test_images)
     }
 
-    fn check_names_no_files(&self) -> Result<()> {
-        for (key, path) in [
-            ("train_images", &self.train_images),
-            ("train_labels", &self.train_labels),
-            ("test_images", &self.test_images),
-            ("test_labels", &self.test_labels),
+    pub(super) fn node_files(&self) -> Result<GraphFiles> {
+        Ok(GraphFiles {
+            edges: required("data.edges", &self.edges)?.into(),
+            features: Some(required("data.features", &self.features)?.into()),
+            labels: self.labels.clone(),
+            keep_self_loops: false,
+        })
+    }
+
+    /// No file is named that the kind does not read.
+    fn check_files(&self) -> Result<()> {
+        let is_listed = matches!(self.kind, DataKind::Idx | DataKind::Npy);
+        for (key, path, kind, is_own) in [
+            ("train_images", &self.train_images, DataKind::Idx, is_listed),
+            ("train_labels", &self.train_labels, DataKind::Idx, is_listed),
+            ("test_images", &self.test_images, DataKind::Idx, is_listed),
+            ("test_labels", &self.test_labels, DataKind::Idx, is_listed),
+            ("edges", &self.edges, DataKind::Nodes, self.kind == DataKind::Nodes),
+            ("features", &self.features, DataKind::Nodes, self.kind == DataKind::Nodes),
+            ("labels", &self.labels, DataKind::Nodes, self.kind == DataKind::Nodes),
         ] {
-            if let Some(path) = path {
-                return Err(self.foreign_key(key, DataKind::Idx, path.display()));
+            if let (Some(path), false) = (path, is_own) {
+                return Err(self.foreign_key(key, kind, path.display()));
             }
         }
         Ok(())
@@ -263,7 +297,11 @@ mod tests {
             DataKind::DsadsTorso,
             DataKind::Fsdd,
             DataKind::TwentyNewsgroups,
+            DataKind::Cora,
+            DataKind::Citeseer,
+            DataKind::Nodes,
             DataKind::Idx,
+            DataKind::Npy,
         ] {
             assert_eq!(parse(&format!("kind = \"{}\"", kind.name())).kind, kind);
         }
@@ -294,6 +332,13 @@ mod tests {
         let message = self::message("kind = \"mnist\"\npair = \"pcmac\"");
         assert!(message.starts_with("data.pair: this key belongs to data.kind = \"20ng-pairs\""), "{message}");
         assert!(message.ends_with("found pcmac"), "{message}");
+        assert!(
+            self::message("kind = \"digits\"\nedges = \"x\"")
+                .starts_with("data.edges: this key belongs to data.kind = \"nodes\"")
+        );
+        assert!(
+            self::message("kind = \"nodes\"\nedges = \"x\"").starts_with("data.features: this data.kind needs the key")
+        );
     }
 
     #[test]

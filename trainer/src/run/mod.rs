@@ -25,6 +25,7 @@ use crate::objective::ObjectiveSpec;
 use crate::recipe::Recipe;
 use crate::report::{self, Gallery, ReportInput};
 use crate::train::checkpoint::Checkpoint;
+use crate::train::pairs::PairsSpec;
 use crate::train::source::Augmented;
 use crate::train::{Epoch, Trainee, Watch, fit};
 use collapse::CollapseWatch;
@@ -177,6 +178,12 @@ impl Work for TrainAndFinish<'_> {
         }
         folder.keep_epochs(trainee.epochs)?;
 
+        if let Some(survey) = &data.survey {
+            progress.note(&format!("the graph: {survey}"));
+        }
+        if let PairsSpec::Neighbours { .. } = recipe.pairs {
+            progress.stage("neighbours");
+        }
         let learning = Learning::new(recipe, data)?;
         let samples = &learning.split.samples;
         if samples.len() < recipe.train.batch {

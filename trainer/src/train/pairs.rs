@@ -172,6 +172,7 @@ mod tests {
             raw_max: u8::MAX,
             unit: Unit::of_full_scale(u8::MAX),
             graph: None,
+            survey: None,
             labelled: None,
             sha256: String::new(),
         }
