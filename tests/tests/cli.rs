@@ -1249,7 +1249,7 @@ fn graphs_that_are_none_are_refused_before_training() {
     let edges = format!("data.edges='{}'", text(&other));
     npy_file(&other, &Array2::from_shape_vec((2, 2), vec![0_u32, 1, 1, 80]).unwrap());
     refuse(&edges, &["other.npy", "80"]);
-    npy_file(&other, &Array2::from_shape_vec((1, 3), vec![0.0, 1.0, -2.0]).unwrap());
+    npy_file(&other, &Array2::from_shape_vec((1, 2), vec![0_i64, -2]).unwrap());
     refuse(&edges, &["other.npy", "-2"]);
     npy_file(&other, &Array2::<u32>::zeros((0, 2)));
     refuse(&edges, &["edge"]);

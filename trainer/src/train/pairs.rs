@@ -65,8 +65,8 @@ impl PairsSpec {
     /// Whether data can be paired so.
     ///
     /// # Errors
-    /// Data without a graph where theirs is meant, or of which only a part is learned from; as many neighbours as samples; walks
-    /// without a step.
+    /// Data without a graph where theirs is meant, or without an edge, or of which only a part is learned from; as many neighbours
+    /// as samples; walks without a step.
     pub fn fits(&self, data: &Dataset) -> Result<()> {
         match self {
             Self::Graph { steps: 0, .. } | Self::Neighbours { steps: 0, .. } => {
@@ -74,6 +74,9 @@ impl PairsSpec {
             }
             Self::Graph { .. } if data.graph.is_none() => {
                 Err(Error::input("pairs.kind", "the data have no graph", "data of nodes and edges", "graph"))
+            }
+            Self::Graph { self_loops: false, .. } if data.graph.as_ref().is_some_and(|graph| graph.steps() == 0) => {
+                Err(Error::input("data", "a graph without edges says nothing", "at least one edge", "none"))
             }
             Self::Graph { .. } if data.learn != Learn::All => {
                 let what = "the graph joins the samples of both splits";
