@@ -2,4 +2,5 @@
 
 pub mod chip;
 pub mod cli;
+pub mod random_bag;
 pub mod random_model;

@@ -54,13 +54,13 @@ impl Random {
         (0..count).map(|_| (self.bits() >> 13) as u8).collect()
     }
 
-    fn weights(&mut self, count: usize) -> Vec<i8> {
+    pub(crate) fn weights(&mut self, count: usize) -> Vec<i8> {
         self.bytes(count).into_iter().map(|byte| (byte as i8).max(-127)).collect()
     }
 
     /// One channel for each of `sums`, the sums of its weights: the input's zero point folded in, and sums of `products`
     /// products spread over most of the int8 range.
-    fn channels(&mut self, sums: &[i32], products: usize, zero_point: i8) -> Vec<Channel> {
+    pub(crate) fn channels(&mut self, sums: &[i32], products: usize, zero_point: i8) -> Vec<Channel> {
         let spread = 73.0 * 110.0 * (products as f64).sqrt();
         let shift = (spread / 80.0).log2().floor() as i32;
         let channel = |sum: &i32| Channel {

@@ -2,13 +2,14 @@
 
 use std::{env, fs, path::Path};
 
-use eigenlet_runtime::{Dims, Expert, Model, Raw, Sample};
+use eigenlet_runtime::{Dims, Expert, Features, Model, Raw, Sample};
 use eigenlet_shared::{
     link::{Hello, ModelInfo, NoModel, Refusal, Request, Response, VERSION},
     writer::AlignedBytes,
 };
 use eigenlet_tests::{
     chip::{Board, self_test},
+    random_bag::{WORDS, bag, random_bag_model},
     random_model::{Random, SAMPLE, forged, random_model},
 };
 use eigenlet_trainer::data::digits;
@@ -20,10 +21,26 @@ fn digits_model() -> AlignedBytes {
     AlignedBytes::from(&fs::read(path).expect("EIGENLET_TEST_BLOB is readable")[..])
 }
 
-/// Asks the board for everything that the model gives for `sample`, and compares it with the host's, byte for byte.
+/// Asks the board for everything that the model gives for a sample of bytes, and compares it with the host's, byte for byte.
 fn assert_same(board: &mut Board, model: &Model, sample: &[u8]) {
     let mut arena = vec![0; model.arena_bytes()];
-    let mut features = model.run(&mut arena, sample).unwrap();
+    assert_same_outputs(board, model, model.run(&mut arena, sample).unwrap(), sample);
+}
+
+/// The same for a sample of indices.
+fn assert_same_of_indices(board: &mut Board, model: &Model, indices: &[u16]) {
+    let mut arena = vec![0; model.arena_bytes()];
+    let features = model.run_sample(&mut arena, Sample::Indices(indices)).unwrap();
+    assert_same_outputs(board, model, features, &on_the_line(indices));
+}
+
+/// Indices as the line carries them.
+fn on_the_line(indices: &[u16]) -> Vec<u8> {
+    indices.iter().flat_map(|index| index.to_le_bytes()).collect()
+}
+
+/// Compares what the board says of `sample`, as the line carries it, with the host's features.
+fn assert_same_outputs(board: &mut Board, model: &Model, mut features: Features, sample: &[u8]) {
     let every = [1, 2, 3, 4, 7, 8, 16, 32, model.dims()];
     for dims in every.into_iter().filter(|dims| *dims <= model.dims()) {
         let expected: Vec<u8> = features.embed(Dims::new(dims)).unwrap().iter().map(|value| *value as u8).collect();
@@ -115,6 +132,36 @@ fn every_kind_of_layer_and_head_comes_out_the_same() {
             assert_same(&mut board, &model, &random.bytes(SAMPLE));
         }
     }
+}
+
+#[test]
+#[ignore = "needs QEMU and an embedded target: run tests/run chip"]
+fn samples_of_indices_come_out_the_same() {
+    let blob = random_bag_model(1);
+    let model = Model::parse(&blob).unwrap();
+    let mut board = Board::serving(Some(&blob));
+    board.ask(&Request::Verify, |found| assert_eq!(found, Response::Verified { samples: 16 }));
+    let mut random = Random::new(101);
+    for ones in [0, 1, 18, 18, 18, 18, 100, usize::from(WORDS)] {
+        assert_same_of_indices(&mut board, &model, &bag(&mut random, ones));
+    }
+    let (raw, sample) = (Raw::Indices, WORDS.into());
+    let info = ModelInfo { raw, sample, dims: 33, bits: 45, clusters: 7, expert_dims: 0, golden: 16 };
+    board.ask(&Request::Hello, |found| {
+        assert!(matches!(found, Response::Hello(Hello { model: Ok(found), .. }) if found == info), "{found:?}");
+    });
+    let refusals: [(&[u16], u32); 4] = [(&[1, 1], 1), (&[0, 7, 6], 2), (&[WORDS], 0), (&[3, 4, u16::MAX], 2)];
+    for (indices, position) in refusals {
+        let sample = &on_the_line(indices);
+        let refusal = Response::Refused(Refusal::Index { position });
+        board.ask(&Request::Hash { sample }, |found| assert_eq!(found, refusal, "{indices:?}"));
+    }
+    let refusal = Response::Refused(Refusal::Index { position: 2 });
+    board.ask(&Request::Assign { sample: &[1, 0, 2, 0, 3] }, |found| assert_eq!(found, refusal, "half an index"));
+
+    let found = self_test(Some(&blob));
+    assert!(found.passed && found.log.contains("golden vectors: all 16 right"), "{}", found.log);
+    assert!(found.log.contains("golden vector 0 has "), "{}", found.log);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Running a blob on a host: the very crate that the chip runs, over many samples on all threads.
 
-use eigenlet_runtime::{Dims, EncoderError, Features, Model, Sample};
-use eigenlet_shared::description::{Clusters, Description, Hash, Raw};
+use eigenlet_runtime::{Dims, EncoderError, Features, Model, Raw, Sample};
+use eigenlet_shared::description::{Clusters, Description, Hash};
+use eigenlet_shared::numerics::nonzero_indices;
 use ndarray::Array2;
 use rayon::prelude::*;
 
@@ -35,14 +36,8 @@ pub fn heads_in_words(description: &Description) -> (String, String) {
     (hash, clusters)
 }
 
-/// The indices of the values that are not 0, as a model over [`Raw::Indices`] takes a sample.
-///
-/// [`Raw::Indices`]: eigenlet_shared::description::Raw::Indices
-pub fn indices(sample: &[u8]) -> Vec<u16> {
-    (0..=u16::MAX).zip(sample).filter(|(_, value)| **value != 0).map(|(index, _)| index).collect()
-}
-
-/// Runs samples of raw values through a model, each with all its values, and reads what is wanted of each.
+/// Runs samples of raw bytes through a model and reads what is wanted of each. A model that takes indices gets those of the values
+/// other than 0.
 ///
 /// # Errors
 /// A sample of the wrong length, or a head that the model does not have.
@@ -53,15 +48,23 @@ pub fn run<T: Send>(
 ) -> Result<Vec<T>> {
     samples
         .par_iter()
-        .map_init(
-            || vec![0i8; model.arena_bytes()],
-            |arena, sample| match model.raw() {
-                Raw::U8 => read(&mut model.run(arena, sample)?),
-                Raw::Indices => read(&mut model.run_sample(arena, Sample::Indices(&indices(sample)))?),
-            },
-        )
+        .map_init(|| vec![0i8; model.arena_bytes()], |arena, sample| read(&mut features(model, arena, sample)?))
         .collect::<std::result::Result<_, _>>()
         .map_err(|error| Error::Check(error.to_string()))
+}
+
+/// The layers' output on a row of values.
+fn features<'s>(model: &'s Model, arena: &'s mut [i8], row: &[u8]) -> std::result::Result<Features<'s>, EncoderError> {
+    match model.raw() {
+        Raw::U8 => model.run(arena, row),
+        Raw::Indices if row.len() != model.input_len() => {
+            Err(EncoderError::Sample { expected: model.input_len(), found: row.len() })
+        }
+        Raw::Indices => {
+            let indices: Vec<u16> = nonzero_indices(row).collect();
+            model.run_sample(arena, Sample::Indices(&indices))
+        }
+    }
 }
 
 /// Every output that a model has, on each sample.

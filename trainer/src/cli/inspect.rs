@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use eigenlet_runtime::{Head, Model};
+use eigenlet_runtime::{Head, Model, Raw};
 use eigenlet_shared::description::{Card, Layer};
 use serde_json::{Value, json};
 
@@ -97,7 +97,11 @@ fn object(model: &Model, card: &Card, bytes: usize) -> Value {
 fn print(model: &Model, card: &Card, bytes: usize) {
     let [height, width, channels] = model.description().input.shape;
     say!("{} on {} (seed {}), by {}", card.objective, card.dataset, card.seed, card.producer);
-    say!("input       {height} x {width} x {channels} raw bytes");
+    let values = match model.raw() {
+        Raw::U8 => "raw bytes",
+        Raw::Indices => "zeros and ones, given by the indices of the ones",
+    };
+    say!("input       {height} x {width} x {channels} {values}");
     for description in &model.description().layers {
         let (kind, shape) = layer(description);
         say!("layer       {kind}: {shape}");

@@ -5,7 +5,7 @@ use eigenlet_shared::description::{
     self as blob, Card, Clusters, Conv2d, Dense, DepthwiseConv2d, Description, Embedding, Golden, Hash, HashQuality,
     Input, Layer, Layers, MAX_INDEXED, Raw, TruncationQuality,
 };
-use eigenlet_shared::numerics::{ACCUMULATOR_BOUND, Channel, INPUT_ZERO_POINT_U8, Output};
+use eigenlet_shared::numerics::{ACCUMULATOR_BOUND, Channel, INPUT_ZERO_POINT_U8, Output, nonzero_indices};
 use eigenlet_shared::writer::{AlignedBytes, BlobWriter, encode_card};
 use ndarray::{Array2, ArrayView1, ArrayView2};
 use rayon::prelude::*;
@@ -17,7 +17,7 @@ use super::{Calibration, FloatModel};
 use crate::data::{Samples, Unit};
 use crate::error::{Error, Result};
 use crate::evaluate::{FeatureReport, kmeans};
-use crate::inference::{self, indices, parse};
+use crate::inference::{self, parse};
 use crate::network::spec::{Operation, Window};
 
 /// Which heads the blob is to have.
@@ -615,7 +615,10 @@ impl Builder {
         let mut golden = Golden { count: samples.len() as u16, ..Golden::default() };
         golden.samples = match self.description.input.raw {
             Raw::U8 => writer.push_u8(&samples.concat()),
-            Raw::Indices => writer.push_indices(&samples.iter().map(|sample| indices(sample)).collect::<Vec<_>>()),
+            Raw::Indices => {
+                let lists: Vec<Vec<u16>> = samples.iter().map(|sample| nonzero_indices(sample).collect()).collect();
+                writer.push_indices(&lists)
+            }
         };
         golden.embeddings = writer.push_i8(&outputs.iter().flat_map(|(e, ..)| e).copied().collect::<Vec<_>>());
         if bits > 0 {
