@@ -12,8 +12,7 @@ pub fn symmetric_eigen(symmetric: &DMatrix<f64>) -> (Vec<f64>, DMatrix<f64>) {
     if size == 0 {
         return (Vec::new(), DMatrix::zeros(0, 0));
     }
-    // Rounding leaves the two triangles a little different, and the solver reads only one.
-    let eigen = SymmetricEigen::new((symmetric + symmetric.transpose()) * 0.5);
+    let eigen = SymmetricEigen::new(symmetric_part(symmetric));
     let mut order: Vec<usize> = (0..size).collect();
     order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]).then(a.cmp(&b)));
     let values = order.iter().map(|&j| eigen.eigenvalues[j]).collect();
@@ -29,10 +28,14 @@ pub fn symmetric_eigenvalues(symmetric: &DMatrix<f64>) -> Vec<f64> {
     if symmetric.nrows() == 0 {
         return Vec::new();
     }
-    let mut values: Vec<f64> =
-        ((symmetric + symmetric.transpose()) * 0.5).symmetric_eigenvalues().iter().copied().collect();
+    let mut values: Vec<f64> = symmetric_part(symmetric).symmetric_eigenvalues().iter().copied().collect();
     values.sort_by(|a, b| b.total_cmp(a));
     values
+}
+
+/// Rounding leaves the two triangles a little different, and the solver reads only one.
+fn symmetric_part(matrix: &DMatrix<f64>) -> DMatrix<f64> {
+    (matrix + matrix.transpose()) * 0.5
 }
 
 #[cfg(test)]
