@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -272,20 +273,7 @@ impl Recipe {
     /// # Errors
     /// As for [`Recipe::load`], but for the file.
     pub fn parse(place: &str, text: &str, settings: &[String]) -> Result<Self> {
-        let mut table: toml::Table = toml::from_str(text).map_err(|error| broken(place, text, &error))?;
-        for setting in settings {
-            apply(&mut table, setting)?;
-        }
-        let text = if settings.is_empty() { text.to_string() } else { table.to_string() };
-        let recipe: Self = toml::from_str(&text).map_err(|error| {
-            // Lines of the text that settings went into mean nothing to the user; its keys do.
-            let key = error.span().filter(|_| !settings.is_empty()).and_then(|span| key_at(&text, span.start));
-            let error = broken(place, &text, &error);
-            match (key, error) {
-                (Some(key), Error::Input { what, expected, found, .. }) => Error::input(key, what, expected, found),
-                (_, error) => error,
-            }
-        })?;
+        let recipe: Self = settled(place, text, settings)?;
         recipe.check()?;
         Ok(recipe)
     }
@@ -345,6 +333,27 @@ impl Recipe {
     pub fn sha256(&self) -> [u8; 32] {
         Sha256::digest(self.resolved()).into()
     }
+}
+
+/// What a TOML text says once `settings`, as for [`Recipe::load`], went into it; `place` names it in errors.
+///
+/// # Errors
+/// Text that is no TOML or does not say a `T`, a setting that is none, an unknown key.
+pub fn settled<T: DeserializeOwned>(place: &str, text: &str, settings: &[String]) -> Result<T> {
+    let mut table: toml::Table = toml::from_str(text).map_err(|error| broken(place, text, &error))?;
+    for setting in settings {
+        apply(&mut table, setting)?;
+    }
+    let text = if settings.is_empty() { text.to_string() } else { table.to_string() };
+    toml::from_str(&text).map_err(|error| {
+        // Lines of the text that settings went into mean nothing to the user; its keys do.
+        let key = error.span().filter(|_| !settings.is_empty()).and_then(|span| key_at(&text, span.start));
+        let error = broken(place, &text, &error);
+        match (key, error) {
+            (Some(key), Error::Input { what, expected, found, .. }) => Error::input(key, what, expected, found),
+            (_, error) => error,
+        }
+    })
 }
 
 /// Applies one `key=value`.

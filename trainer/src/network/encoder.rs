@@ -66,21 +66,10 @@ impl<B: Kernels> Encoder<B> {
     pub fn new(plan: Plan, seed: u64, device: &B::Device) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let affine = |step: &Step| {
-            let [inputs, outputs] = step.weight_shape()?;
-            let linear = step.operation == Operation::Linear;
-            let gain: f32 = if linear { 1.0 } else { 2.0 };
-            let deviation = (gain / step.fan_in() as f32).sqrt();
-            let values: Vec<f32> = (0..inputs * outputs)
-                .map(|_| {
-                    let draw: f32 = StandardNormal.sample(&mut rng);
-                    draw * deviation
-                })
-                .collect();
-            let weight = Tensor::from_data(TensorData::new(values, [inputs, outputs]), device);
-            Some(Affine {
-                weight: Param::from_tensor(weight),
-                bias: linear.then(|| Param::from_tensor(Tensor::zeros([outputs], device))),
-                norm: (!linear).then(|| BatchNorm::new(outputs, device)),
+            let shape = step.weight_shape()?;
+            Some(match step.operation {
+                Operation::Linear => Affine::linear(shape, 1.0, &mut rng, device),
+                _ => Affine::normalised(shape, step.fan_in(), &mut rng, device),
             })
         };
         let affines = plan.steps.iter().filter_map(affine).collect();
@@ -192,8 +181,37 @@ impl<B: Trainable> Encoder<B> {
     }
 }
 
+/// Normal weights of a variance.
+fn normal<B: Backend>(
+    shape: [usize; 2],
+    variance: f32,
+    rng: &mut ChaCha8Rng,
+    device: &B::Device,
+) -> Param<Tensor<B, 2>> {
+    let deviation = variance.sqrt();
+    let draws = (0..shape.iter().product()).map(|_| {
+        let draw: f32 = StandardNormal.sample(rng);
+        draw * deviation
+    });
+    Param::from_tensor(Tensor::from_data(TensorData::new(draws.collect::<Vec<f32>>(), shape), device))
+}
+
 impl<B: Kernels> Affine<B> {
-    fn apply(&self, rows: Tensor<B, 2>, mode: Mode) -> Tensor<B, 2> {
+    /// Fresh weights `[inputs, outputs]` of variance `gain / inputs`, and a bias of 0.
+    pub(crate) fn linear(shape: [usize; 2], gain: f32, rng: &mut ChaCha8Rng, device: &B::Device) -> Self {
+        let bias = Param::from_tensor(Tensor::zeros([shape[1]], device));
+        Self { weight: normal(shape, gain / shape[0] as f32, rng, device), bias: Some(bias), norm: None }
+    }
+
+    /// Fresh weights `[inputs, outputs]` of variance `2 / fan_in`, `fan_in` being the inputs that one output reads, and batch
+    /// norm with ReLU behind them.
+    pub(crate) fn normalised(shape: [usize; 2], fan_in: usize, rng: &mut ChaCha8Rng, device: &B::Device) -> Self {
+        let norm = Some(BatchNorm::new(shape[1], device));
+        Self { weight: normal(shape, 2.0 / fan_in as f32, rng, device), bias: None, norm }
+    }
+
+    /// Of `[rows, inputs]`: `[rows, outputs]`.
+    pub(crate) fn apply(&self, rows: Tensor<B, 2>, mode: Mode) -> Tensor<B, 2> {
         self.finish(rows.matmul(self.weight.val()), mode)
     }
 

@@ -200,7 +200,7 @@ pub fn fit<B: Trainable>(
 }
 
 /// Sums of loss terms, kept on the device until the epoch's end.
-struct Means<B: burn::tensor::backend::Backend> {
+pub(crate) struct Means<B: burn::tensor::backend::Backend> {
     sums: Vec<(&'static str, Tensor<B, 1>, usize)>,
 }
 
@@ -211,7 +211,8 @@ impl<B: burn::tensor::backend::Backend> Default for Means<B> {
 }
 
 impl<B: burn::tensor::backend::Backend> Means<B> {
-    fn add(&mut self, name: &'static str, value: Tensor<B, 1>) {
+    /// Adds one batch's value of a term.
+    pub(crate) fn add(&mut self, name: &'static str, value: Tensor<B, 1>) {
         match self.sums.iter_mut().find(|(known, ..)| *known == name) {
             Some((_, sum, count)) => {
                 *sum = sum.clone() + value;
@@ -221,7 +222,11 @@ impl<B: burn::tensor::backend::Backend> Means<B> {
         }
     }
 
-    fn finish(self, epoch: usize, rate: f64, wall: Duration, waiting: Duration) -> Result<Epoch> {
+    /// The record of the epoch of this number, from 1; the term `loss` is its loss.
+    ///
+    /// # Errors
+    /// A loss that is not finite.
+    pub(crate) fn finish(self, epoch: usize, rate: f64, wall: Duration, waiting: Duration) -> Result<Epoch> {
         let mut terms: std::collections::BTreeMap<String, f64> = self
             .sums
             .into_iter()

@@ -86,20 +86,17 @@ impl OptimizerSpec {
     }
 }
 
-/// The optimiser of a network's parameters, with its state.
-pub enum Optimizer<B: AutodiffBackend> {
+/// The optimiser of a network's parameters `M`, with its state.
+pub enum Optimizer<B: AutodiffBackend, M: AutodiffModule<B> = Parameters<B>> {
     /// Adam.
-    Adam(OptimizerAdaptor<Adam, Parameters<B>, B>),
+    Adam(OptimizerAdaptor<Adam, M, B>),
     /// SGD.
-    Sgd(OptimizerAdaptor<Sgd<B::InnerBackend>, Parameters<B>, B>),
+    Sgd(OptimizerAdaptor<Sgd<B::InnerBackend>, M, B>),
     /// LARS.
-    Lars(OptimizerAdaptor<Lars, Parameters<B>, B>),
+    Lars(OptimizerAdaptor<Lars, M, B>),
 }
 
-impl<B: AutodiffBackend> Optimizer<B>
-where
-    Parameters<B>: AutodiffModule<B>,
-{
+impl<B: AutodiffBackend, M: AutodiffModule<B>> Optimizer<B, M> {
     /// With an empty state.
     pub fn new(spec: &OptimizerSpec) -> Self {
         let decay = |weight: f64| (weight > 0.0).then(|| WeightDecayConfig::new(weight as f32));
@@ -128,7 +125,7 @@ where
     }
 
     /// One step.
-    pub fn step(&mut self, rate: f64, parameters: Parameters<B>, gradients: GradientsParams) -> Parameters<B> {
+    pub fn step(&mut self, rate: f64, parameters: M, gradients: GradientsParams) -> M {
         match self {
             Self::Adam(inner) => inner.step(rate, parameters, gradients),
             Self::Sgd(inner) => inner.step(rate, parameters, gradients),
