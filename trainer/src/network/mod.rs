@@ -4,10 +4,12 @@
 //! * [`spec`]: what a recipe says, and the shapes that follow from it;
 //! * [`encoder`]: the network itself, generic over burn's backends;
 //! * [`batch_norm`]: its normalisation;
-//! * [`kernels`], [`host`]: what it spends its time in.
+//! * [`kernels`], [`host`]: what it spends its time in;
+//! * [`gin`]: the network of whole graphs, which int8 does not hold.
 
 pub mod batch_norm;
 pub mod encoder;
+pub mod gin;
 pub mod host;
 pub mod kernels;
 pub mod spec;
@@ -16,6 +18,7 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
 pub use encoder::{Encoder, Extra, Mode, Parameters};
+pub use gin::{Gin, GinSpec, GraphBatch};
 pub use kernels::{Kernels, Trainable};
 pub use spec::{Body, NetworkSpec, Plan};
 
