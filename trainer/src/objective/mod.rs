@@ -4,6 +4,7 @@
 pub mod barlow_twins;
 pub mod cluster_specific;
 pub mod contrastive;
+pub mod graph_contrast;
 pub mod imsat;
 pub mod neural_eigenmap;
 pub mod sela;
