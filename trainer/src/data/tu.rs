@@ -59,6 +59,31 @@ pub fn load(folder: &Path, name: &str) -> Result<(GraphSet, Survey)> {
     Ok((GraphSet { graphs, features, labels }, survey))
 }
 
+/// The name of the one collection that a folder holds.
+///
+/// # Errors
+/// A folder that cannot be read, or that holds none or several.
+pub fn name_in(folder: &Path) -> Result<String> {
+    let mut names = BTreeSet::new();
+    for entry in std::fs::read_dir(folder).map_err(|error| Error::reading(folder, error))? {
+        let file = entry.map_err(|error| Error::reading(folder, error))?.file_name();
+        let file = file.to_string_lossy();
+        let file = file.strip_suffix(".gz").unwrap_or(&file);
+        names.extend(file.strip_suffix("_graph_indicator.txt").map(String::from));
+    }
+    let mut found = names.into_iter();
+    match (found.next(), found.next()) {
+        (Some(name), None) => Ok(name),
+        (first, second) => {
+            let found = match (first, second) {
+                (Some(first), Some(second)) => format!("{first} and {second}"),
+                _ => "none".into(),
+            };
+            Err(Error::input(folder.display(), "not one collection of graphs", "one NAME_graph_indicator.txt", found))
+        }
+    }
+}
+
 fn optional<T>(path: PathBuf, read: impl FnOnce(&Path) -> Result<T>) -> Result<Option<T>> {
     if path.is_file() { read(&path).map(Some) } else { Ok(None) }
 }
@@ -248,6 +273,18 @@ mod tests {
         assert!(message.contains("SET_A.txt: cannot read"), "{message}");
         std::fs::write(folder.path().join("SET_A.txt.gz"), gzip(FILES[0].1.as_bytes())).unwrap();
         assert_eq!(load(folder.path(), "SET").unwrap(), read(&FILES).unwrap());
+    }
+
+    #[test]
+    fn a_folder_says_which_collection_it_holds() {
+        let folder = folder(&FILES);
+        assert_eq!(name_in(folder.path()).unwrap(), "SET");
+        std::fs::write(folder.path().join("OTHER_graph_indicator.txt.gz"), "").unwrap();
+        let message = name_in(folder.path()).unwrap_err().to_string();
+        assert!(message.ends_with("expected one NAME_graph_indicator.txt, found OTHER and SET"), "{message}");
+        let message = name_in(tempfile::tempdir().unwrap().path()).unwrap_err().to_string();
+        assert!(message.ends_with("found none"), "{message}");
+        assert!(name_in(&folder.path().join("nowhere")).unwrap_err().to_string().contains("cannot read"));
     }
 
     #[test]

@@ -32,6 +32,18 @@ pub fn degree_features(graph: &Graph, most: usize) -> Array2<f32> {
     features
 }
 
+/// What numbers of neighbours alone say of a graph: the share of nodes that have 0, 1, … `most` or more, and the number of nodes;
+/// `most + 2` values.
+pub fn degree_histogram(graph: &Graph, most: usize) -> Vec<f32> {
+    let nodes = graph.len() as f32;
+    let mut histogram = vec![0.0; most + 2];
+    for node in 0..graph.len() {
+        histogram[graph.neighbours(node as u32).len().min(most)] += 1.0 / nodes;
+    }
+    histogram[most + 1] = nodes;
+    histogram
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::generate::graph;
@@ -43,5 +55,13 @@ mod tests {
         let features = degree_features(&star, 2);
         let row = |node| features.row(node).to_vec();
         assert_eq!([row(0), row(1), row(4)], [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]);
+    }
+
+    #[test]
+    fn a_degree_histogram_is_of_shares_and_ends_with_the_size() {
+        let (star, _) = graph(5, vec![[0, 1], [0, 2], [0, 3]]);
+        let expected = [0.2, 0.6, 0.2, 5.0];
+        let found = degree_histogram(&star, 2);
+        assert!(found.len() == 4 && found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?}");
     }
 }
