@@ -1,8 +1,8 @@
 //! Representations of whole graphs that tell each graph's own nodes from those of other graphs: InfoGraph (Sun, Hoffmann,
 //! Verma, Tang 2020), its negatives weighted by how hard they are (Robinson, Chuang, Sra, Jegelka 2021, the graph form).
 //!
-//! Of a batch, every node `v` and every graph `G` has a score, the inner product of their projections. With the score `r` of a
-//! node and its own graph, `q` of a node and one of the `N` other graphs, and `sp(x) = ln(1 + e^x)`:
+//! Of a batch, every node and every graph have a score, the inner product of their projections over a temperature. With the score
+//! `r` of a node and its own graph, `q` of a node and one of the `N` other graphs, and `sp(x) = ln(1 + e^x)`:
 //!
 //! ```text
 //! w_i = e^(2 beta q_i / Q) / mean_i e^(2 beta q_i / Q)          Q the largest |q| of the batch
@@ -37,6 +37,9 @@ use crate::network::{Gin, GinSpec, GraphBatch, Mode, Trainable};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GraphContrastSpec {
+    /// What inner products are divided by. InfoGraph has 1: but graphs are sums over nodes, and scores in the hundreds, as they
+    /// begin with then, take many epochs to come down to where the loss tells them apart.
+    pub temperature: f64,
     /// How unlike the weights of negatives are; 0: all 1.
     pub beta: f64,
     /// Share of other graphs that are taken to be of a graph's own class; 0: none.
@@ -60,7 +63,7 @@ pub enum Emphasis {
 
 impl Default for GraphContrastSpec {
     fn default() -> Self {
-        Self { beta: 1.0, tau_plus: 0.0, emphasis: Emphasis::Hard, detach_weights: false }
+        Self { temperature: 100.0, beta: 1.0, tau_plus: 0.0, emphasis: Emphasis::Hard, detach_weights: false }
     }
 }
 
@@ -73,8 +76,12 @@ impl GraphContrastSpec {
     /// Checks the ranges.
     ///
     /// # Errors
-    /// A negative `beta`, a `tau_plus` outside `[0, 1)`.
+    /// A `temperature` that is not above 0, a negative `beta`, a `tau_plus` outside `[0, 1)`.
     pub fn check(&self) -> Result<()> {
+        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
+            let place = "objective.temperature";
+            return Err(Error::input(place, "impossible value", "a positive number", self.temperature));
+        }
         if !(self.beta >= 0.0 && self.beta.is_finite()) {
             return Err(Error::input("objective.beta", "impossible value", "0 or a positive number", self.beta));
         }
@@ -221,7 +228,7 @@ impl<B: Trainable> GraphContrast<B> {
     pub fn loss(&self, batch: &GraphBatch<B>, spec: &GraphContrastSpec) -> Loss<B> {
         let Representations { nodes, graphs } = self.encoder.forward(batch, Mode::Train);
         let scores = self.local.forward(nodes).matmul(self.global.forward(graphs).transpose());
-        let found = local_global_loss(scores, batch.graph_of.clone(), spec);
+        let found = local_global_loss(scores / spec.temperature, batch.graph_of.clone(), spec);
         let mut terms = vec![("own", found.own.inner()), ("other", found.other.inner())];
         if spec.tau_plus > 0.0 {
             terms.push(("clamped", found.clamped.inner()));
@@ -261,7 +268,7 @@ mod tests {
         for (beta, tau_plus) in [(0.0, 0.0), (0.0, 0.3), (0.5, 0.0), (1.0, 0.1), (2.0, 0.5), (10.0, 0.25)] {
             for (emphasis, detach_weights) in [(Emphasis::Hard, false), (Emphasis::Hard, true), (Emphasis::Easy, false)]
             {
-                specs.push(GraphContrastSpec { beta, tau_plus, emphasis, detach_weights });
+                specs.push(GraphContrastSpec { emphasis, detach_weights, ..spec(beta, tau_plus) });
             }
         }
         specs
@@ -441,6 +448,8 @@ mod tests {
     #[test]
     fn impossible_settings_name_their_key() {
         for (key, spec) in [
+            ("temperature", GraphContrastSpec { temperature: 0.0, ..spec(0.0, 0.0) }),
+            ("temperature", GraphContrastSpec { temperature: f64::NAN, ..spec(0.0, 0.0) }),
             ("beta", spec(-0.5, 0.0)),
             ("beta", spec(f64::NAN, 0.0)),
             ("tau_plus", spec(0.0, 1.0)),
