@@ -11,6 +11,7 @@ mod compare;
 mod demo;
 mod eval;
 mod export;
+mod graphs;
 mod infer;
 mod inspect;
 mod model_file;
@@ -53,6 +54,8 @@ enum Command {
     Cluster(cluster::Cluster),
     /// Learn a kernel's eigenfunctions on some samples, and compare them with the exact ones
     Spectrum(spectrum::Spectrum),
+    /// Learn representations of whole graphs, with hard negatives, and measure them by cross-validation
+    Graphs(graphs::Graphs),
     /// Export a finished run with other dimensions or bits
     Export(export::Export),
     /// What is in a model, and what it costs on a chip
@@ -93,6 +96,7 @@ pub fn main() -> ExitCode {
         Command::Compare(command) => command.run(),
         Command::Cluster(command) => command.run(),
         Command::Spectrum(command) => command.run(),
+        Command::Graphs(command) => command.run(),
         Command::Export(command) => command.run(),
         Command::Inspect(command) => command.run(),
         Command::Verify(command) => command.run(),

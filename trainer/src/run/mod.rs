@@ -10,6 +10,7 @@ pub mod compare;
 pub mod encoded;
 mod experts;
 pub mod folder;
+pub mod graphs;
 mod learning;
 pub mod metrics;
 pub mod spectrum;
