@@ -403,6 +403,74 @@ fn compare_trains_each_seed_once_and_then_says_the_same_again() {
     assert!(files_in(&out) == before);
 }
 
+// --- Whole graphs
+
+/// Arguments of a training short enough for a test, with what a test adds.
+fn graphs<'a>(data: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let short = ["train.epochs=2", "train.batch=8", "network.units=4", "evaluate.folds=2"];
+    let short = short.into_iter().flat_map(|setting| ["--set", setting]);
+    ["graphs", data].into_iter().chain(short).chain(more.iter().copied()).collect()
+}
+
+#[test]
+fn graphs_prints_a_row_for_each_baseline_and_each_beta() {
+    let generated = ["--graphs", "4", "--nodes", "16,20", "--seeds", "1,2", "--beta", "0,1"];
+    let said = done(&graphs("families", &generated));
+    for row in ["degree histogram", "sum of node features", "untrained", "beta = 0", "beta = 1"] {
+        assert!(said.lines().any(|line| line.starts_with(row) && line.contains(" ± ")), "no {row} in {said}");
+    }
+    let in_json = graphs("families", &[&generated[..], &["--json"]].concat());
+    let found: Value = serde_json::from_str(&done(&in_json)).expect("JSON and nothing else");
+    assert_eq!((found["graphs"].as_u64(), found["classes"].as_u64()), (Some(16), Some(4)));
+    let rows = found["rows"].as_array().unwrap();
+    assert_eq!((rows.len(), rows[3]["beta"].as_f64(), rows[4]["beta"].as_f64()), (5, Some(0.0), Some(1.0)));
+    assert!(rows.iter().all(|row| (0.0..=1.0).contains(&row["accuracy"]["mean"].as_f64().unwrap())));
+    assert_eq!(done(&in_json), done(&in_json));
+}
+
+#[test]
+fn graphs_reads_a_collection_with_classes_and_without() {
+    let folder = TempDir::new().unwrap();
+    // Triangles and paths of three, by turns.
+    let edges: String = (0..8)
+        .map(|graph| {
+            let [a, b, c] = [1, 2, 3].map(|node| 3 * graph + node);
+            if graph % 2 == 0 { format!("{a}, {b}\n{b}, {c}\n{a}, {c}\n") } else { format!("{a}, {b}\n{b}, {c}\n") }
+        })
+        .collect();
+    let write =
+        |part: &str, content: String| fs::write(folder.path().join(format!("SET_{part}.txt")), content).unwrap();
+    write("A", edges);
+    write("graph_indicator", (1..=8).map(|graph| format!("{graph}\n{graph}\n{graph}\n")).collect());
+    let out = folder.path().join("z.npy");
+    let said = done(&graphs(text(folder.path()), &["-o", text(&out)]));
+    assert!(said.starts_with("8 graphs of 24 nodes") && said.contains("degree histogram"), "{said}");
+    let representations: ArrayD<f32> = npy(&out);
+    assert_eq!(representations.shape(), [8, 12]);
+    let row = |graph: usize| representations.index_axis(ndarray::Axis(0), graph).to_owned();
+    assert!((row(0) - row(2)).iter().all(|difference| difference.abs() < 1e-4), "alike graphs, alike rows");
+    assert!((row(0) - row(1)).iter().any(|difference| difference.abs() > 1e-2));
+
+    write("graph_labels", (0..8).map(|graph| format!("{}\n", graph % 2)).collect());
+    let said = done(&graphs(text(folder.path()), &[]));
+    assert!(said.lines().any(|line| line.starts_with("degree histogram") && line.contains("1.000")), "{said}");
+}
+
+#[test]
+fn graphs_refuses_what_cannot_be_trained_by_name() {
+    let folder = TempDir::new().unwrap();
+    refused(&graphs(text(folder.path()), &[]), &["not one collection of graphs", "_graph_indicator.txt", "found none"]);
+    refused(&graphs(text(&folder.path().join("nowhere")), &[]), &["nowhere", "cannot read"]);
+    refused(&graphs(text(folder.path()), &["--graphs", "3"]), &["--graphs", "expected families"]);
+    refused(&graphs("families", &["--nodes", "16"]), &["--nodes", "not two numbers"]);
+    refused(&graphs("families", &["--nodes", "9,16"]), &["graph families", "at least 16", "[9, 16]"]);
+    refused(&graphs("families", &["--beta", "1,-1"]), &["objective.beta", "0 or a positive number", "-1"]);
+    refused(&graphs("families", &["--set", "objective.beta=-1"]), &["objective.beta", "0 or a positive number", "-1"]);
+    refused(&graphs("families", &["--set", "objective.gamma=1"]), &["objective.gamma"]);
+    refused(&graphs("families", &["--beta", "0,1", "-o", "z.npy"]), &["--output", "one of --beta", "2 and 1"]);
+    refused(&graphs("families", &["--graphs", "0"]), &["train.batch", "at least 2 samples"]);
+}
+
 // --- Data that the recipe has never seen
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
