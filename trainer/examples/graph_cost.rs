@@ -36,7 +36,10 @@ impl Watch<Flex> for Unwatched {
 fn main() -> Result<()> {
     let asked: Vec<usize> = std::env::args().skip(1).filter_map(|nodes| nodes.parse().ok()).collect();
     let sizes = if asked.is_empty() { vec![1_000, 10_000, 100_000, 1_000_000] } else { asked };
-    println!("{:>9} {:>10} {:>9} {:>9} {:>14} {:>9}", "nodes", "edges", "graph, s", "epoch, s", "edges a second", "peak, MB");
+    println!(
+        "{:>9} {:>10} {:>9} {:>9} {:>14} {:>9}",
+        "nodes", "edges", "graph, s", "epoch, s", "edges a second", "peak, MB"
+    );
     for nodes in sizes {
         let start = Instant::now();
         let model = BlockModel::with_mean_degrees(vec![nodes / 2, nodes - nodes / 2], NEIGHBOURS[0], NEIGHBOURS[1], 1);
