@@ -1323,7 +1323,7 @@ fn graphs_that_are_none_are_refused_before_training() {
     refuse(&edges, &["edge"]);
     refuse("data.learn=train", &["data.learn: the graph joins the samples of both splits"]);
     refuse("pairs.steps=0", &["pairs.steps", "at least 1"]);
-    refuse("pairs.self_loops=2", &["pairs.self_loops"]);
+    refuse("pairs.self_loops=2", &["expected a boolean", "[pairs]"]);
     refuse("data.outliers=[1]", &["data.outliers"]);
     npy_file(&other, &Array2::<u8>::zeros((79, 40)));
     refuse(&format!("data.features='{}'", text(&other)), &["79", "80"]);
