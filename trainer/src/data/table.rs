@@ -131,11 +131,11 @@ mod tests {
     #[test]
     fn numbers_become_bytes_by_the_line_of_the_training_file() {
         let folder = folder();
-        let train = folder.file("train.npy", &array![[-1.0, 0.0], [1.0, 0.5]]);
+        let train = folder.file("train.npy", &array![[-1.0, 0.01], [1.0, 0.5]]);
         let test = folder.file("test.npy", &array![[-9.0, 9.0]]);
         let (train, test, unit) = splits((&train, None), Some((&test, None))).unwrap();
         assert!((unit.scale - 2.0 / 255.0).abs() < 1e-9 && unit.offset == -1.0);
-        assert_eq!(train.samples, Samples { shape: [1, 1, 2], raw: vec![0, 128, 255, 191] });
+        assert_eq!(train.samples, Samples { shape: [1, 1, 2], raw: vec![0, 129, 255, 191] });
         assert_eq!(test.samples.raw, [0, 255]);
     }
 
