@@ -27,8 +27,9 @@
 //!
 //! One way through, in one direction: [`data`] → [`augment`] → [`network`] → [`objective`] → [`train`] → [`order`] →
 //! [`quantize`] → the blob. [`run`] goes that way for a [`recipe`]; [`evaluate`] measures what comes out, [`report`] draws
-//! it, [`cli`] is the command line. Everything right of the blob is `eigenlet-runtime`'s: [`inference`] calls it, and nothing
-//! here computes a quantised model's answer in another way.
+//! it, [`cli`] is the command line. [`kernel`] says what two samples have in common where a formula does, [`graph`] where
+//! edges do. Everything right of the blob is `eigenlet-runtime`'s: [`inference`] calls it, and nothing here computes a quantised
+//! model's answer in another way.
 //!
 //! Only [`backend`] names burn's backends; the rest is generic over [`network::Trainable`].
 
