@@ -121,6 +121,9 @@ impl Split {
     }
 }
 
+/// Where files do not say what is judged on, one sample in this many is.
+const JUDGED: usize = 5;
+
 /// What raw values are in the unit of what was measured: `offset + scale * raw`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Unit {
@@ -134,6 +137,12 @@ impl Unit {
     /// 0 to 1 at full scale.
     pub fn of_full_scale(raw_max: u8) -> Self {
         Self { scale: 1.0 / f32::from(raw_max), offset: 0.0 }
+    }
+
+    /// Raw 0 to 255 for what was measured from `low` to `high`; steps of 1 where these are the same, or as good as.
+    pub fn between(low: f64, high: f64) -> Self {
+        let scale = ((high - low) / 255.0) as f32;
+        Self { scale: if scale.is_normal() { scale } else { 1.0 }, offset: low as f32 }
     }
 
     /// The raw value of a measured one; what lies outside is the nearest that there is.

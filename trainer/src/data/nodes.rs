@@ -2,12 +2,9 @@
 
 use ndarray::Array2;
 
-use super::{DataSource, Dataset, Samples, Split, Unit};
+use super::{DataSource, Dataset, JUDGED, Samples, Split, Unit};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Survey};
-
-/// Where a set names no nodes to be judged on, one in this many is.
-const JUDGED: usize = 5;
 
 /// A graph with features, classes and a split of its nodes.
 #[derive(Debug, Clone, PartialEq)]
@@ -176,10 +173,9 @@ impl Features {
         };
         let is_binary = values().all(|value| value == 0.0 || value == 1.0);
         let (low, high) = values().fold((f32::MAX, f32::MIN), |(low, high), value| (low.min(value), high.max(value)));
-        let scale = (high - low) / 255.0;
         match is_binary {
             true => (1, Unit::of_full_scale(1)),
-            false => (u8::MAX, Unit { scale: if scale.is_normal() { scale } else { 1.0 }, offset: low }),
+            false => (u8::MAX, Unit::between(low.into(), high.into())),
         }
     }
 

@@ -7,14 +7,11 @@ use std::path::Path;
 
 use ndarray::{ArrayD, Axis};
 
-use super::{Samples, Split, Unit, npy};
+use super::{JUDGED, Samples, Split, Unit, npy};
 use crate::error::{Error, Result};
 
 /// A file of samples and, where there is one, that of their classes.
 pub type Files<'a> = (&'a Path, Option<&'a Path>);
-
-/// Where no test file is named, one sample in this many is judged on.
-const JUDGED: usize = 5;
 
 /// The training and the test split, and what their bytes stand for; without `test`, every fifth sample of the file is judged on.
 ///
@@ -85,9 +82,7 @@ fn own_unit(values: &ArrayD<f64>) -> Unit {
         return Unit { scale: 1.0, offset: 0.0 };
     }
     let (low, high) = values.iter().fold((f64::MAX, f64::MIN), |(low, high), &value| (low.min(value), high.max(value)));
-    let scale = ((high - low) / 255.0) as f32;
-    // Values that are all the same, or as good as.
-    Unit { scale: if scale.is_normal() { scale } else { 1.0 }, offset: low as f32 }
+    Unit::between(low, high)
 }
 
 fn classes(path: &Path, samples: usize) -> Result<Vec<u16>> {
