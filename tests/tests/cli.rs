@@ -1208,6 +1208,20 @@ fn a_spectrum_is_the_exact_one_where_that_is_known() {
 }
 
 #[test]
+fn a_peculiar_graph_is_described_and_its_spectrum_learned() {
+    let folder = TempDir::new().unwrap();
+    let (data, edges) = (folder.path().join("data.npy"), folder.path().join("edges.csv"));
+    npy_file(&data, &Array2::<f32>::eye(30));
+    // A triangle, a pair, and nodes alone; an edge given three times and a self loop.
+    fs::write(&edges, "from,to\n0,1\n1,0\n0,1\n1,2\n2,0\n3,4\n5,5\n").unwrap();
+    let found = done(&["spectrum", text(&data), "--kernel", "graph", "--edges", text(&edges), "--k", "3", "--exact"]);
+    let survey =
+        "30 nodes, 4 edges, 27 connected component(s), 25 isolated node(s), 1 duplicate edge(s), 1 self loop(s)";
+    assert!(found.contains(survey), "{found}");
+    assert!(found.contains("the kernel is not positive: its least eigenvalue is -1.0"), "a pair is bipartite: {found}");
+}
+
+#[test]
 fn questions_about_spectra_that_make_no_sense_are_refused() {
     let folder = TempDir::new().unwrap();
     let file = |name: &str| folder.path().join(name);
@@ -1231,6 +1245,20 @@ fn questions_about_spectra_that_make_no_sense_are_refused() {
     spectrum(&data, &["--kernel", "cosine", "--k", "39"], &["--k", "1 to 29"]);
     spectrum(&data, &["--kernel", "matrix", "--gram", text(&square)], &["square.npy", "40"]);
     spectrum(&data, &["--kernel", "matrix", "--gram", text(&indefinite)], &["asymmetric.npy", "symmetric"]);
+    spectrum(&data, &["--kernel", "neighbours", "--neighbours", "40"], &["--neighbours", "1 to 39", "found 40"]);
+    spectrum(&data, &["--kernel", "graph"], &["--edges: --kernel graph needs it"]);
+    for (edges, fragments) in [
+        ("0 1\n1 40\n", ["edges.txt:2", "no such node", "below 40, found 40"]),
+        ("0 1 2.5\n1 2 -1\n", ["edges.txt:2", "wrong weight", "a weight of 0 or more, found -1"]),
+        (
+            "0 1 2.5\n1 0 1.5\n",
+            ["edges.txt", "asymmetric weights between nodes 0 and 1", "2.5 from 0 to 1, 1.5 from 1 to 0"],
+        ),
+        ("0 1 2.5\n1 2\n", ["edges.txt:2", "no weight", "one, as above"]),
+    ] {
+        fs::write(file("edges.txt"), edges).unwrap();
+        spectrum(&data, &["--kernel", "graph", "--edges", text(&file("edges.txt"))], &fragments);
+    }
     spectrum(&file("nan.npy"), &["--kernel", "cosine"], &["nan.npy", "finite numbers"]);
     spectrum(&file("absent.npy"), &["--kernel", "cosine"], &["absent.npy"]);
 

@@ -3,11 +3,16 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
+use ndarray::Array2;
 use serde_json::json;
 
 use super::npy;
 use crate::backend::BackendName;
+use crate::cache;
+use crate::data::edges;
 use crate::error::{Error, Result};
+use crate::graph::nearest::Nearest;
+use crate::graph::{Graph, Options, Survey};
 use crate::kernel::KernelSpec;
 use crate::run::spectrum::{Answer, Question, answer};
 
@@ -30,6 +35,12 @@ pub struct Spectrum {
     /// The table of `matrix`: .npy of floats [n, n]
     #[arg(long, value_name = "FILE")]
     gram: Option<PathBuf>,
+    /// Nearest neighbours of each sample that `neighbours` joins it with [default: 10]
+    #[arg(long, value_name = "N")]
+    neighbours: Option<usize>,
+    /// The edges of `graph`, between samples numbered from 0: two numbers a line, perhaps a weight; or .npy [edges, 2]
+    #[arg(long, value_name = "FILE")]
+    edges: Option<PathBuf>,
     /// Functions
     #[arg(long, value_name = "K", default_value_t = 5)]
     k: usize,
@@ -47,7 +58,7 @@ pub struct Spectrum {
     backend: BackendName,
 }
 
-/// The kernels of [`KernelSpec`] that a Gram matrix says.
+/// The kernels of [`KernelSpec`] that a Gram matrix says, and those of graphs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Name {
     Rbf,
@@ -56,13 +67,15 @@ enum Name {
     Cosine,
     ArcCosine,
     Matrix,
+    Neighbours,
+    Graph,
 }
 
 impl Spectrum {
     pub fn run(self) -> Result<()> {
-        let kernel = self.kernel()?;
+        self.check_options()?;
         let samples = npy::read_rows(&self.data)?;
-        let question = Question { samples, kernel, count: self.k, exact: self.exact, seed: self.seed };
+        let question = Question { exact: self.exact, seed: self.seed, ..self.question(samples)? };
         let answer = answer(&question, self.backend)?;
         let alignment = answer.exact.as_ref().map(|exact| exact.alignment(&answer.functions, ALIKE));
         match self.json {
@@ -72,15 +85,16 @@ impl Spectrum {
         Ok(())
     }
 
-    /// The kernel that the options say: each of them is needed by some kernels and foreign to the others.
-    fn kernel(&self) -> Result<KernelSpec> {
+    /// Each option is for some kernels and foreign to the others.
+    fn check_options(&self) -> Result<()> {
         let name = self.kernel.to_possible_value().expect("every kernel has a name");
-        let name = name.get_name();
         let takes: &[&str] = match self.kernel {
             Name::Rbf | Name::Laplacian => &["--length"],
             Name::Polynomial => &["--degree", "--offset"],
             Name::ArcCosine => &["--degree"],
             Name::Matrix => &["--gram"],
+            Name::Neighbours => &["--neighbours"],
+            Name::Graph => &["--edges"],
             Name::Cosine => &[],
         };
         let given = [
@@ -88,25 +102,60 @@ impl Spectrum {
             ("--degree", self.degree.is_some()),
             ("--offset", self.offset.is_some()),
             ("--gram", self.gram.is_some()),
+            ("--neighbours", self.neighbours.is_some()),
+            ("--edges", self.edges.is_some()),
         ];
         for (option, given) in given {
             if given && !takes.contains(&option) {
-                let what = format!("--kernel {name} has no such option");
+                let what = format!("--kernel {} has no such option", name.get_name());
                 return Err(Error::input(option, what, format!("{takes:?}"), option));
             }
         }
-        let missing = |option: &str| Error::input(option, format!("--kernel {name} needs it"), "a value", "none");
-        Ok(match self.kernel {
-            Name::Rbf => KernelSpec::Rbf { length: self.length.ok_or_else(|| missing("--length"))? },
-            Name::Laplacian => KernelSpec::Laplacian { length: self.length.ok_or_else(|| missing("--length"))? },
-            Name::Polynomial => KernelSpec::Polynomial {
-                degree: self.degree.ok_or_else(|| missing("--degree"))?,
-                offset: self.offset.unwrap_or(0.0),
-            },
+        Ok(())
+    }
+
+    /// The error for an option that a kernel needs.
+    fn missing(&self, option: &str) -> Error {
+        let name = self.kernel.to_possible_value().expect("every kernel has a name");
+        Error::input(option, format!("--kernel {} needs it", name.get_name()), "a value", "none")
+    }
+
+    fn question(&self, samples: Array2<f32>) -> Result<Question> {
+        let needed = |option: &str, value: Option<f64>| value.ok_or_else(|| self.missing(option));
+        let degree = || self.degree.ok_or_else(|| self.missing("--degree"));
+        let spec = match self.kernel {
+            Name::Rbf => KernelSpec::Rbf { length: needed("--length", self.length)? },
+            Name::Laplacian => KernelSpec::Laplacian { length: needed("--length", self.length)? },
+            Name::Polynomial => KernelSpec::Polynomial { degree: degree()?, offset: self.offset.unwrap_or(0.0) },
+            Name::ArcCosine => KernelSpec::ArcCosine { degree: degree()? },
             Name::Cosine => KernelSpec::Cosine {},
-            Name::ArcCosine => KernelSpec::ArcCosine { degree: self.degree.ok_or_else(|| missing("--degree"))? },
-            Name::Matrix => KernelSpec::Matrix { file: self.gram.clone().ok_or_else(|| missing("--gram"))? },
-        })
+            Name::Matrix => KernelSpec::Matrix { file: self.gram.clone().ok_or_else(|| self.missing("--gram"))? },
+            Name::Neighbours => return self.on_graph(self.neighbours(&samples)?, samples),
+            Name::Graph => return self.on_graph(self.graph(samples.nrows())?, samples),
+        };
+        spec.check("--kernel")?;
+        Ok(Question::new(samples, spec.load()?.expect("a kernel with a Gram matrix"), self.k))
+    }
+
+    fn on_graph(&self, (graph, survey): (Graph, Survey), samples: Array2<f32>) -> Result<Question> {
+        if !self.json {
+            say!("the graph: {survey}");
+        }
+        Ok(Question::of_graph(samples, graph, self.k))
+    }
+
+    fn neighbours(&self, samples: &Array2<f32>) -> Result<(Graph, Survey)> {
+        let (neighbours, others) = (self.neighbours.unwrap_or(NEIGHBOURS), samples.nrows().saturating_sub(1));
+        if !(1..=others).contains(&neighbours) {
+            let expected = format!("1 to {others}, below the number of samples");
+            return Err(Error::input("--neighbours", "no such neighbours", expected, neighbours));
+        }
+        Nearest::of(&samples.view(), neighbours, cache::folder().as_deref())?.affinities()
+    }
+
+    fn graph(&self, nodes: usize) -> Result<(Graph, Survey)> {
+        let file = self.edges.as_ref().ok_or_else(|| self.missing("--edges"))?;
+        Graph::new(&file.display().to_string(), nodes, &edges::edges(file, Some(nodes))?, Options::default())
     }
 
     fn print_json(&self, answer: &Answer, alignment: Option<Vec<f64>>) {
@@ -124,6 +173,8 @@ impl Spectrum {
     }
 }
 
+/// Neighbours of each sample, where no option says.
+const NEIGHBOURS: usize = 10;
 /// Exact eigenvalues this near to each other (relative) count as one: their functions are any basis of their span.
 const ALIKE: f64 = 1e-3;
 /// A least eigenvalue below this part of the largest, negative, is no rounding.

@@ -1,6 +1,6 @@
-//! A user's own kernel, as a table.
+//! A kernel as a table: a user's own, or one that was computed.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ndarray::{Array2, Ix2};
 
@@ -11,15 +11,16 @@ use crate::error::{Error, Result};
 /// Entries that mirror each other may differ by this part of the largest one: rounding.
 const SYMMETRY: f64 = 1e-6;
 
-/// A kernel that a `.npy` file holds, `[n, n]`: entry `(i, j)` is that of training samples `i` and `j`.
+/// A Gram matrix `[n, n]`: entry `(i, j)` is that of training samples `i` and `j`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct GramFile {
-    file: PathBuf,
-    table: Array2<f64>,
+pub struct Matrix {
+    /// Where it is from, for errors.
+    pub(super) place: String,
+    pub(super) table: Array2<f64>,
 }
 
-impl GramFile {
-    /// Reads a file of `f64`, `f32` or `u8`.
+impl Matrix {
+    /// Reads a `.npy` file of `f64`, `f32` or `u8`.
     ///
     /// # Errors
     /// A file that cannot be read, is no square table of floats, holds a number that is not finite, or two entries that mirror
@@ -45,11 +46,11 @@ impl GramFile {
             let found = format!("{value} at ({i}, {j}) and {} at ({j}, {i})", table[[j, i]]);
             return wrong("an affinity that is not symmetric", "the same in both directions", found);
         }
-        Ok(Self { file: file.into(), table })
+        Ok(Self { place: file.display().to_string(), table })
     }
 }
 
-impl Kernel for GramFile {
+impl Kernel for Matrix {
     fn gram(&self, rows: Rows, columns: Rows) -> Array2<f64> {
         let (rows, columns) = (rows.samples, columns.samples);
         Array2::from_shape_fn((rows.len(), columns.len()), |(i, j)| self.table[[rows[i] as usize, columns[j] as usize]])
@@ -58,7 +59,7 @@ impl Kernel for GramFile {
     fn fits(&self, samples: usize, _values: usize) -> Result<()> {
         if self.table.nrows() != samples {
             let expected = format!("{samples} rows and columns, one for each training sample");
-            return Err(Error::input(self.file.display(), "a Gram matrix of other data", expected, self.table.nrows()));
+            return Err(Error::input(&self.place, "a Gram matrix of other data", expected, self.table.nrows()));
         }
         Ok(())
     }
@@ -70,11 +71,11 @@ mod tests {
     use ndarray::array;
     use ndarray_npy::write_npy;
 
-    fn read(table: &Array2<f64>) -> Result<GramFile> {
+    fn read(table: &Array2<f64>) -> Result<Matrix> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("gram.npy");
         write_npy(&file, table).unwrap();
-        GramFile::read(&file)
+        Matrix::read(&file)
     }
 
     #[test]
@@ -96,7 +97,7 @@ mod tests {
         assert!(refused(array![[1.0, f64::NAN], [0.0, 1.0]]).ends_with("found NaN at (0, 1)"));
         assert!(refused(array![[1.0, 0.5], [0.25, 1.0]]).ends_with("found 0.5 at (0, 1) and 0.25 at (1, 0)"));
         assert!(read(&array![[1.0, 0.5], [0.5 + 1e-9, 1.0]]).is_ok(), "rounding");
-        let error = GramFile::read(Path::new("nowhere.npy")).unwrap_err().to_string();
+        let error = Matrix::read(Path::new("nowhere.npy")).unwrap_err().to_string();
         assert!(error.starts_with("nowhere.npy: "), "{error}");
     }
 }

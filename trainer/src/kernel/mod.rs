@@ -10,24 +10,27 @@
 //! matrix of a batch, from which [`Pairs`] estimates the whole one without bias.
 //!
 //! * [`analytic`]: kernels with a formula;
-//! * [`matrix`]: a user's own, read from a file;
+//! * [`matrix`]: a table, say a user's own in a file;
+//! * [`adjacency`]: a graph's, between its nodes;
 //! * [`exact`]: the eigenfunctions themselves, for few enough samples to know them.
 //!
 //! A kernel of a user's own with a formula is an implementation of [`Kernel`], given to
 //! [`NeuralEigenmap::with_kernel`](crate::objective::neural_eigenmap::NeuralEigenmap::with_kernel).
 
+pub mod adjacency;
 pub mod analytic;
 pub mod exact;
 pub mod matrix;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use analytic::Analytic;
-use matrix::GramFile;
+use matrix::Matrix;
 
 /// Some samples.
 #[derive(Clone, Copy, Debug)]
@@ -128,17 +131,17 @@ impl KernelSpec {
     ///
     /// # Errors
     /// A file that cannot be read, or holds no table.
-    pub fn load(&self) -> Result<Option<Box<dyn Kernel>>> {
+    pub fn load(&self) -> Result<Option<Arc<dyn Kernel>>> {
         let analytic = match *self {
             Self::Augmentation {} => return Ok(None),
-            Self::Matrix { ref file } => return Ok(Some(Box::new(GramFile::read(file)?))),
+            Self::Matrix { ref file } => return Ok(Some(Arc::new(Matrix::read(file)?))),
             Self::Rbf { length } => Analytic::Rbf { length },
             Self::Laplacian { length } => Analytic::Laplacian { length },
             Self::Polynomial { degree, offset } => Analytic::Polynomial { degree, offset },
             Self::Cosine {} => Analytic::Cosine,
             Self::ArcCosine { degree } => Analytic::ArcCosine { degree },
         };
-        Ok(Some(Box::new(analytic)))
+        Ok(Some(Arc::new(analytic)))
     }
 }
 

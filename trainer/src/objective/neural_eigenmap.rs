@@ -11,6 +11,8 @@
 //! bound below which an early output is repeated by a later one). `sg` stops the gradient, so a more important function
 //! is not disturbed by a less important one; without it the outputs span the same space in no order.
 
+use std::sync::Arc;
+
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 use ndarray::ArrayView2;
@@ -112,7 +114,7 @@ const LOWEST_SHARE: f64 = 1e-3;
 pub struct NeuralEigenmap<B: Backend> {
     spec: NeuralEigenmapSpec,
     /// `None` for pairs of views, and before a kernel of the specification is loaded.
-    kernel: Option<Box<dyn Kernel>>,
+    kernel: Option<Arc<dyn Kernel>>,
     /// Training samples, known from the first batch on.
     samples: usize,
     /// Running mean square of each raw output, `[k]`.
@@ -128,7 +130,7 @@ impl<B: Backend> NeuralEigenmap<B> {
     }
 
     /// At the start of training, for a kernel that is not among those of a specification.
-    pub fn with_kernel(spec: NeuralEigenmapSpec, kernel: Box<dyn Kernel>) -> Self {
+    pub fn with_kernel(spec: NeuralEigenmapSpec, kernel: Arc<dyn Kernel>) -> Self {
         Self { kernel: Some(kernel), ..Self::new(spec) }
     }
 

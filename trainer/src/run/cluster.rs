@@ -118,7 +118,7 @@ impl Clustering {
 }
 
 /// Steps after which a function of this eigenvalue keeps [`FORGOTTEN`] of itself, an even number: then no eigenvalue is negative.
-fn steps(eigenvalue: f64) -> usize {
+pub fn steps(eigenvalue: f64) -> usize {
     let lost = -eigenvalue.clamp(f64::MIN_POSITIVE, 1.0).ln();
     let steps = -FORGOTTEN.ln() / lost.max(f64::MIN_POSITIVE);
     if steps < MOST_STEPS as f64 { 2 * ((steps / 2.0).ceil() as usize).max(1) } else { MOST_STEPS }

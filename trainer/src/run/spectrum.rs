@@ -1,31 +1,37 @@
 //! A kernel's first eigenfunctions on some samples, learned by a network in batches: the check that any user can make of the
 //! objective, against the exact ones where the samples are few enough.
 
+use std::sync::Arc;
+
 use burn::tensor::{Tensor, TensorData};
 use ndarray::{Array2, ArrayView2, Axis};
 
 use crate::augment::View;
 use crate::backend::{self, BackendName, Work};
 use crate::error::{Error, Result};
+use crate::graph::{AdjacencySpec, Graph};
+use crate::kernel::adjacency::Adjacency;
 use crate::kernel::exact::Exact;
-use crate::kernel::{Kernel, KernelSpec, Pairs, Rows};
+use crate::kernel::{Kernel, Pairs, Rows};
 use crate::network::spec::LayerSpec;
 use crate::network::{Encoder, Mode, NetworkSpec, Trainable, floats};
-use crate::objective::ObjectiveSpec;
-use crate::objective::neural_eigenmap::NeuralEigenmapSpec;
+use crate::objective::neural_eigenmap::{NeuralEigenmap, NeuralEigenmapSpec};
 use crate::order::Moments;
+use crate::run::cluster::steps;
 use crate::train::optimizer::OptimizerSpec;
 use crate::train::source::{Source, shuffled};
 use crate::train::{Epoch, TrainSpec, Trainee, Watch, fit};
 
 /// Units in each of the two hidden layers.
 const UNITS: usize = 128;
-/// Training steps.
+/// Training steps, where batches are small; larger ones take fewer.
 const STEPS: usize = 12_000;
 /// Functions learned beyond those that are asked for: what the last of these lack is in them, and Rayleigh-Ritz finds it there.
 const SPARE: usize = 10;
-/// Samples in a batch, where there are so many.
+/// Samples in a batch, where there are so many and a kernel joins them all.
 const BATCH: usize = 256;
+/// The same where a kernel joins few of them: a batch sees only what joins its own.
+const SPARSE_BATCH: usize = 2048;
 /// Rows and columns of the Gram matrix that are computed at a time for the eigenvalues.
 const BLOCK: usize = 1024;
 /// The most samples whose pairs all count for the eigenvalues, and of which exact eigenfunctions are computed, whose Gram matrix
@@ -34,18 +40,45 @@ pub const EXACT_MOST: usize = 5000;
 const PASSES: u64 = 8;
 
 /// What is asked for.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Question {
     /// The samples, `[n, values]`.
     pub samples: Array2<f32>,
-    /// The kernel, one with a Gram matrix.
-    pub kernel: KernelSpec,
+    /// The kernel.
+    pub kernel: Arc<dyn Kernel>,
+    /// A kernel with the same eigenfunctions that tells them apart more easily, where training takes that instead.
+    pub teacher: Option<Arc<dyn Kernel>>,
+    /// Samples in a batch, where there are so many.
+    pub batch: usize,
     /// How many functions.
     pub count: usize,
     /// Whether the exact ones are computed, too.
     pub exact: bool,
     /// The seed of the network and of the batches.
     pub seed: u64,
+}
+
+impl Question {
+    /// On a kernel that joins all samples.
+    pub fn new(samples: Array2<f32>, kernel: Arc<dyn Kernel>, count: usize) -> Self {
+        Self { samples, kernel, teacher: None, batch: BATCH, count, exact: false, seed: 1 }
+    }
+
+    /// On the normalised adjacency of a graph, of which the samples are the nodes. Where a batch holds them all, and walks of more
+    /// than two steps forget no function that is asked for, such a walk is the teacher: by single steps they differ too little.
+    pub fn of_graph(samples: Array2<f32>, graph: Graph, count: usize) -> Self {
+        let spec = AdjacencySpec::default();
+        let first_too_many = match graph.len() <= SPARSE_BATCH {
+            true => graph.leading(spec, count + 1, 1).eigenvalues.last().copied().unwrap_or(0.0),
+            false => 0.0,
+        };
+        let kernel = Adjacency { graph, spec };
+        let teacher: Option<Arc<dyn Kernel>> = match steps(first_too_many) {
+            2 => None,
+            steps => Some(Arc::new(kernel.walk(steps))),
+        };
+        Self { teacher, batch: SPARSE_BATCH, ..Self::new(samples, Arc::new(kernel), count) }
+    }
 }
 
 /// What was found.
@@ -62,65 +95,53 @@ pub struct Answer {
 /// Learns the functions.
 ///
 /// # Errors
-/// A kernel or a count that does not fit the samples, a file that cannot be read, too many samples for exact ones, training that
-/// diverges.
+/// A kernel or a count that does not fit the samples, too many samples for exact ones, training that diverges.
 pub fn answer(question: &Question, backend: BackendName) -> Result<Answer> {
     let (n, values) = question.samples.dim();
-    if question.count == 0 || question.count + SPARE >= n.min(BATCH) {
+    let batch = question.batch.min(n);
+    if question.count == 0 || question.count + SPARE >= batch {
         let expected =
-            format!("1 to {}, with {SPARE} more below the samples in a batch", n.min(BATCH).saturating_sub(SPARE + 1));
+            format!("1 to {}, with {SPARE} more below the samples in a batch", batch.saturating_sub(SPARE + 1));
         return Err(Error::input("--k", "so many functions cannot be told apart", expected, question.count));
     }
     if question.exact && n > EXACT_MOST {
         let what = "too many samples for an exact eigendecomposition";
         return Err(Error::input("--exact", what, format!("at most {EXACT_MOST}"), n));
     }
-    question.kernel.check("--kernel")?;
-    let kernel = question.kernel.load()?.ok_or_else(|| {
-        Error::input(
-            "--kernel",
-            "a kernel of views has no Gram matrix",
-            "one between samples as they are",
-            "augmentation",
-        )
-    })?;
-    kernel.fits(n, values)?;
-    let (learned, functions) = backend::on(backend, Learn { question, kernel: kernel.as_ref() })?;
+    question.kernel.fits(n, values)?;
+    let (learned, functions) = backend::on(backend, Learn(question))?;
     let samples: Vec<u32> = (0..n as u32).collect();
     let rows = Rows { samples: &samples, values: question.samples.view() };
-    let exact = question.exact.then(|| Exact::of(kernel.as_ref(), rows, question.count));
+    let exact = question.exact.then(|| Exact::of(question.kernel.as_ref(), rows, question.count));
     Ok(Answer { learned, functions, exact })
 }
 
-struct Learn<'a> {
-    question: &'a Question,
-    kernel: &'a dyn Kernel,
-}
+struct Learn<'a>(&'a Question);
 
 impl Work for Learn<'_> {
     type Output = (Vec<f64>, Array2<f64>);
 
     fn run<B: Trainable>(self, device: &B::Device) -> Result<Self::Output> {
-        let Self { question, kernel } = self;
-        let samples = &question.samples;
+        let Self(question) = self;
+        let (samples, kernel) = (&question.samples, &question.kernel);
         let (n, values) = samples.dim();
-        let objective = ObjectiveSpec::NeuralEigenmap(NeuralEigenmapSpec {
-            kernel: question.kernel.clone(),
-            ..NeuralEigenmapSpec::default()
-        });
         let network = NetworkSpec {
             layers: vec![LayerSpec::Dense { units: UNITS }],
             projector: UNITS,
             dims: question.count + SPARE,
         };
-        let plan = network.plan([1, 1, values], objective.outputs(network.dims))?;
-        let batch = BATCH.min(n);
+        let plan = network.plan([1, 1, values], network.dims)?;
+        let batch = question.batch.min(n);
         let optimizer = OptimizerSpec::Adam { rate: 1e-2, weight_decay: 0.0 };
-        let epochs = STEPS.div_ceil(n / batch);
+        let epochs = (STEPS * BATCH / question.batch).div_ceil(n / batch);
         let train = TrainSpec { epochs, batch, warmup: 1, final_rate: 1e-3, optimizer };
         let source = Table(samples.view());
         let encoder = Encoder::<B>::new(plan, question.seed, device);
-        let trainee = Trainee::new(encoder, objective.build::<B>(), &train);
+        let objective = NeuralEigenmap::<B::InnerBackend>::with_kernel(
+            NeuralEigenmapSpec::default(),
+            question.teacher.as_ref().unwrap_or(kernel).clone(),
+        );
+        let trainee = Trainee::new(encoder, Box::new(objective), &train);
         let encoder = fit(trainee, &source, &train, question.seed, device, &mut Unwatched)?.encoder.valid();
 
         let outputs = |places: &[usize]| {
