@@ -121,6 +121,15 @@ impl Split {
     }
 }
 
+/// Some samples of a split, and their classes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Labelled {
+    /// Their numbers in the split, ascending.
+    pub places: Vec<usize>,
+    /// A class for each.
+    pub labels: Vec<u16>,
+}
+
 /// Where files do not say what is judged on, one sample in this many is.
 const JUDGED: usize = 5;
 
@@ -174,9 +183,9 @@ pub struct Dataset {
     pub graph: Option<Graph>,
     /// What was found while building it: isolated nodes, parts that nothing joins, edges given twice.
     pub survey: Option<Survey>,
-    /// Places in the training split of the samples whose labels probes may learn from and neighbours may vote with; all where it
-    /// is `None`.
-    pub labelled: Option<Vec<u32>>,
+    /// The samples of the training split whose labels probes may learn from and neighbours may vote with, where not all may: others'
+    /// may be unknown.
+    pub labelled: Option<Labelled>,
     /// SHA-256, in hexadecimal, of what was loaded (the part that `[data]` asks for): for train, then test, the
     /// shape as three little-endian `u32`, the number of samples as `u64`, the raw bytes, one byte that says whether
     /// labels follow, and the labels as `u16`; where there is a graph, then its steps as pairs of `u32`.

@@ -2,7 +2,7 @@
 
 use ndarray::Array2;
 
-use super::{DataSource, Dataset, JUDGED, Samples, Split, Unit};
+use super::{DataSource, Dataset, JUDGED, Labelled, Samples, Split, Unit};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Survey};
 
@@ -45,9 +45,10 @@ impl NodeSet {
         Ok(Self { graph, survey, features, labels, split, classes })
     }
 
-    /// The set as samples to learn from: nodes that are judged on make the test split, all others the training split.
+    /// The set as samples to learn from: nodes that are judged on make the test split, all others the training split. Where nothing
+    /// says which are judged on, every fifth is, of those with a class where any has one.
     ///
-    /// Nodes with neither an edge nor a feature nor a label are left out. Features that are 0 or 1 stay that; others are mapped
+    /// Nodes with neither a feature nor a class are left out: an encoder would have nothing to read. Features that are 0 or 1 stay that; others are mapped
     /// to bytes, the least of all to 0 and the largest to 255.
     ///
     /// # Errors
@@ -70,29 +71,37 @@ impl NodeSet {
             return Err(Error::input("data", what, "at least one feature", 0));
         }
         let says_nothing = |node: u32| {
-            self.graph.neighbours(node).is_empty()
-                && self.labels[node as usize].is_none()
-                && self.features.gather(&[node]).iter().all(|&value| value == 0.0)
+            self.labels[node as usize].is_none() && self.features.gather(&[node]).iter().all(|&value| value == 0.0)
         };
         let kept: Vec<u32> = (0..self.graph.len() as u32).filter(|&node| !says_nothing(node)).collect();
-        let names_test = self.split.contains(&Part::Test);
-        let is_test = |node: u32| match names_test {
-            true => self.split[node as usize] == Part::Test,
-            false => node as usize % JUDGED == JUDGED - 1,
+        let names = |part: Part| self.split.contains(&part);
+        let (names_train, names_test, has_classes) = (names(Part::Train), names(Part::Test), self.classes > 0);
+        let label = |node: u32| self.labels[node as usize];
+        let mut judgeable = 0;
+        let mut is_test = |node: u32| {
+            if names_test {
+                return self.split[node as usize] == Part::Test;
+            }
+            let counts = !has_classes || label(node).is_some();
+            judgeable += usize::from(counts);
+            counts && judgeable % JUDGED == 0
         };
         let (test, train): (Vec<u32>, Vec<u32>) = kept.into_iter().partition(|&node| is_test(node));
         if train.is_empty() || test.is_empty() {
             let found = format!("{} and {}", train.len(), test.len());
             return Err(Error::input("data", "a split without nodes", "nodes to learn from and to judge on", found));
         }
-        let labelled = self.split.contains(&Part::Train).then(|| {
-            let is_labelled = |place: &u32| self.split[train[*place as usize] as usize] == Part::Train;
-            (0..train.len() as u32).filter(is_labelled).collect()
-        });
+        let may_teach = |node: u32| !names_train || self.split[node as usize] == Part::Train;
+        let (places, labels): (Vec<usize>, Vec<u16>) = (0..)
+            .zip(&train)
+            .filter_map(|(place, &node)| Some((place, label(node).filter(|_| may_teach(node))?)))
+            .unzip();
+        let is_part = has_classes && places.len() < train.len();
+        let labelled = is_part.then_some(Labelled { places, labels });
         let (raw_max, unit) = self.features.scale();
         let split = |nodes: &[u32]| {
             let raw = self.features.gather(nodes).into_iter().map(|value| unit.raw(value.into())).collect();
-            let labels = nodes.iter().map(|&node| self.labels[node as usize]).collect::<Option<Vec<u16>>>();
+            let labels = nodes.iter().map(|&node| label(node)).collect::<Option<Vec<u16>>>();
             Split { samples: Samples { shape: [1, 1, columns], raw }, labels }
         };
         let splits = (split(&train), split(&test));
@@ -232,6 +241,57 @@ mod tests {
     use ndarray::arr2;
 
     use super::*;
+    use crate::data::{DataKind, Learn};
+    use crate::graph::{Edges, Options};
+
+    /// A path of nodes with one feature each, which tells its number, or none where `blank`.
+    fn dataset(labels: &[Option<u16>], split: Vec<Part>, blank: &[usize]) -> Dataset {
+        let nodes = labels.len();
+        let ends = (1..nodes as u32).map(|node| [node - 1, node]).collect();
+        let graph = Graph::new("", nodes, &Edges::new(ends), Options::default()).unwrap();
+        let feature = |node: usize| if blank.contains(&node) { 0.0 } else { (node + 1) as f32 };
+        let features = Features::Dense(Array2::from_shape_fn((nodes, 1), |(node, _)| feature(node)));
+        let set = NodeSet::new("", graph, features, labels.to_vec(), split).unwrap();
+        set.dataset(&DataSource { learn: Learn::All, ..DataSource::new(DataKind::Nodes) }, "nodes").unwrap()
+    }
+
+    #[test]
+    fn nodes_of_no_known_class_are_learned_from_and_neither_teach_nor_are_judged() {
+        let labels: Vec<Option<u16>> = (0..30).map(|node| (node % 3 > 0).then_some(node % 2)).collect();
+        let found = dataset(&labels, vec![Part::Rest; 30], &[]);
+        let (judged, known) = (found.test.labels.unwrap(), found.labelled.unwrap());
+        assert_eq!((judged.len(), known.labels.len(), found.train.samples.len()), (4, 16, 26));
+        assert_eq!(found.train.labels, None);
+        // Without the judged ones, the nodes stand in the order of their features.
+        let raw = &found.train.samples.raw;
+        for (&place, &label) in known.places.iter().zip(&known.labels) {
+            let node = (f64::from(raw[place]) * 29.0 / 255.0).round() as usize;
+            assert_eq!(labels[node], Some(label), "node {node}");
+        }
+    }
+
+    #[test]
+    fn only_the_nodes_that_a_split_names_teach() {
+        let labels: Vec<Option<u16>> = (0..20).map(|node| (node != 7).then_some(node % 2)).collect();
+        let part = |node| match node {
+            0..4 => Part::Train,
+            4..12 => Part::Rest,
+            _ => Part::Test,
+        };
+        let found = dataset(&labels, (0..20).map(part).collect(), &[]);
+        assert_eq!(found.labelled.unwrap(), Labelled { places: vec![0, 1, 2, 3], labels: vec![0, 1, 0, 1] });
+        assert_eq!(found.test.labels.unwrap().len(), 8);
+        // A node that says nothing at all is no sample: then the class of every other is known.
+        let found = dataset(&labels, (0..20).map(part).collect(), &[7]);
+        assert_eq!((found.train.samples.len(), found.train.labels.unwrap().len()), (11, 11));
+    }
+
+    #[test]
+    fn without_classes_every_fifth_node_is_judged() {
+        let found = dataset(&[None; 20], vec![Part::Rest; 20], &[]);
+        assert_eq!((found.train.samples.len(), found.test.samples.len()), (16, 4));
+        assert_eq!((found.train.labels, found.test.labels, found.labelled), (None, None, None));
+    }
 
     #[test]
     fn sparse_and_dense_features_gather_alike() {

@@ -14,7 +14,7 @@ use super::learning::Learning;
 use super::metrics::{Assignments, BlobCost, ClusterMatch, Metrics, OrderingReport, SCHEMA};
 use crate::augment::View;
 use crate::backend::BackendName;
-use crate::data::{Dataset, Samples, spread};
+use crate::data::{Dataset, Labelled, Samples, spread};
 use crate::error::{Error, Result};
 use crate::evaluate::{
     ClusterCollapse, CodeCollapse, CodeSplit, Codes, PROTOCOL, Split, evaluate_baselines, evaluate_codes,
@@ -194,20 +194,17 @@ pub(super) fn untrained<B: Kernels>(learning: &Learning, device: &B::Device) -> 
 }
 
 /// The samples of the training split that others are judged by: all, or those whose labels count.
-struct Judged {
-    places: Option<Vec<usize>>,
-    labels: Option<Vec<u16>>,
+struct Judged<'d> {
+    places: Option<&'d [usize]>,
+    labels: Option<&'d [u16]>,
 }
 
-impl Judged {
-    fn of(data: &Dataset) -> Self {
-        let places =
-            data.labelled.as_ref().map(|places| places.iter().map(|&place| place as usize).collect::<Vec<_>>());
-        let labels = data.train.labels.as_ref().map(|labels| match &places {
-            None => labels.clone(),
-            Some(places) => places.iter().map(|&place| labels[place]).collect(),
-        });
-        Self { places, labels }
+impl<'d> Judged<'d> {
+    fn of(data: &'d Dataset) -> Self {
+        match &data.labelled {
+            None => Self { places: None, labels: data.train.labels.as_deref() },
+            Some(labelled) => Self { places: Some(&labelled.places), labels: Some(&labelled.labels) },
+        }
     }
 
     fn of_train<'a>(&self, features: ArrayView2<'a, f32>) -> CowArray<'a, f32, Ix2> {
@@ -334,7 +331,7 @@ impl Encoded {
         let cluster_dims = recipe.export.cluster_dims.clamp(1, dims);
         let spec = &recipe.evaluate;
         let judged = Judged::of(data);
-        let labels = (judged.labels.as_deref(), data.test.labels.as_deref());
+        let labels = (judged.labels, data.test.labels.as_deref());
         fn split<'s>(features: ArrayView2<'s, f32>, labels: Option<&'s [u16]>) -> Split<'s> {
             Split { features, labels }
         }
@@ -402,14 +399,21 @@ impl Encoded {
             let clusters = usize::from(model.clusters());
             let ids: Vec<u32> = found.iter().map(|&id| id.into()).collect();
             warnings.extend(ClusterCollapse::of(&ids, clusters).warnings());
-            if let (Some(train_labels), Some(test_labels)) = (data.train.labels.as_deref(), labels.1) {
-                let all = [&train.int8.clusters[..], found].concat();
+            let of_train = match (&data.train.labels, &data.labelled) {
+                (Some(labels), _) => Some((train.int8.clusters.clone(), labels)),
+                (None, Some(Labelled { places, labels })) => {
+                    Some((places.iter().map(|&place| train.int8.clusters[place]).collect(), labels))
+                }
+                (None, None) => None,
+            };
+            if let (Some((train_clusters, train_labels)), Some(test_labels)) = (of_train, labels.1) {
+                let all = [&train_clusters[..], found].concat();
                 assignments = Some(Assignments {
                     by: by.into(),
                     clusters,
                     float: ClusterMatch::of(&float, test_labels),
                     int8: ClusterMatch::of(found, test_labels),
-                    all: ClusterMatch::of(&all, &[train_labels, test_labels].concat()),
+                    all: ClusterMatch::of(&all, &[&train_labels[..], test_labels].concat()),
                 });
             }
         }
