@@ -131,7 +131,7 @@ fn metrics(labelled: bool) -> Metrics {
         experts: None,
         agreement: Agreement { bits: Some(0.991), clusters: Some(0.98), cosine: 0.9991 },
         layers: vec![LayerError { layer: 0, kind: "conv2d".into(), relative_rms: 0.01, sqnr_db: 40.0 }],
-        ordering: OrderingReport { eigenvalues: vec![0.9, 0.8, 0.5, 0.2], dropped: 0, constant: Some(3) },
+        ordering: OrderingReport { eigenvalues: vec![0.9, 0.8, 0.5, 0.2], exact: None, dropped: 0, constant: Some(3) },
         blob: BlobCost { bytes: 27_955, macs: 123_456, arena_bytes: 2560 },
         warnings: vec![],
     }

@@ -318,14 +318,14 @@ impl Encoded {
     ///
     /// # Errors
     /// Heads that the model cannot have.
-    pub fn evaluate(
+    pub(super) fn evaluate(
         &self,
-        recipe: &Recipe,
-        data: &Dataset,
+        learning: &Learning,
         backend: BackendName,
         epochs: &[Epoch],
         untrained: &(Array2<f32>, Array2<f32>),
     ) -> Result<Evaluated> {
+        let Learning { recipe, data, .. } = *learning;
         let heads = recipe.export.heads(&recipe.objective, self.dims());
         let dims = heads.dims;
         let cluster_dims = recipe.export.cluster_dims.clamp(1, dims);
@@ -469,6 +469,7 @@ impl Encoded {
             layers: layer_errors(&self.model, &self.calibration, &self.calibration_samples, data.raw_max)?,
             ordering: OrderingReport {
                 eigenvalues: self.model.eigenvalues.clone(),
+                exact: learning.exact_eigenvalues(self.dims()),
                 dropped: self.ordering.dropped,
                 constant: self.ordering.constant,
             },

@@ -9,6 +9,9 @@ use crate::recipe::Recipe;
 use crate::train::pairs::Steps;
 use crate::train::source::{Augmented, Source};
 
+/// The most nodes of a graph whose exact eigenvalues are computed along with a run: they take a minute there.
+const EXACT_MOST: usize = 100_000;
+
 /// A recipe's samples to learn from, and the graph that its pairs are drawn from.
 pub(super) struct Learning<'a> {
     pub recipe: &'a Recipe,
@@ -50,5 +53,21 @@ impl<'a> Learning<'a> {
             None => Ok(Box::new(Augmented::new(&self.data.train.samples, self.data.raw_max, &self.recipe.augment)?)),
             Some(_) => self.source(),
         }
+    }
+
+    /// The eigenvalues that the ordered functions would have if the network had learned them exactly and views left nothing out;
+    /// `None`, where pairs come from no graph, or from one too large.
+    pub fn exact_eigenvalues(&self, count: usize) -> Option<Vec<f64>> {
+        let graph = self.graph.as_ref().filter(|graph| graph.len() <= EXACT_MOST && !self.has_kernel())?;
+        Some(self.recipe.pairs.eigenvalues(graph, count, self.recipe.seed))
+    }
+
+    /// What functions are ordered by, in words: a pair; `None`, where it is a kernel instead.
+    pub fn pairs_in_words(&self) -> Option<String> {
+        (!self.has_kernel()).then(|| self.recipe.pairs.in_words())
+    }
+
+    fn has_kernel(&self) -> bool {
+        self.recipe.objective.kernel().is_some()
     }
 }

@@ -131,11 +131,16 @@ impl ClusterMatch {
     }
 }
 
-/// What Rayleigh-Ritz found.
+/// How the outputs were ordered, by Rayleigh-Ritz.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OrderingReport {
-    /// Eigenvalue of each ordered function, not rising.
+    /// Eigenvalue of each ordered function, not rising: the mean product of its values at the two ends of a pair (its mean is 0,
+    /// its mean square 1); of a kernel instead of pairs, that of the kernel's operator. The constant is left out.
     pub eigenvalues: Vec<f64>,
+    /// The leading eigenvalues of the walk that pairs come from, in the same unit and without the constant's; `None`, where pairs
+    /// come from no graph, or from one too large.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exact: Option<Vec<f64>>,
     /// Directions that the outputs did not span.
     pub dropped: usize,
     /// The raw output that was the constant function, if one was.

@@ -268,7 +268,7 @@ fn finish<B: Trainable>(
     let untrained = encoded::untrained::<B::InnerBackend>(learning, device)?;
     progress.stage("quantising and measuring");
     let epochs = folder.epochs()?;
-    let evaluated = encoded.evaluate(recipe, data, options.backend, &epochs, &untrained)?;
+    let evaluated = encoded.evaluate(learning, options.backend, &epochs, &untrained)?;
     folder.write_results(&evaluated)?;
     progress.stage("writing the report");
     let heads = inference::heads_in_words(inference::parse(&evaluated.blob)?.description());

@@ -12,8 +12,8 @@ use crate::augment::walk::Walk;
 use crate::cache;
 use crate::data::{Dataset, Learn};
 use crate::error::{Error, Result};
-use crate::graph::Graph;
 use crate::graph::nearest::Nearest;
+use crate::graph::{AdjacencySpec, Graph};
 
 /// A recipe's `[pairs]` table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -109,6 +109,35 @@ impl PairsSpec {
         }
     }
 
+    /// What functions learned from these pairs have as eigenvalues where nothing is lost, on what [`graph`](Self::graph) gave: those
+    /// of the walk, largest first, without the constant's 1. No more than `count`.
+    pub fn eigenvalues(&self, graph: &Graph, count: usize, seed: u64) -> Vec<f64> {
+        let (self_loops, steps) = match *self {
+            Self::Graph { self_loops, steps } => (self_loops, steps),
+            Self::Neighbours { steps, .. } => (false, steps),
+            Self::Views {} => unreachable!("two views of one sample have no graph"),
+        };
+        // After an even number of steps, eigenvalues near to -1 are among the largest.
+        let squared = steps % 2 == 0;
+        let power = if squared { steps / 2 } else { steps };
+        let found = graph.leading(AdjacencySpec { self_loops, squared }, count + 1, seed).eigenvalues;
+        // Rounding may put one beyond 1, and a long walk would make much of it.
+        found.into_iter().skip(1).map(|value| value.clamp(-1.0, 1.0).powi(power as i32)).collect()
+    }
+
+    /// What a pair is, in words.
+    pub fn in_words(&self) -> String {
+        let walk = |steps: usize| match steps {
+            1 => "both ends of a step".to_string(),
+            _ => format!("both ends of a walk of {steps} steps"),
+        };
+        match self {
+            Self::Views {} => "two views of a sample".into(),
+            Self::Graph { steps, .. } => format!("{} along the graph's edges", walk(*steps)),
+            Self::Neighbours { steps, .. } => format!("{} between near neighbours", walk(*steps)),
+        }
+    }
+
     /// The walk whose ends are the pairs, on what [`graph`](Self::graph) gave.
     fn walk<'a>(&self, graph: &'a Graph) -> Result<Walk<'a>> {
         match *self {
@@ -194,6 +223,23 @@ mod tests {
         for (from, to) in first.chunks_exact(1).zip(second.chunks_exact(1)) {
             assert!(graph.neighbours(node(from)).contains(&node(to)));
         }
+    }
+
+    #[test]
+    fn eigenvalues_are_those_of_the_walk_without_the_constants() {
+        // Those of one step on a cycle of 12 are the cosines of 0, 30, … 330 degrees.
+        let of = |steps| PairsSpec::Graph { self_loops: false, steps }.eigenvalues(&generate::cycle(12), 5, 1);
+        let root = 0.75_f64.sqrt();
+        let expected =
+            [[root, root, 0.5, 0.5, 0.0], [1.0, 0.75, 0.75, 0.75, 0.75], [0.75 * root, 0.75 * root, 0.125, 0.125, 0.0]];
+        for (steps, expected) in (1..).zip(expected) {
+            let found = of(steps);
+            assert_eq!(found.len(), 5);
+            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5), "{steps}: {found:?}");
+        }
+        let graph = generate::cycle(3);
+        let lazy = PairsSpec::Graph { self_loops: true, steps: 1 }.eigenvalues(&graph, 5, 1);
+        assert!(lazy.len() == 2 && lazy.iter().all(|value| value.abs() < 1e-5), "{lazy:?}");
     }
 
     #[test]

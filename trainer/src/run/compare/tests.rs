@@ -55,7 +55,7 @@ fn metrics(seed: u64, knn_acc: f64) -> Metrics {
         experts: None,
         agreement: Agreement { bits: Some(0.991), clusters: Some(0.98), cosine: 0.9991 },
         layers: vec![],
-        ordering: OrderingReport { eigenvalues: vec![], dropped: 0, constant: None },
+        ordering: OrderingReport { eigenvalues: vec![], exact: None, dropped: 0, constant: None },
         blob: BlobCost { bytes: 27_955, macs: 123_456, arena_bytes: 2560 },
         warnings: vec![],
     }
