@@ -1,23 +1,20 @@
-//! The charts: training, spectrum, eigenfunctions, truncation, codes.
+//! The curves: training, truncation, codes.
 
 use maud::{Markup, html};
 
-use super::plot::{Chart, HALF, Ink, Layer, Mark, SQUARE, Scale};
+use super::left_out;
+use super::plot::{Chart, HALF, Ink, Layer, Mark, Scale};
 use super::units::{duration, fraction, percent};
-use super::{Gallery, left_out};
 use crate::error::Result;
 use crate::evaluate::{FeatureReport, HashPoint, SubsetPoint, TruncationPoint};
 use crate::run::metrics::Metrics;
 use crate::train::Epoch;
 
-/// The most dots in a scatter plot; of more, every so many-th is drawn.
-const DOTS: usize = 2000;
-
-/// Loss and spectrum, side by side.
+/// The loss, and what training took.
 pub fn training(metrics: &Metrics, epochs: &[Epoch]) -> Result<Markup> {
     let rate = metrics.samples_per_s;
     Ok(html! {
-        div.pair { (loss(epochs)?) (spectrum(metrics)?) }
+        div.pair { (loss(epochs)?) }
         p.prose {
             (metrics.epochs) " epochs in " (duration(metrics.wall_s)) " on the backend " (metrics.backend) ": "
             (format!("{rate:.0}")) " samples a second. The network waited for augmented views in "
@@ -43,85 +40,6 @@ fn loss(epochs: &[Epoch]) -> Result<Markup> {
              epochs.{}",
             last.unwrap_or_default()
         ),
-    };
-    chart.figure()
-}
-
-fn spectrum(metrics: &Metrics) -> Result<Markup> {
-    let ordering = &metrics.ordering;
-    let points = ordering.eigenvalues.iter().enumerate().map(|(i, &value)| ((i + 1) as f64, value)).collect();
-    let dropped = match ordering.dropped {
-        0 => "The outputs span all their dimensions.".into(),
-        1 => "One direction was dropped: the outputs do not span it.".into(),
-        many => format!("{many} directions were dropped: the outputs do not span them."),
-    };
-    let constant = match ordering.constant {
-        Some(output) => format!(" Raw output {output} was the constant function, which says nothing, and is left out."),
-        None => String::new(),
-    };
-    let chart = Chart {
-        title: "Spectrum".into(),
-        x_label: "ordered output".into(),
-        scale: Scale::Linear,
-        size: HALF,
-        layers: vec![Layer { name: String::new(), ink: Ink::INT8, mark: Mark::Bars, points }],
-        caption: format!(
-            "Eigenvalue of each output: 1 means that two views of an image always get the same value, 0 that they \
-             have nothing in common. Good falls slowly. {dropped}{constant}"
-        ),
-    };
-    chart.figure()
-}
-
-/// Scatter plots of the first four outputs on the test split.
-pub fn eigenfunctions(test: &Gallery) -> Result<Markup> {
-    let pairs: Vec<[usize; 2]> = [[0, 1], [2, 3]].into_iter().filter(|pair| pair[1] < test.float.ncols()).collect();
-    if pairs.is_empty() {
-        return Ok(left_out("the embedding has fewer than two dimensions"));
-    }
-    let figures = pairs.into_iter().map(|pair| scatter(test, pair)).collect::<Result<Vec<Markup>>>()?;
-    Ok(html! { div.pair { @for figure in figures { (figure) } } })
-}
-
-fn scatter(test: &Gallery, [a, b]: [usize; 2]) -> Result<Markup> {
-    let samples = test.float.nrows();
-    let shown: Vec<usize> = match samples {
-        0..=DOTS => (0..samples).collect(),
-        _ => (0..DOTS).map(|dot| dot * samples / DOTS).collect(),
-    };
-    let at = |sample: usize| (f64::from(test.float[[sample, a]]), f64::from(test.float[[sample, b]]));
-    let dots = |name: String, ink: Ink, chosen: &dyn Fn(usize) -> bool| Layer {
-        name,
-        ink,
-        mark: Mark::Dots,
-        points: shown.iter().copied().filter(|&sample| chosen(sample)).map(at).collect(),
-    };
-    let (layers, colours) = match test.labels {
-        None => (vec![dots(String::new(), Ink::INT8, &|_| true)], "The set has no labels."),
-        Some(labels) => {
-            let mut classes: Vec<u16> = labels.to_vec();
-            classes.sort_unstable();
-            classes.dedup();
-            let (coloured, others) = classes.split_at(classes.len().min(Ink::CLASSES.len()));
-            let mut layers = Vec::new();
-            for (&class, ink) in coloured.iter().zip(Ink::CLASSES) {
-                layers.push(dots(class.to_string(), ink, &|sample| labels[sample] == class));
-            }
-            if !others.is_empty() {
-                layers.push(dots("others".into(), Ink::RAW, &|sample| others.contains(&labels[sample])));
-            }
-            (layers, "Colours are labels, which training never saw. Good shows classes as groups or arms.")
-        }
-    };
-    let some =
-        if shown.len() < samples { format!("{} of {samples} test images. ", shown.len()) } else { String::new() };
-    let chart = Chart {
-        title: format!("ψ{} up, ψ{} across", b + 1, a + 1),
-        x_label: format!("ψ{}", a + 1),
-        scale: Scale::Linear,
-        size: SQUARE,
-        layers,
-        caption: format!("{some}{colours}"),
     };
     chart.figure()
 }
@@ -205,6 +123,9 @@ pub fn codes(metrics: &Metrics) -> Result<Markup> {
         ("PCA signs", Ink::PCA, Mark::Line, &baselines.pca.hash),
     ];
     kinds.retain(|(.., points)| !points.is_empty());
+    if metrics.agreement.bits.is_none() {
+        return Ok(left_out("the model has no codes"));
+    }
     if kinds.is_empty() {
         return Ok(left_out("codes are judged with labels, and this data set has none"));
     }

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::neighbours::CLUSTERS;
-use super::picture::data_uri;
+use super::picture::{Form, data_uri};
 use super::units::{fraction, percent};
 use super::{ReportInput, left_out};
 use crate::data::Samples;
@@ -16,9 +16,10 @@ use crate::run::metrics::{ClusterMatch, ExpertReport, Outliers};
 /// # Errors
 /// As for [`data_uri`].
 pub fn experts(input: &ReportInput, report: &ExpertReport) -> Result<Markup> {
-    let pictures = match input.portraits {
-        Some(portraits) => pictures(input, portraits)?,
-        None => left_out("the clusters' centres were not kept"),
+    let pictures = match (input.portraits, Form::of(input.train.samples.shape)) {
+        (Some(_), Form::Point | Form::List { .. }) => left_out("samples are values that make no pictures"),
+        (Some(portraits), _) => pictures(input, portraits)?,
+        (None, _) => left_out("the clusters' centres were not kept"),
     };
     Ok(html! {
         div.pair {
@@ -81,6 +82,7 @@ fn scores(outliers: &Outliers) -> Markup {
 /// For each cluster its centre, then what its own model draws.
 fn pictures(input: &ReportInput, portraits: &Portraits) -> Result<Markup> {
     let shape = input.train.samples.shape;
+    let series = Form::of(shape) == Form::Series;
     let raw_max = f32::from(input.raw_max);
     let samples = |values: &[f32]| -> Samples {
         let raw = values.iter().map(|value| (value * raw_max).round().clamp(0.0, raw_max) as u8).collect();
@@ -98,7 +100,7 @@ fn pictures(input: &ReportInput, portraits: &Portraits) -> Result<Markup> {
         rows.push(html! {
             div.row {
                 span.name { strong { (cluster) } span.note { (count) " samples" } }
-                @for (picture, what) in &images { img src=(picture) alt=(what) title=(what); }
+                @for (picture, what) in &images { img.series[series] src=(picture) alt=(what) title=(what); }
             }
         });
     }

@@ -2,16 +2,19 @@
 //!
 //! * [`html`]: the page, section by section;
 //! * `summary`: what the first screen says;
-//! * `curves`, `tables`, `neighbours`, `experts`: what the sections show;
-//! * `plot`, `picture`, `units`: how charts, samples and numbers are shown.
+//! * `curves`, `tables`, `spectrum`, `functions`, `neighbours`, `experts`: what the sections show;
+//! * `plot`, `dots`, `picture`, `units`: how charts, samples and numbers are shown.
 //!
 //! Text reaches the page only through `maud`, which escapes it.
 
 mod curves;
+mod dots;
 mod experts;
+mod functions;
 mod neighbours;
 mod picture;
 mod plot;
+mod spectrum;
 mod summary;
 mod tables;
 mod units;
@@ -19,8 +22,9 @@ mod units;
 use maud::{DOCTYPE, Markup, PreEscaped};
 use ndarray::ArrayView2;
 
-use crate::data::Samples;
+use crate::data::{Samples, Unit};
 use crate::error::{Error, Result};
+use crate::graph::Graph;
 use crate::objective::Portraits;
 use crate::run::metrics::Metrics;
 use crate::train::Epoch;
@@ -44,8 +48,23 @@ pub struct ReportInput<'a> {
     pub heads: &'a (String, String),
     /// What clusters that have representations of their own look like, where there are such.
     pub portraits: Option<&'a Portraits>,
+    /// What the outputs are ordered by, in words: a pair; none, where it is a kernel.
+    pub pairs: Option<&'a str>,
+    /// What joins the samples where the set says it: its nodes are those of the training split, then those of the test split.
+    pub graph: Option<&'a Graph>,
     /// The raw value that is shown as white.
     pub raw_max: u8,
+    /// What raw values are of what was measured.
+    pub unit: Unit,
+}
+
+impl ReportInput<'_> {
+    /// Where a sample of two values lies.
+    fn place(&self, dot: &dots::Dot) -> (f64, f64) {
+        let raw = dot.split.samples.sample(dot.sample);
+        let measured = |raw: u8| f64::from(self.unit.offset) + f64::from(self.unit.scale) * f64::from(raw);
+        (measured(raw[0]), measured(raw[1]))
+    }
 }
 
 /// One split of the data set, and what the encoder makes of it: `n` samples, `d` dimensions.
@@ -87,14 +106,14 @@ pub fn html(input: &ReportInput) -> Result<String> {
                     (section("truncation", "Truncation", "The outputs are ordered, the most telling first, so an \
                         embedding is cut by dropping its end. Good is a curve that is high from the start.",
                         curves::truncation(input.metrics)?))
-                    (section("neighbours", "Nearest neighbours", "Test images and the training images that the blob \
+                    (section("neighbours", "Nearest neighbours", "Test samples and the training samples that the blob \
                         puts nearest to them.", neighbours::nearest(input)?))
-                    (section("codes", "Codes", &format!("What a code is made of: {}; all found \
-                        without labels. A search is XOR and counting.", input.heads.0), curves::codes(input.metrics)?))
-                    (section("eigenfunctions", "First eigenfunctions", "Each test image is a dot at the values of two \
-                        outputs of the float network.", curves::eigenfunctions(&input.test)?))
-                    (section("clusters", "Clusters", &format!("A sample's cluster is {}; no label was used. Shown \
-                        are training images nearest to the middle of each cluster in the embedding.", input.heads.1), neighbours::clusters(input)?))
+                    (section("codes", "Codes", &codes(input), curves::codes(input.metrics)?))
+                    (section("spectrum", "Spectrum", "How much of each output is the same at both ends of a pair, which is \
+                        what the outputs are ordered by.", spectrum::spectrum(input)?))
+                    (section("eigenfunctions", "First eigenfunctions", "What the first outputs of the float network tell \
+                        apart.", functions::functions(input)?))
+                    (section("clusters", "Clusters", &clusters(input), neighbours::clusters(input)?))
                     @if let Some(experts) = &input.metrics.experts {
                         (section("experts", "Experts", "Each cluster has a representation of its own. A gate says \
                             whose a sample is.", experts::experts(input, experts)?))
@@ -120,6 +139,20 @@ fn section(id: &str, title: &str, lead: &str, body: Markup) -> Markup {
             @if !lead.is_empty() { p.lead { (lead) } }
             (body)
         }
+    }
+}
+
+fn codes(input: &ReportInput) -> String {
+    match input.metrics.agreement.bits {
+        None => String::new(),
+        Some(_) => format!("A code comes from {}, found without labels. A search is XOR and counting.", input.heads.0),
+    }
+}
+
+fn clusters(input: &ReportInput) -> String {
+    match input.train.clusters.is_empty() {
+        true => String::new(),
+        false => format!("A sample belongs to the cluster with {}. No label was used.", input.heads.1),
     }
 }
 

@@ -1,16 +1,18 @@
-//! Pictures of samples that lie close together.
+//! Samples that lie close together: neighbours and clusters.
 
 use maud::{Markup, html};
 use ndarray::{ArrayView2, s};
 
-use super::picture::data_uri;
+use super::dots::Dots;
+use super::picture::{Form, image};
+use super::plot::{Chart, SQUARE, Scale};
 use super::{Gallery, ReportInput, left_out};
 use crate::error::Result;
 
-/// Test images shown as queries.
+/// Test samples shown as queries.
 const QUERIES: usize = 12;
 
-/// Training images shown beside each query, and for each cluster.
+/// Training samples shown beside each query, and for each cluster.
 const SHOWN: usize = 8;
 
 /// Leading dimensions compared.
@@ -19,15 +21,22 @@ const DIMS: usize = 16;
 /// The most clusters shown; of more, the largest.
 pub const CLUSTERS: usize = 20;
 
-/// Queries with their nearest training images by cosine.
+/// Queries with their nearest training samples by cosine.
 ///
 /// # Errors
-/// As for [`data_uri`].
+/// As for [`image`].
 pub fn nearest(input: &ReportInput) -> Result<Markup> {
     let (train, test) = (&input.train, &input.test);
     let dims = DIMS.min(train.embeddings.ncols()).min(test.embeddings.ncols());
     if dims == 0 || train.samples.is_empty() || test.samples.is_empty() {
         return Ok(left_out("there is nothing to compare"));
+    }
+    match Form::of(train.samples.shape) {
+        Form::Picture | Form::Series => {}
+        Form::Point => return Ok(left_out("a sample is two values, which the scatters below show")),
+        Form::List { values } => {
+            return Ok(left_out(&format!("a sample is a list of {values} values, which makes no picture")));
+        }
     }
     let gallery = unit_rows(&train.embeddings.slice(s![.., ..dims]));
     let queries = unit_rows(&test.embeddings.slice(s![.., ..dims]));
@@ -48,38 +57,53 @@ pub fn nearest(input: &ReportInput) -> Result<Markup> {
     Ok(html! {
         div.rows { @for row in rows { (row) } }
         p.caption {
-            "On the left a test image, then its " (SHOWN.min(gallery.len())) " nearest training images by cosine of "
+            "On the left a test sample, then its " (SHOWN.min(gallery.len())) " nearest training samples by cosine of "
             "the first " (dims) " int8 dimensions. The queries are spread evenly over the test split, not picked."
             @if labels.is_some() {
                 " Neighbours with another label stand in a " span.wrongly { "red frame" } ": " (wrong) " of " (all) "."
             }
+            @if Form::of(train.samples.shape) == Form::Series { " Time runs to the right, with a row for each channel." }
         }
     })
 }
 
-/// The samples nearest to the middle of each cluster of the training split.
+/// The clusters of the training split: as pictures of the samples nearest to the middle of each, in the plane, or as a table.
 ///
 /// # Errors
-/// As for [`data_uri`].
+/// As for [`image`].
 pub fn clusters(input: &ReportInput) -> Result<Markup> {
     let train = &input.train;
     if train.clusters.is_empty() || train.embeddings.ncols() == 0 {
-        return Ok(left_out("the run made no clusters"));
+        return Ok(left_out("the model has no clusters"));
     }
-    let dims = DIMS.min(train.embeddings.ncols());
-    let rows = unit_rows(&train.embeddings.slice(s![.., ..dims]));
     let mut members: Vec<(u16, Vec<usize>)> = Vec::new();
     for number in 0..=train.clusters.iter().copied().max().unwrap_or(0) {
-        members.push((number, (0..rows.len()).filter(|&sample| train.clusters[sample] == number).collect()));
+        members.push((number, (0..train.samples.len()).filter(|&sample| train.clusters[sample] == number).collect()));
     }
     members.retain(|(_, members)| !members.is_empty());
     members.sort_by_key(|(_, members)| std::cmp::Reverse(members.len()));
     let total = members.len();
     members.truncate(CLUSTERS);
     members.sort_by_key(|(number, _)| *number);
+    let rest = if total > members.len() {
+        format!(" The {} largest of {total} are shown.", members.len())
+    } else {
+        String::new()
+    };
+    match Form::of(train.samples.shape) {
+        Form::Picture | Form::Series => middles(input, &members, &rest),
+        Form::Point => Ok(html! { div.pair { (plane(input)?) (table(train, &members, &rest)) } }),
+        Form::List { .. } => Ok(html! { div.pair { (table(train, &members, &rest)) } }),
+    }
+}
 
+/// The samples nearest to the middle of each cluster.
+fn middles(input: &ReportInput, members: &[(u16, Vec<usize>)], rest: &str) -> Result<Markup> {
+    let train = &input.train;
+    let dims = DIMS.min(train.embeddings.ncols());
+    let rows = unit_rows(&train.embeddings.slice(s![.., ..dims]));
     let mut shown = Vec::new();
-    for (number, members) in &members {
+    for (number, members) in members {
         let mean: Vec<f32> = (0..dims).map(|j| members.iter().map(|&sample| rows[sample][j]).sum()).collect();
         let inside: Vec<Vec<f32>> = members.iter().map(|&sample| rows[sample].clone()).collect();
         let mut images = Vec::new();
@@ -90,7 +114,7 @@ pub fn clusters(input: &ReportInput) -> Result<Markup> {
             div.row {
                 span.name {
                     strong { (number) }
-                    span.note { (members.len()) " images" }
+                    span.note { (members.len()) " samples" }
                     span.note { (purity(train, members)) }
                 }
                 @for shown in images { (shown) }
@@ -100,12 +124,51 @@ pub fn clusters(input: &ReportInput) -> Result<Markup> {
     Ok(html! {
         div.rows.clusters { @for row in shown { (row) } }
         p.caption {
-            "Each row is one cluster, with its number."
-            @if total > members.len() { " The " (members.len()) " largest of " (total) " are shown." }
+            "Each row is one cluster: its number, then the training samples nearest to its middle in the embedding."
+            (rest)
             @if train.labels.is_some() { " The share is that of the cluster's most frequent label." }
             " Good rows look alike inside and differ from one another."
         }
     })
+}
+
+/// Samples of two values where these put them, in the colours of their clusters.
+fn plane(input: &ReportInput) -> Result<Markup> {
+    let both = Dots::of(vec![input.train, input.test]);
+    let dots = if both.has_clusters() { both } else { Dots::of(vec![input.train]) };
+    let chart = Chart {
+        title: "Clusters in the plane".into(),
+        x_label: "first value".into(),
+        scale: Scale::Linear,
+        size: SQUARE,
+        layers: dots.by_cluster(|dot| input.place(dot)),
+        caption: format!(
+            "Dots: {}. Each lies where its two values put it, the first across and the second up; its colour is the cluster \
+             that the blob gives it.",
+            dots.share("samples")
+        ),
+    };
+    chart.figure()
+}
+
+fn table(train: &Gallery, members: &[(u16, Vec<usize>)], rest: &str) -> Markup {
+    html! {
+        figure.wide {
+            h3 { "Clusters of the training samples" }
+            table {
+                thead { tr { th { "cluster" } th { "samples" } @if train.labels.is_some() { th { "most frequent label" } } } }
+                tbody {
+                    @for (number, members) in members {
+                        tr {
+                            th { (number) } td { (members.len()) }
+                            @if train.labels.is_some() { td { (purity(train, members)) } }
+                        }
+                    }
+                }
+            }
+            figcaption { "Good has one label a cluster, or nearly." (rest) }
+        }
+    }
 }
 
 /// `97 % label 3`: the most frequent label among some samples (the lowest, of equals); nothing without labels.
@@ -153,13 +216,6 @@ fn unit_rows(embeddings: &ArrayView2<i8>) -> Vec<Vec<f32>> {
         row.iter().map(|&value| f32::from(value) / length.sqrt()).collect()
     };
     embeddings.rows().into_iter().map(unit).collect()
-}
-
-fn image(input: &ReportInput, gallery: &Gallery, sample: usize, wrong: bool) -> Result<Markup> {
-    let label = gallery.labels.map_or(String::new(), |labels| format!(", label {}", labels[sample]));
-    let what = format!("sample {sample}{label}");
-    let picture = data_uri(gallery.samples, sample, input.raw_max)?;
-    Ok(html! { img.wrong[wrong] src=(picture) alt=(what) title=(what); })
 }
 
 #[cfg(test)]

@@ -2,12 +2,55 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use maud::{Markup, html};
 
+use super::{Gallery, ReportInput};
 use crate::data::Samples;
 use crate::error::{Error, Result};
 
-/// Sample `index` as a data URI, one pixel a value and `raw_max` as white: in colour with three channels, in grey with
-/// one; any other number of channels as grey pictures one under the other.
+/// What samples can be shown as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A picture.
+    Picture,
+    /// Values over time.
+    Series,
+    /// A place in the plane.
+    Point,
+    /// So many values, which make no picture.
+    List {
+        /// Their number.
+        values: usize,
+    },
+}
+
+impl Form {
+    /// Of samples of this shape.
+    pub fn of(shape: [usize; 3]) -> Self {
+        match shape {
+            [1, 1, 2] => Self::Point,
+            [1, 1, values] => Self::List { values },
+            [_, 1, _] => Self::Series,
+            _ => Self::Picture,
+        }
+    }
+}
+
+/// A sample for the page, framed where something is wrong with it.
+///
+/// # Errors
+/// As for [`data_uri`].
+pub fn image(input: &ReportInput, gallery: &Gallery, sample: usize, wrong: bool) -> Result<Markup> {
+    let label = gallery.labels.map_or(String::new(), |labels| format!(", label {}", labels[sample]));
+    let what = format!("sample {sample}{label}");
+    let picture = data_uri(gallery.samples, sample, input.raw_max)?;
+    let series = Form::of(gallery.samples.shape) == Form::Series;
+    Ok(html! { img.wrong[wrong].series[series] src=(picture) alt=(what) title=(what); })
+}
+
+/// Sample `index` as a data URI, one pixel a value and `raw_max` as white. Pictures are in colour with three channels, in grey with
+/// one; any other number of channels gives grey pictures one under the other. Of a series, time runs to the right, a row for each
+/// channel.
 ///
 /// # Errors
 /// A sample too large for PNG (2^31 pixels a side).
@@ -15,12 +58,13 @@ pub fn data_uri(samples: &Samples, index: usize, raw_max: u8) -> Result<String> 
     let [height, width, channels] = samples.shape;
     let full = |value: u8| (u32::from(value) * 255 / u32::from(raw_max.max(1))).min(255) as u8;
     let bright: Vec<u8> = samples.sample(index).iter().map(|&value| full(value)).collect();
-    let png = if channels == 3 {
-        png(width, height, png::ColorType::Rgb, &bright)
-    } else {
-        let planes: Vec<u8> =
-            (0..channels).flat_map(|channel| bright.iter().skip(channel).step_by(channels)).copied().collect();
-        png(width, height * channels, png::ColorType::Grayscale, &planes)
+    let planes = || -> Vec<u8> {
+        (0..channels).flat_map(|channel| bright.iter().skip(channel).step_by(channels)).copied().collect()
+    };
+    let png = match Form::of(samples.shape) {
+        Form::Series => png(height, channels, png::ColorType::Grayscale, &planes()),
+        _ if channels == 3 => png(width, height, png::ColorType::Rgb, &bright),
+        _ => png(width, height * channels, png::ColorType::Grayscale, &planes()),
     };
     let png = png.map_err(|error| Error::Check(format!("sample {index} as a picture: {error}")))?;
     Ok(format!("data:image/png;base64,{}", STANDARD.encode(png)))
@@ -69,6 +113,13 @@ mod tests {
     fn three_channels_are_colours() {
         let samples = Samples { shape: [1, 2, 3], raw: vec![1, 2, 3, 4, 5, 6] };
         let expected = (2, 1, png::ColorType::Rgb, vec![1, 2, 3, 4, 5, 6]);
+        assert_eq!(decoded(&data_uri(&samples, 0, 255).unwrap()), expected);
+    }
+
+    #[test]
+    fn time_runs_to_the_right() {
+        let samples = Samples { shape: [2, 1, 3], raw: vec![1, 2, 3, 4, 5, 6] };
+        let expected = (2, 3, png::ColorType::Grayscale, vec![1, 4, 2, 5, 3, 6]);
         assert_eq!(decoded(&data_uri(&samples, 0, 255).unwrap()), expected);
     }
 

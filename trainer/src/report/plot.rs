@@ -50,7 +50,18 @@ impl Ink {
         RGBColor(self.0, self.1, self.2)
     }
 
-    fn css(self) -> String {
+    /// From blue at -1 over grey at 0 to orange at 1, which the colour-blind can tell apart, too.
+    pub fn diverging(value: f64) -> Self {
+        let (low, middle, high) = (Self(0x1f, 0x6a, 0xe0), Self(0xa6, 0xab, 0xb3), Self(0xe8, 0x6a, 0x10));
+        let end = if value < 0.0 { low } else { high };
+        let mix = |from: u8, to: u8| {
+            (f64::from(from) + value.abs().min(1.0) * (f64::from(to) - f64::from(from))).round() as u8
+        };
+        Self(mix(middle.0, end.0), mix(middle.1, end.1), mix(middle.2, end.2))
+    }
+
+    /// As style sheets write it.
+    pub fn css(self) -> String {
         format!("#{:02x}{:02x}{:02x}", self.0, self.1, self.2)
     }
 }
@@ -68,6 +79,8 @@ pub enum Mark {
     Band(Vec<f64>),
     /// One dot each.
     Dots,
+    /// A thin, pale line from each point of even number to the next.
+    Segments,
     /// A bar from 0 each, one unit of the horizontal axis apart.
     Bars,
 }
@@ -107,7 +120,7 @@ pub struct Chart {
     pub size: (u32, u32),
     /// What is drawn, the foremost first.
     pub layers: Vec<Layer>,
-    /// What it shows and what good looks like.
+    /// What it shows and what good looks like; empty, where a text beside it says so.
     pub caption: String,
 }
 
@@ -116,6 +129,9 @@ pub const HALF: (u32, u32) = (540, 310);
 
 /// The size of a scatter plot.
 pub const SQUARE: (u32, u32) = (540, 460);
+
+/// The size of one of three side by side.
+pub const THIRD: (u32, u32) = (360, 290);
 
 impl Chart {
     /// The figure for the page; one line instead of the drawing, where there are no points.
@@ -137,25 +153,28 @@ impl Chart {
                     }
                 }
                 (drawing)
-                figcaption { (self.caption) }
+                @if !self.caption.is_empty() { figcaption { (self.caption) } }
             }
         })
     }
 
     fn svg(&self, window: &Window) -> Result<String> {
         let mut svg = String::new();
-        self.draw(window, &mut svg).map_err(|error| Error::Check(format!("{}: {error}", self.title)))?;
+        let strokes = self.draw(window, &mut svg).map_err(|error| Error::Check(format!("{}: {error}", self.title)))?;
+        let end = svg.rfind("</svg>").unwrap_or(svg.len());
+        svg.insert_str(end, &strokes);
         Ok(svg)
     }
 
-    fn draw(&self, window: &Window, svg: &mut String) -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// Draws everything but dots and segments, and gives these: as elements of their own they would make most of the page.
+    fn draw(&self, window: &Window, svg: &mut String) -> std::result::Result<String, Box<dyn std::error::Error>> {
         let root = SVGBackend::with_string(svg, (self.size.0 * FINE, self.size.1 * FINE)).into_drawing_area();
         let (x_ticks, y_ticks) = (self.x_ticks(window), ticks(&window.y, 6));
         let (x_decimals, y_decimals) = (decimals(&x_ticks), decimals(&y_ticks));
         let mut chart = ChartBuilder::on(&root)
             .margin_top(8 * FINE)
             .margin_right(14 * FINE)
-            .x_label_area_size(48 * FINE)
+            .x_label_area_size(if self.x_label.is_empty() { 28 } else { 48 } * FINE)
             .y_label_area_size(48 * FINE)
             .build_cartesian_2d(Axis::new(&window.x, x_ticks), Axis::new(&window.y, y_ticks))?;
         chart
@@ -173,6 +192,7 @@ impl Chart {
             })
             .y_label_formatter(&|y| format!("{y:.y_decimals$}"))
             .draw()?;
+        let mut strokes = String::new();
         for layer in self.layers.iter().rev() {
             let points: Vec<(f64, f64)> = self.placed(layer).map(|(x, y, _)| (x, y)).collect();
             let ink = layer.ink.rgb();
@@ -195,12 +215,26 @@ impl Chart {
                 }
                 Mark::Broad => {
                     let line = ShapeStyle::from(&ink.mix(BROAD_OPACITY)).stroke_width(8 * FINE);
+                    if let [alone] = points[..] {
+                        chart.draw_series([Circle::new(alone, 6 * FINE, ink.mix(BROAD_OPACITY).filled())])?;
+                    }
                     chart.draw_series(LineSeries::new(points, line))?;
                 }
                 Mark::Dots => {
-                    let radius = 5 * FINE as i32 / 2;
-                    let dot = |at| Circle::new(at, radius, ink.mix(0.75).filled());
-                    chart.draw_series(points.into_iter().map(dot))?;
+                    let dot = |at: &(f64, f64)| {
+                        let (x, y) = chart.backend_coord(at);
+                        format!("M{x} {y}h0")
+                    };
+                    let path: String = points.iter().map(dot).collect();
+                    strokes += &stroke(&path, layer.ink, 5 * FINE, 0.75);
+                }
+                Mark::Segments => {
+                    let segment = |ends: &[(f64, f64)]| {
+                        let [(a, b), (c, d)] = [ends[0], ends[1]].map(|at| chart.backend_coord(&at));
+                        format!("M{a} {b}L{c} {d}")
+                    };
+                    let path: String = points.chunks_exact(2).map(segment).collect();
+                    strokes += &stroke(&path, layer.ink, FINE, 0.45);
                 }
                 Mark::Bars => {
                     let bar = |(x, y)| Rectangle::new([(x - 0.35, 0.0), (x + 0.35, y)], ink.filled());
@@ -209,7 +243,7 @@ impl Chart {
             }
         }
         root.present()?;
-        Ok(())
+        Ok(strokes)
     }
 
     /// The finite points of a layer in the chart's coordinates, each with its spread.
@@ -230,10 +264,22 @@ impl Chart {
 
     fn x_ticks(&self, window: &Window) -> Vec<f64> {
         match self.scale {
-            Scale::Linear => ticks(&window.x, 8),
+            Scale::Linear => ticks(&window.x, self.size.0 as usize / 64),
             Scale::Doubling => (0..64).map(f64::from).filter(|x| window.x.contains(x)).collect(),
         }
     }
+}
+
+/// A path that is drawn along its lines; one without length is a dot. Nothing, where it is empty.
+fn stroke(path: &str, ink: Ink, width: u32, opacity: f64) -> String {
+    if path.is_empty() {
+        return String::new();
+    }
+    let ink = ink.css();
+    format!(
+        "<path d=\"{path}\" fill=\"none\" stroke=\"{ink}\" stroke-opacity=\"{opacity}\" stroke-width=\"{width}\" \
+         stroke-linecap=\"round\"/>\n"
+    )
 }
 
 /// Coordinates for each pixel: the library draws at whole ones only.
@@ -330,7 +376,7 @@ fn swatch(layer: &Layer) -> String {
     let ink = layer.ink.css();
     match layer.mark {
         Mark::Dashes => format!("background:repeating-linear-gradient(90deg,{ink} 0 5px,transparent 5px 8px)"),
-        Mark::Line | Mark::Band(_) => format!("background:{ink}"),
+        Mark::Line | Mark::Band(_) | Mark::Segments => format!("background:{ink}"),
         Mark::Broad => format!("background:{ink};height:8px;opacity:{BROAD_OPACITY}"),
         Mark::Dots | Mark::Bars => format!("background:{ink};width:.65em;height:.65em;border-radius:50%"),
     }
@@ -371,7 +417,9 @@ mod tests {
 
     #[test]
     fn one_point_and_equal_values_can_be_drawn() {
-        for mark in [Mark::Line, Mark::Dashes, Mark::Broad, Mark::Band(vec![0.0, 0.0]), Mark::Dots, Mark::Bars] {
+        for mark in
+            [Mark::Line, Mark::Dashes, Mark::Broad, Mark::Band(vec![0.0, 0.0]), Mark::Dots, Mark::Segments, Mark::Bars]
+        {
             for points in [&[(1.0, 0.0)][..], &[(2.0, 0.5), (4.0, 0.5)]] {
                 assert!(chart(mark.clone(), points).figure().unwrap().into_string().contains("<svg"), "{mark:?}");
             }
@@ -383,6 +431,23 @@ mod tests {
         let window = Window::around(&chart(Mark::Band(vec![0.25, 0.5]), &[(1.0, 1.0), (2.0, 2.0)])).unwrap();
         let margin = 0.06 * (2.5 - 0.75);
         assert_eq!(window.y, 0.75 - margin..2.5 + margin);
+    }
+
+    #[test]
+    fn dots_of_a_layer_are_one_path_and_segments_one_more() {
+        let figure =
+            |mark| chart(mark, &[(1.0, 1.0), (2.0, 2.0), (4.0, 1.0), (8.0, 3.0)]).figure().unwrap().into_string();
+        let paths = |figure: &str| -> Vec<String> { figure.split("<path ").skip(1).map(str::to_string).collect() };
+        let (dots, segments) = (paths(&figure(Mark::Dots)), paths(&figure(Mark::Segments)));
+        assert_eq!((dots.len(), segments.len()), (1, 1));
+        assert_eq!((dots[0].matches("h0").count(), segments[0].matches('L').count()), (4, 2));
+        assert!(dots[0].contains("stroke=\"#2f6fed\""));
+    }
+
+    #[test]
+    fn values_run_from_blue_over_grey_to_orange() {
+        let css = [-2.0, -1.0, 0.0, 0.5, 1.0].map(|value| Ink::diverging(value).css());
+        assert_eq!(css, ["#1f6ae0", "#1f6ae0", "#a6abb3", "#c78b62", "#e86a10"]);
     }
 
     #[test]

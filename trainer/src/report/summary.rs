@@ -3,14 +3,24 @@
 use maud::{Markup, html};
 
 use super::ReportInput;
+use super::picture::Form;
 use super::units::{bytes, count, duration, fraction, percent};
+use crate::data::Learn;
 use crate::evaluate::TruncationPoint;
 use crate::run::metrics::Metrics;
 
 /// Title, verdict and tiles.
 pub fn header(input: &ReportInput) -> Markup {
     let metrics = input.metrics;
-    let shape = input.train.samples.shape.map(|extent| extent.to_string()).join(" × ");
+    let shape = match Form::of(input.train.samples.shape) {
+        Form::Picture => input.train.samples.shape.map(|extent| extent.to_string()).join(" × "),
+        Form::Series => format!("{} × {}", input.train.samples.shape[0], input.train.samples.shape[2]),
+        Form::Point | Form::List { .. } => format!("{} values", input.train.samples.size()),
+    };
+    let samples = match metrics.learn {
+        Learn::Train => input.train.samples.len(),
+        Learn::All => input.train.samples.len() + input.test.samples.len(),
+    };
     html! {
         header {
             p.eyebrow { (metrics.dataset) " · " (metrics.objective) " · seed " (metrics.seed) }
@@ -22,7 +32,7 @@ pub fn header(input: &ReportInput) -> Markup {
                 }
             }
             p.none {
-                "Trained without labels on " (input.train.samples.len()) " samples of " (shape) " for "
+                "Trained without labels on " (samples) " samples of " (shape) " for "
                 (metrics.epochs) " epochs, " (duration(metrics.wall_s)) "."
             }
         }

@@ -4,11 +4,12 @@ use ndarray::Array2;
 
 use super::*;
 use crate::evaluate::{Baselines, FeatureCollapse, FeatureReport, HashPoint, SubsetPoint, TruncationPoint};
+use crate::graph::generate;
 use crate::quantize::{Agreement, LayerError};
 use crate::run::metrics::{BlobCost, ClusterMatch, ExpertReport, OrderingReport, Outliers, SCHEMA};
 
 /// What stands in the page without labels, and what only with them.
-const ALWAYS: [&str; 13] = [
+const ALWAYS: [&str; 14] = [
     "<h1>",
     "class=\"tiles\"",
     "Truncation",
@@ -20,6 +21,7 @@ const ALWAYS: [&str; 13] = [
     "Baselines",
     "Loss",
     "Spectrum",
+    "Eigenvalues",
     "Cost on a chip",
     "Protocol",
 ];
@@ -33,9 +35,12 @@ struct Run {
     train_labels: Vec<u16>,
     test_labels: Vec<u16>,
     clusters: Vec<u16>,
+    test_clusters: Vec<u16>,
     train_float: Array2<f32>,
     test_float: Array2<f32>,
     portraits: Option<Portraits>,
+    pairs: Option<&'static str>,
+    graph: Option<Graph>,
     metrics: Metrics,
     epochs: Vec<Epoch>,
 }
@@ -58,9 +63,12 @@ impl Run {
             train_labels: vec![0, 1, 0, 1, 0, 1, 0, 1],
             test_labels: vec![0, 1, 1, 0],
             clusters: vec![1, 0, 1, 0, 1, 0, 1, 1],
+            test_clusters: vec![],
             train_float: float(8),
             test_float: float(4),
             portraits: None,
+            pairs: Some("two views of a sample"),
+            graph: None,
             metrics: metrics(labelled),
             epochs: (1..=5).map(epoch).collect(),
         }
@@ -81,10 +89,13 @@ impl Run {
             epochs: &self.epochs,
             recipe,
             train: gallery(&self.train, &self.train_labels, int8[0].view(), self.train_float.view(), &self.clusters),
-            test: gallery(&self.test, &self.test_labels, int8[1].view(), self.test_float.view(), &[]),
+            test: gallery(&self.test, &self.test_labels, int8[1].view(), self.test_float.view(), &self.test_clusters),
             heads: &("4 thresholds".into(), "the nearest of 2 prototypes in 2 dimensions".into()),
+            pairs: self.pairs,
+            graph: self.graph.as_ref(),
             portraits: self.portraits.as_ref(),
             raw_max: 255,
+            unit: Unit::of_full_scale(255),
         })
     }
 }
@@ -188,6 +199,111 @@ fn what_needs_labels_is_left_out_without_them() {
     balanced(&page);
 }
 
+/// A section of a page, by its id.
+fn part<'a>(page: &'a str, id: &str) -> &'a str {
+    let (_, rest) = page.split_once(&format!("<section id=\"{id}\">")).expect("the page has the section");
+    rest.split_once("</section>").expect("the section ends").0
+}
+
+/// Where each of these stands in a text; all are in it.
+fn places(text: &str, wanted: &[&str]) -> Vec<usize> {
+    wanted.iter().map(|wanted| text.find(wanted).unwrap_or_else(|| panic!("no {wanted:?} in {text}"))).collect()
+}
+
+#[test]
+fn exact_eigenvalues_stand_beside_the_learned_ones() {
+    let mut run = Run::new(true);
+    let page = run.html("digits", "", true).unwrap();
+    let spectrum = part(&page, "spectrum");
+    assert!(spectrum.contains("at two views of a sample") && spectrum.contains("Exact ones are known only where"));
+    assert!(!spectrum.contains("<table"));
+    run.metrics.ordering.exact = Some(vec![0.95, 0.8, 0.4999, 0.3]);
+    let page = run.html("digits", "", true).unwrap();
+    let spectrum = part(&page, "spectrum");
+    for text in ["0.9500", "−0.0500", "0.0000", "+0.0001", "</i>learned", "</i>exact"] {
+        assert!(spectrum.contains(text), "no {text}");
+    }
+    assert!(!spectrum.contains("are shown") && !spectrum.contains("known only"));
+    balanced(&page);
+    run.metrics.ordering.exact = Some(vec![1.0, 0.9999, 0.4999]);
+    assert!(run.html("digits", "", true).unwrap().contains("The first 2 are as good as 1"));
+    run.pairs = None;
+    assert!(part(&run.html("digits", "", true).unwrap(), "spectrum").contains("the kernel's operator"));
+}
+
+#[test]
+fn a_function_of_pictures_is_shown_by_the_lowest_and_the_highest() {
+    let page = Run::new(true).html("digits", "", true).unwrap();
+    let functions = part(&page, "eigenfunctions");
+    // The first output of the four test samples is -2, 0, 2, -1.
+    let in_order =
+        ["lowest …", "ψ1", "sample 0, label 0", "sample 3, label 0", "sample 1, label 1", "sample 2, label 1", "ψ2"];
+    assert!(places(functions, &in_order).is_sorted());
+    assert_eq!(functions.matches("<img").count(), 4 * 4);
+    assert!(functions.contains("eigenvalue 0.900"));
+}
+
+#[test]
+fn samples_of_two_values_lie_in_the_plane() {
+    let mut run = Run::new(true);
+    for samples in [&mut run.train, &mut run.test] {
+        samples.raw.truncate(2 * samples.len());
+        samples.shape = [1, 1, 2];
+    }
+    let page = run.html("moons", "", true).unwrap();
+    balanced(&page);
+    assert!(page.contains("8 samples of 2 values"));
+    let functions = part(&page, "eigenfunctions");
+    assert_eq!(functions.matches("<svg").count(), 4 + 2);
+    assert!(functions.contains("1.5 or more") && !functions.contains("<img"));
+    assert!(part(&page, "clusters").contains("Clusters in the plane"));
+    assert!(part(&page, "neighbours").contains("Left out: a sample is two values"));
+}
+
+#[test]
+fn lists_of_values_are_no_pictures() {
+    let mut run = Run::new(true);
+    run.train.shape = [1, 1, 4];
+    run.test.shape = [1, 1, 4];
+    let page = run.html("words", "", true).unwrap();
+    balanced(&page);
+    assert!(!page.contains("<img"));
+    assert!(part(&page, "neighbours").contains("Left out: a sample is a list of 4 values"));
+    assert!(part(&page, "clusters").contains("most frequent label"));
+    assert_eq!(part(&page, "eigenfunctions").matches("<svg").count(), 2);
+}
+
+#[test]
+fn few_edges_of_a_graph_are_drawn() {
+    let mut run = Run::new(true);
+    run.graph = Some(generate::cycle(12));
+    let page = run.html("nodes", "", true).unwrap();
+    let functions = part(&page, "eigenfunctions");
+    assert!(functions.contains("Dots: all 12 nodes") && functions.contains("Lines are the graph's edges"));
+    let lines = functions.split("<path").nth(1).unwrap();
+    assert_eq!([lines.matches('M').count(), lines.matches('L').count()], [12, 12]);
+}
+
+#[test]
+fn clusters_colour_what_has_no_labels() {
+    let mut run = Run::new(false);
+    assert!(run.html("digits", "", false).unwrap().contains("The set has no labels."));
+    run.test_clusters = vec![0, 1, 0, 1];
+    let page = run.html("digits", "", false).unwrap();
+    assert!(page.contains("Colours are clusters") && !page.contains("The set has no labels."));
+}
+
+#[test]
+fn a_model_without_codes_or_clusters_says_so() {
+    let mut run = Run::new(true);
+    run.metrics.agreement.bits = None;
+    run.clusters.clear();
+    let page = run.html("digits", "", true).unwrap();
+    assert!(part(&page, "codes").contains("Left out: the model has no codes") && !page.contains("A code comes from"));
+    assert!(part(&page, "clusters").contains("Left out: the model has no clusters"));
+    assert!(!page.contains("A sample belongs to"));
+}
+
 #[test]
 fn classes_that_training_never_saw_are_not_called_wrong() {
     let mut run = Run::new(true);
@@ -205,10 +321,11 @@ fn text_from_outside_is_escaped() {
     run.metrics.protocol = hostile.into();
     run.metrics.warnings = vec![hostile.into()];
     run.metrics.layers[0].kind = hostile.into();
+    run.pairs = Some(hostile);
     run.epochs[4].terms = BTreeMap::from([(hostile.into(), 1.0)]);
     let page = run.html(hostile, hostile, true).unwrap();
     assert!(!page.contains("<script"));
-    assert!(page.matches("&lt;script&gt;alert(&quot;&amp;&quot;)&lt;/script&gt;").count() >= 9);
+    assert!(page.matches("&lt;script&gt;alert(&quot;&amp;&quot;)&lt;/script&gt;").count() >= 10);
     balanced(&page);
 }
 

@@ -280,8 +280,11 @@ fn finish<B: Trainable>(
         train: gallery(&data.train, &evaluated.train),
         test: gallery(&data.test, &evaluated.test),
         heads: &heads,
+        pairs: learning.pairs_in_words().as_deref(),
+        graph: data.graph.as_ref(),
         portraits: encoded.portraits.as_ref(),
         raw_max: data.raw_max,
+        unit: data.unit,
     })?;
     folder.write_report(&page)?;
     Ok(evaluated)
