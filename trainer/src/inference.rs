@@ -28,7 +28,8 @@ pub fn heads_in_words(description: &Description) -> (String, String) {
     let clusters = match description.clusters {
         None => "none".into(),
         Some(Clusters::Prototypes { count, dims, .. }) => {
-            format!("the nearest of {count} prototypes in {dims} dimensions")
+            let many = if dims == 1 { "" } else { "s" };
+            format!("the nearest of {count} prototypes in {dims} dimension{many}")
         }
         Some(Clusters::Linear { count, .. }) => format!("the largest of {count} logits"),
         Some(Clusters::Residual { count, .. }) => format!("the least of {count} residuals"),
