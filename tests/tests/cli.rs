@@ -1196,8 +1196,7 @@ fn a_spectrum_is_the_exact_one_where_that_is_known() {
     // Under a linear kernel, the eigenvalues are the mean squares along the axes.
     let scale = |column| [3.0, 2.0, 1.0][column];
     npy_file(&data, &Array2::from_shape_fn((60, 3), |(i, j)| if i % 3 == j { scale(j) * 3f64.sqrt() } else { 0.0 }));
-    let arguments =
-        ["spectrum", text(&data), "--kernel", "polynomial", "--degree", "1", "--k", "3", "--exact", "--json"];
+    let arguments = ["spectrum", text(&data), "--kernel", "poly", "--degree", "1", "--k", "3", "--exact", "--json"];
     let found: Value = serde_json::from_str(&done(&arguments)).expect("JSON alone");
     for (j, expected) in [9.0, 4.0, 1.0].into_iter().enumerate() {
         let value = |key: &str| found[key][j].as_f64().unwrap_or(f64::NAN);

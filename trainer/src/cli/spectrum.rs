@@ -63,11 +63,15 @@ pub struct Spectrum {
 enum Name {
     Rbf,
     Laplacian,
+    #[value(alias = "poly")]
     Polynomial,
     Cosine,
     ArcCosine,
+    #[value(aliases = ["gram", "precomputed"])]
     Matrix,
+    #[value(aliases = ["neighbors", "knn"])]
     Neighbours,
+    #[value(alias = "adjacency")]
     Graph,
 }
 
