@@ -186,6 +186,8 @@ pub struct Dataset {
     /// The samples of the training split whose labels probes may learn from and neighbours may vote with, where not all may: others'
     /// may be unknown.
     pub labelled: Option<Labelled>,
+    /// The samples of the training split by whose labels a probe's settings are chosen, where the set names such.
+    pub choosing: Option<Labelled>,
     /// SHA-256, in hexadecimal, of what was loaded (the part that `[data]` asks for): for train, then test, the
     /// shape as three little-endian `u32`, the number of samples as `u64`, the raw bytes, one byte that says whether
     /// labels follow, and the labels as `u16`; where there is a graph, then its steps as pairs of `u32`.
@@ -261,6 +263,7 @@ impl Dataset {
             graph: None,
             survey: None,
             labelled: None,
+            choosing: None,
             sha256,
         })
     }

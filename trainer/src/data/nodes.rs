@@ -91,13 +91,16 @@ impl NodeSet {
             let found = format!("{} and {}", train.len(), test.len());
             return Err(Error::input("data", "a split without nodes", "nodes to learn from and to judge on", found));
         }
-        let may_teach = |node: u32| !names_train || self.split[node as usize] == Part::Train;
-        let (places, labels): (Vec<usize>, Vec<u16>) = (0..)
-            .zip(&train)
-            .filter_map(|(place, &node)| Some((place, label(node).filter(|_| may_teach(node))?)))
-            .unzip();
-        let is_part = has_classes && places.len() < train.len();
-        let labelled = is_part.then_some(Labelled { places, labels });
+        let labelled = |wanted: &dyn Fn(u32) -> bool| -> Labelled {
+            let known = |(place, &node)| Some((place, label(node).filter(|_| wanted(node))?));
+            let (places, labels) = (0..).zip(&train).filter_map(known).unzip();
+            Labelled { places, labels }
+        };
+        let part = |node: u32| self.split[node as usize];
+        let teachers = labelled(&|node| !names_train || part(node) == Part::Train);
+        let choosing = names(Part::Validate).then(|| labelled(&|node| part(node) == Part::Validate));
+        let is_part = has_classes && teachers.places.len() < train.len();
+        let labelled = is_part.then_some(teachers);
         let (raw_max, unit) = self.features.scale();
         let split = |nodes: &[u32]| {
             let raw = self.features.gather(nodes).into_iter().map(|value| unit.raw(value.into())).collect();
@@ -119,6 +122,7 @@ impl NodeSet {
             graph: Some(graph),
             survey: Some(self.survey),
             labelled,
+            choosing,
             sha256,
         })
     }

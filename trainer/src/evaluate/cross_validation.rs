@@ -5,10 +5,10 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::{LinearProbe, accuracy};
+use super::{LinearProbe, ProbeSettings, accuracy};
 
-/// Steps of L-BFGS in each fit, at most.
-const PROBE_STEPS: u64 = 100;
+/// How the probe of a fold is fitted.
+const PROBE: ProbeSettings = ProbeSettings { c: 1.0, noise: 0.0, iterations: 100 };
 
 /// The fold of each sample, from 0 to below `count`. Folds differ by at most one in the number of samples, and in that of each
 /// class; equal seeds give equal folds.
@@ -43,7 +43,7 @@ pub fn cross_validated(features: &ArrayView2<f32>, labels: &[u16], folds: &[usiz
         };
         let ((fitted, fitted_labels), (left_out, truth)) = (part(false), part(true));
         assert!(!truth.is_empty(), "fold {fold} holds samples");
-        let probe = LinearProbe::fit(&fitted.view(), &fitted_labels, 0.0, PROBE_STEPS);
+        let probe = LinearProbe::fit(&fitted.view(), &fitted_labels, PROBE);
         accuracy(&probe.classify(&left_out.view()), &truth)
     };
     (0..count).map(of_fold).collect()

@@ -1,7 +1,7 @@
 //! A linear probe: multinomial logistic regression on frozen features.
 //!
-//! Minimises `mean cross-entropy + ‖W‖² / (2 C n)` with `C = 1` (the bias is not penalised) by L-BFGS, on features
-//! standardised with the training split's mean and deviation.
+//! Minimises `mean cross-entropy + ‖W‖² / (2 C n)` (the bias is not penalised) by L-BFGS, on features standardised with the
+//! training split's mean and deviation.
 
 use std::cell::RefCell;
 
@@ -10,9 +10,6 @@ use argmin::solver::linesearch::MoreThuenteLineSearch;
 use argmin::solver::quasinewton::LBFGS;
 use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 use rayon::prelude::*;
-
-/// The inverse strength of the penalty.
-const C: f64 = 1.0;
 
 /// Pairs of steps that L-BFGS remembers.
 const MEMORY: usize = 10;
@@ -27,6 +24,17 @@ const COST_TOLERANCE: f64 = 1e-7;
 /// threads.
 const CHUNK: usize = 512;
 
+/// How a probe is fitted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// `C`, the inverse strength of the penalty, above 0.
+    pub c: f64,
+    /// The standard deviation of what will be added to every feature where the probe is used: none is weighed as if it varied less.
+    pub noise: f64,
+    /// Steps of L-BFGS, at most.
+    pub iterations: u64,
+}
+
 /// A fitted probe.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinearProbe {
@@ -40,12 +48,12 @@ pub struct LinearProbe {
 }
 
 impl LinearProbe {
-    /// Fits to `features` `[n, d]` with `labels` `[n]`, in at most `iterations` steps of L-BFGS. `noise` is the standard
-    /// deviation of what will be added to every feature where the probe is used: none is weighed as if it varied less.
+    /// Fits to `features` `[n, d]` with `labels` `[n]`, by `settings`.
     ///
     /// # Panics
     /// When there are no samples, or the lengths differ.
-    pub fn fit(features: &ArrayView2<f32>, labels: &[u16], noise: f64, iterations: u64) -> Self {
+    pub fn fit(features: &ArrayView2<f32>, labels: &[u16], settings: Settings) -> Self {
+        let Settings { c, noise, iterations } = settings;
         assert!(!labels.is_empty(), "a probe needs at least one sample");
         assert_eq!(features.nrows(), labels.len(), "one label for every row");
         let (mean, scale) = standardisation(features, noise);
@@ -54,7 +62,7 @@ impl LinearProbe {
         classes.dedup();
         let targets = labels.iter().map(|label| classes.binary_search(label).expect("a known class")).collect();
         let features = standardise(features, &mean, &scale);
-        let loss = Loss::new(features, targets, classes.len());
+        let loss = Loss::new(features, targets, classes.len(), c);
         let weights = loss.minimum(iterations);
         Self { mean, scale, weights, classes }
     }
@@ -117,6 +125,7 @@ struct Loss {
     features: Array2<f32>,
     targets: Vec<usize>,
     classes: usize,
+    c: f64,
     /// L-BFGS asks for the cost and the gradient at one point in turn; they are computed together.
     last: RefCell<Option<Point>>,
     /// The best point seen, kept in case the line search gives up.
@@ -131,8 +140,8 @@ struct Point {
 }
 
 impl Loss {
-    fn new(features: Array2<f32>, targets: Vec<usize>, classes: usize) -> Self {
-        Self { features, targets, classes, last: RefCell::default(), best: RefCell::default() }
+    fn new(features: Array2<f32>, targets: Vec<usize>, classes: usize, c: f64) -> Self {
+        Self { features, targets, classes, c, last: RefCell::default(), best: RefCell::default() }
     }
 
     /// Runs L-BFGS from zero. A line search that can no longer improve is the end of a fit, not an error.
@@ -177,9 +186,9 @@ impl Loss {
         }
         let n = n as f64;
         let penalised = weights.slice(s![..d, ..]);
-        cost = cost / n + penalised.iter().map(|w| w * w).sum::<f64>() / (2.0 * C * n);
+        cost = cost / n + penalised.iter().map(|w| w * w).sum::<f64>() / (2.0 * self.c * n);
         gradient /= n;
-        gradient.slice_mut(s![..d, ..]).scaled_add(1.0 / (C * n), &penalised);
+        gradient.slice_mut(s![..d, ..]).scaled_add(1.0 / (self.c * n), &penalised);
         (cost, gradient.into_raw_vec_and_offset().0)
     }
 }
@@ -230,6 +239,10 @@ mod tests {
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
+    fn within(iterations: u64) -> Settings {
+        Settings { c: 0.5, noise: 0.0, iterations }
+    }
+
     /// Three overlapping clouds in the plane and one feature that never varies.
     fn clouds(n: usize, seed: u64) -> (Array2<f32>, Vec<u16>) {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -251,7 +264,7 @@ mod tests {
         let (features, labels) = clouds(700, 1);
         let (mean, scale) = standardisation(&features.view(), 0.0);
         let targets = (0..labels.len()).map(|i| i % 3).collect();
-        let loss = Loss::new(standardise(&features.view(), &mean, &scale), targets, 3);
+        let loss = Loss::new(standardise(&features.view(), &mean, &scale), targets, 3, 0.5);
         let weights: Vec<f64> = (0..12).map(|i| (i as f64 * 0.7).sin()).collect();
         let (_, gradient) = loss.evaluate(&weights);
         for i in 0..weights.len() {
@@ -269,9 +282,9 @@ mod tests {
     fn the_fit_is_where_the_gradient_vanishes() {
         let (features, labels) = clouds(600, 2);
         let (mean, scale) = standardisation(&features.view(), 0.0);
-        let probe = LinearProbe::fit(&features.view(), &labels, 0.0, 200);
+        let probe = LinearProbe::fit(&features.view(), &labels, within(200));
         let targets = labels.iter().map(|label| probe.classes.binary_search(label).unwrap()).collect();
-        let loss = Loss::new(standardise(&features.view(), &mean, &scale), targets, 3);
+        let loss = Loss::new(standardise(&features.view(), &mean, &scale), targets, 3, 0.5);
         let (_, gradient) = loss.evaluate(probe.weights.as_slice().unwrap());
         let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
         assert!(norm < 1e-3, "gradient norm {norm}");
@@ -281,7 +294,7 @@ mod tests {
     fn clouds_are_told_apart_on_unseen_samples() {
         let (train, train_labels) = clouds(900, 3);
         let (test, test_labels) = clouds(300, 4);
-        let probe = LinearProbe::fit(&train.view(), &train_labels, 0.0, 100);
+        let probe = LinearProbe::fit(&train.view(), &train_labels, within(100));
         let score = accuracy(&probe.classify(&test.view()), &test_labels);
         assert!(score > 0.75, "accuracy {score}");
     }
@@ -289,7 +302,7 @@ mod tests {
     #[test]
     fn one_class_is_always_right() {
         let (features, _) = clouds(9, 5);
-        let probe = LinearProbe::fit(&features.view(), &[4; 9], 0.0, 10);
+        let probe = LinearProbe::fit(&features.view(), &[4; 9], within(10));
         assert_eq!(probe.classify(&features.view()), [4; 9]);
     }
 
@@ -298,7 +311,7 @@ mod tests {
         let (features, labels) = clouds(2000, 6);
         let fit = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| LinearProbe::fit(&features.view(), &labels, 0.0, 20))
+            pool.install(|| LinearProbe::fit(&features.view(), &labels, within(20)))
         };
         assert_eq!(fit(1), fit(3));
     }

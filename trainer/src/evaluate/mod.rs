@@ -24,7 +24,7 @@ pub use cross_validation::{cross_validated, stratified_folds};
 pub use hamming::{Codes, HashPoint, hash_metrics};
 pub use kmeans::{KMeans, kmeans, seeds as kmeans_seeds};
 pub use knn::Knn;
-pub use linear_probe::LinearProbe;
+pub use linear_probe::{LinearProbe, Settings as ProbeSettings};
 pub use protocol::{
     Baselines, CodeSplit, FeatureReport, PROTOCOL, Split, SubsetPoint, TruncationPoint, evaluate_baselines,
     evaluate_codes, evaluate_features, evaluate_random_subsets,

@@ -7,8 +7,8 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Codes, Contingency, FeatureCollapse, HashPoint, Itq, Knn, LinearProbe, Pca, accuracy, hash_metrics, kmeans,
-    mean_average_precision, random_dims,
+    Codes, Contingency, FeatureCollapse, HashPoint, Itq, Knn, LinearProbe, Pca, ProbeSettings, accuracy, hash_metrics,
+    kmeans, mean_average_precision, random_dims,
 };
 use crate::error::{Error, Result};
 
@@ -17,7 +17,8 @@ pub const PROTOCOL: &str = "gallery-queries.v1: \
     gallery = the whole training split. \
     kNN: cosine, k = 10, votes exp(similarity / 0.1), all test samples. \
     Linear probe: logistic regression on standardised features, C = 1, at most 100 steps of L-BFGS; fitted to at most \
-    20,000 training samples (class-stratified, fixed seed) where features have more than 256 dimensions. \
+    20,000 training samples (class-stratified, fixed seed) where features have more than 256 dimensions; where the data name \
+    samples to choose settings by, C is the one of 0.001, 0.003, ... 10 that is best on these, of equals the least. \
     Clusters: k-means without labels on both splits together (at most 10,000 samples, class-stratified, fixed seed), as many \
     clusters as classes, 10 restarts, fixed seed; ACC by \
     Hungarian matching, NMI with the arithmetic mean, ARI. \
@@ -33,7 +34,8 @@ const SEED: u64 = 20_130_501;
 const QUERIES: usize = 1000;
 const RESTARTS: usize = 10;
 const CLUSTERED: usize = 10_000;
-const PROBE_STEPS: u64 = 100;
+const PROBE: ProbeSettings = ProbeSettings { c: 1.0, noise: 0.0, iterations: 100 };
+const PENALTIES: [f64; 9] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
 const PROBE_WIDE: usize = 256;
 const PROBE_SAMPLES_WIDE: usize = 20_000;
 const SUBSET_DRAWS: u64 = 10;
@@ -133,18 +135,23 @@ pub struct Baselines {
     pub untrained: Option<FeatureReport>,
 }
 
-/// Every figure of an embedding. `dims` are the truncations to measure (those wider than the features are left out);
-/// k-means sees the first `cluster_dims` dimensions (all, if there are fewer).
+/// Every figure of an embedding. `choosing` are labelled samples of the training split, not in `train`, that the linear probe's
+/// penalty is chosen by. `dims` are the truncations to measure (those wider than the features are left out); k-means sees the first
+/// `cluster_dims` dimensions (all, if there are fewer).
 ///
 /// # Errors
 /// When a split is empty, the widths differ, a value is not finite, or labels are not as many as samples.
 pub fn evaluate_features<'a>(
     train: Split<'a>,
+    choosing: Option<Split<'a>>,
     test: Split<'a>,
     dims: &[usize],
     cluster_dims: usize,
 ) -> Result<FeatureReport> {
     check(train, test)?;
+    if let Some(choosing) = choosing {
+        check(train, choosing)?;
+    }
     let width = test.features.ncols();
     let mut report = FeatureReport {
         dims: width,
@@ -167,7 +174,7 @@ pub fn evaluate_features<'a>(
     let full = task.truncated(width);
     report.knn_acc = Some(full.knn_acc);
     report.map = Some(full.map);
-    report.linear_acc = Some(task.linear_acc());
+    report.linear_acc = Some(task.linear_acc(choosing));
     report.truncation = dims
         .iter()
         .filter(|&&dims| (1..=width).contains(&dims))
@@ -200,17 +207,20 @@ pub fn evaluate_codes(train: CodeSplit<'_>, test: CodeSplit<'_>, bits: &[usize])
 /// As [`evaluate_features`].
 pub fn evaluate_baselines<'a>(
     train: Split<'a>,
+    choosing: Option<Split<'a>>,
     test: Split<'a>,
     dims: &[usize],
     bits: &[usize],
     cluster_dims: usize,
 ) -> Result<Baselines> {
-    let raw_input = evaluate_features(train, test, &[], usize::MAX)?;
+    let raw_input = evaluate_features(train, choosing, test, &[], usize::MAX)?;
     let longest = dims.iter().chain(bits).copied().max().unwrap_or(cluster_dims);
     let pca = Pca::fit(&train.features, longest.max(cluster_dims));
     let (train_pca, test_pca) = (pca.project(&train.features), pca.project(&test.features));
+    let choosing = choosing.map(|split| (pca.project(&split.features), split.labels));
     let mut report = evaluate_features(
         Split { features: train_pca.view(), labels: train.labels },
+        choosing.as_ref().map(|(features, labels)| Split { features: features.view(), labels: *labels }),
         Split { features: test_pca.view(), labels: test.labels },
         dims,
         cluster_dims,
@@ -296,13 +306,21 @@ impl<'a> Task<'a> {
         mean_average_precision(train, self.train_labels, queries, &labels, None)
     }
 
-    fn linear_acc(&self) -> f64 {
+    fn linear_acc(&self, choosing: Option<Split>) -> f64 {
+        let fitted = |features: &ArrayView2<f32>, labels: &[u16]| match choosing {
+            Some(Split { features: others, labels: Some(known) }) => {
+                let probes = PENALTIES.map(|c| LinearProbe::fit(features, labels, ProbeSettings { c, ..PROBE }));
+                let score = |probe: &LinearProbe| accuracy(&probe.classify(&others), known);
+                // The first, of equals.
+                probes.into_iter().rev().max_by(|a, b| score(a).total_cmp(&score(b))).expect("there are penalties")
+            }
+            _ => LinearProbe::fit(features, labels, PROBE),
+        };
         let probe = if self.train.ncols() > PROBE_WIDE && self.train.nrows() > PROBE_SAMPLES_WIDE {
             let samples = stratified(self.train_labels, PROBE_SAMPLES_WIDE);
-            let labels = pick(self.train_labels, &samples);
-            LinearProbe::fit(&self.train.select(Axis(0), &samples).view(), &labels, 0.0, PROBE_STEPS)
+            fitted(&self.train.select(Axis(0), &samples).view(), &pick(self.train_labels, &samples))
         } else {
-            LinearProbe::fit(&self.train, self.train_labels, 0.0, PROBE_STEPS)
+            fitted(&self.train, self.train_labels)
         };
         accuracy(&probe.classify(&self.test), self.test_labels)
     }
@@ -422,7 +440,7 @@ mod tests {
     #[test]
     fn an_easy_set_has_perfect_figures() {
         let (train, test) = (corners(300, 1), corners(120, 2));
-        let report = evaluate_features(split(&train), split(&test), &[1, 2, 4, 6, 99], 2).unwrap();
+        let report = evaluate_features(split(&train), None, split(&test), &[1, 2, 4, 6, 99], 2).unwrap();
         assert_eq!(report.dims, 6);
         assert_eq!([report.knn_acc, report.linear_acc, report.cluster_acc, report.ari], [Some(1.0); 4]);
         assert!(report.nmi > Some(1.0 - 1e-9) && report.map > Some(0.95));
@@ -434,24 +452,47 @@ mod tests {
     }
 
     #[test]
+    fn the_probes_penalty_is_chosen_by_the_samples_that_are_there_for_it() {
+        // Few samples and many dimensions that say nothing: the weakest penalty is not the best.
+        let mut rng = ChaCha8Rng::seed_from_u64(9);
+        let mut noisy = |n: usize| {
+            let labels: Vec<u16> = (0..n).map(|i| (i % 2) as u16).collect();
+            let value = |i: usize, j: usize, noise: f32| if j == 0 { labels[i] as f32 + noise } else { noise };
+            (Array2::from_shape_fn((n, 40), |(i, j)| value(i, j, rng.random_range(-1.5..1.5))), labels)
+        };
+        let (train, choosing, test) = (noisy(30), noisy(400), noisy(400));
+        let accuracy_of =
+            |choosing| evaluate_features(split(&train), choosing, split(&test), &[2], 2).unwrap().linear_acc;
+        let naive = PENALTIES.map(|c| {
+            let probe = LinearProbe::fit(&train.0.view(), &train.1, ProbeSettings { c, ..PROBE });
+            let score = |data: &(Array2<f32>, Vec<u16>)| accuracy(&probe.classify(&data.0.view()), &data.1);
+            (score(&choosing), score(&test))
+        });
+        let best = naive.iter().fold(naive[0], |best, found| if found.0 > best.0 { *found } else { best });
+        assert_eq!(accuracy_of(Some(split(&choosing))), Some(best.1));
+        assert_eq!(accuracy_of(None), Some(naive[6].1));
+        assert!(naive.iter().any(|found| found.0 != best.0), "the penalty matters");
+    }
+
+    #[test]
     fn without_labels_the_label_free_part_remains() {
         let (train, test) = (corners(40, 1), corners(20, 2));
         let bare = |data: &(Array2<f32>, Vec<u16>)| data.0.clone();
         let (train, test) = (bare(&train), bare(&test));
         let train = Split { features: train.view(), labels: None };
         let test = Split { features: test.view(), labels: None };
-        let report = evaluate_features(train, test, &[2], 2).unwrap();
+        let report = evaluate_features(train, None, test, &[2], 2).unwrap();
         assert_eq!((report.knn_acc, report.cluster_acc, report.truncation.len()), (None, None, 0));
         assert!(report.collapse.effective_rank > 1.0);
         assert!(evaluate_random_subsets(train, test, &[2]).unwrap().is_empty());
-        let baselines = evaluate_baselines(train, test, &[2], &[2], 2).unwrap();
+        let baselines = evaluate_baselines(train, None, test, &[2], &[2], 2).unwrap();
         assert!(baselines.itq.is_empty() && baselines.pca.hash.is_empty());
     }
 
     #[test]
     fn baselines_find_the_two_directions_that_matter() {
         let (train, test) = (corners(300, 3), corners(120, 4));
-        let found = evaluate_baselines(split(&train), split(&test), &[1, 2], &[1, 2], 2).unwrap();
+        let found = evaluate_baselines(split(&train), None, split(&test), &[1, 2], &[1, 2], 2).unwrap();
         assert_eq!(found.raw_input.knn_acc, Some(1.0));
         assert_eq!(found.pca.cluster_acc, Some(1.0));
         assert!(found.pca.truncation[1].map > 0.999);
@@ -464,7 +505,7 @@ mod tests {
     fn random_dimensions_are_worse_than_the_first_ones_of_an_ordered_embedding() {
         let (train, test) = (corners(300, 5), corners(120, 6));
         let found = evaluate_random_subsets(split(&train), split(&test), &[2, 6]).unwrap();
-        let ordered = evaluate_features(split(&train), split(&test), &[2], 2).unwrap();
+        let ordered = evaluate_features(split(&train), None, split(&test), &[2], 2).unwrap();
         assert!(found[0].map < 0.8 * ordered.truncation[0].map && found[0].map_std > 0.0);
         assert_eq!((found[1].map_std, Some(found[1].map)), (0.0, ordered.map));
     }
@@ -497,7 +538,7 @@ mod tests {
     #[test]
     fn wrong_input_is_one_clear_error() {
         let (train, test) = (corners(40, 1), corners(20, 2));
-        let error = |train, test| evaluate_features(train, test, &[2], 2).unwrap_err().to_string();
+        let error = |train, test| evaluate_features(train, None, test, &[2], 2).unwrap_err().to_string();
 
         let short = Split { labels: Some(&test.1[..19]), ..split(&test) };
         assert_eq!(error(split(&train), short), "test features: wrong number of labels: expected 20, found 19");
@@ -519,11 +560,11 @@ mod tests {
     #[test]
     fn a_report_survives_json_and_leaves_out_what_is_absent() {
         let (train, test) = (corners(40, 1), corners(20, 2));
-        let report = evaluate_features(split(&train), split(&test), &[2], 2).unwrap();
+        let report = evaluate_features(split(&train), None, split(&test), &[2], 2).unwrap();
         let json = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<FeatureReport>(&json).unwrap(), report);
         let bare = Split { labels: None, ..split(&test) };
-        let json = serde_json::to_string(&evaluate_features(split(&train), bare, &[2], 2).unwrap()).unwrap();
+        let json = serde_json::to_string(&evaluate_features(split(&train), None, bare, &[2], 2).unwrap()).unwrap();
         assert!(!json.contains("knn_acc") && !json.contains("null"), "{json}");
     }
 }

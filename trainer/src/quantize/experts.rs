@@ -14,7 +14,7 @@ use super::calibrate::clipping;
 use super::float_model::Weights;
 use super::native::largest;
 use crate::data::spread;
-use crate::evaluate::{Codes, LinearProbe};
+use crate::evaluate::{Codes, LinearProbe, ProbeSettings};
 use crate::objective::Experts;
 use crate::order::symmetric_eigen;
 
@@ -172,7 +172,8 @@ fn linear_gate(count: usize, features: &ArrayView2<f32>, ids: &[u16], noise: f64
     let features = features.select(Axis(0), &some);
     let mean_square =
         features.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>() / features.len().max(1) as f64;
-    let probe = LinearProbe::fit(&features.view(), &labels, noise * mean_square.sqrt(), GATE_STEPS);
+    let settings = ProbeSettings { c: 1.0, noise: noise * mean_square.sqrt(), iterations: GATE_STEPS };
+    let probe = LinearProbe::fit(&features.view(), &labels, settings);
     let mut gate = Weights { weight: Array2::zeros((count, features.ncols())), bias: Array1::from_elem(count, NEVER) };
     for (class, weight, bias) in probe.logits() {
         gate.weight.row_mut(class.into()).assign(&weight);

@@ -197,14 +197,21 @@ pub(super) fn untrained<B: Kernels>(learning: &Learning, device: &B::Device) -> 
 struct Judged<'d> {
     places: Option<&'d [usize]>,
     labels: Option<&'d [u16]>,
+    choosing: Option<&'d Labelled>,
 }
 
 impl<'d> Judged<'d> {
     fn of(data: &'d Dataset) -> Self {
+        let choosing = data.choosing.as_ref();
         match &data.labelled {
-            None => Self { places: None, labels: data.train.labels.as_deref() },
-            Some(labelled) => Self { places: Some(&labelled.places), labels: Some(&labelled.labels) },
+            None => Self { places: None, labels: data.train.labels.as_deref(), choosing },
+            Some(labelled) => Self { places: Some(&labelled.places), labels: Some(&labelled.labels), choosing },
         }
+    }
+
+    /// Of the training split, what settings are chosen by.
+    fn choosing_of_train(&self, features: ArrayView2<f32>) -> Option<(Array2<f32>, &'d [u16])> {
+        self.choosing.map(|Labelled { places, labels }| (features.select(Axis(0), places), &labels[..]))
     }
 
     fn of_train<'a>(&self, features: ArrayView2<'a, f32>) -> CowArray<'a, f32, Ix2> {
@@ -336,8 +343,10 @@ impl Encoded {
             Split { features, labels }
         }
         let measure = |train: ArrayView2<f32>, test: ArrayView2<f32>| {
+            let choosing = judged.choosing_of_train(train);
+            let choosing = choosing.as_ref().map(|(features, labels)| split(features.view(), Some(labels)));
             let train = judged.of_train(train);
-            evaluate_features(split(train.view(), labels.0), split(test, labels.1), &spec.dims, cluster_dims)
+            evaluate_features(split(train.view(), labels.0), choosing, split(test, labels.1), &spec.dims, cluster_dims)
         };
         let measure_codes = |train: &Codes, test: &Codes| {
             let train = judged.codes_of_train(train);
@@ -433,9 +442,11 @@ impl Encoded {
             Array2::from_shape_vec((samples.len(), samples.size()), pixels).expect("one row for each sample")
         };
         let (train_pixels, test_pixels) = (pixels(&data.train.samples), pixels(&data.test.samples));
+        let choosing = judged.choosing_of_train(train_pixels.view());
+        let choosing = choosing.as_ref().map(|(features, labels)| split(features.view(), Some(labels)));
         let train_pixels = judged.of_train(train_pixels.view());
         let (raw_train, raw_test) = (split(train_pixels.view(), labels.0), split(test_pixels.view(), labels.1));
-        let mut baselines = evaluate_baselines(raw_train, raw_test, &spec.dims, &spec.bits, cluster_dims)?;
+        let mut baselines = evaluate_baselines(raw_train, choosing, raw_test, &spec.dims, &spec.bits, cluster_dims)?;
         baselines.random_subsets = evaluate_random_subsets(
             split(judged.of_train(train.float.embeddings.view()).view(), labels.0),
             split(test.float.embeddings.view(), labels.1),

@@ -206,6 +206,7 @@ mod tests {
             graph: None,
             survey: None,
             labelled: None,
+            choosing: None,
             sha256: String::new(),
         }
     }
