@@ -3,6 +3,7 @@
 //! * [`blob`]: the model file, `*.eigenlet`, as bytes that are used where they lie (`FORMAT.md` is the normative text);
 //! * [`description`]: what the blob says of the model: layers, heads, golden vectors, model card;
 //! * [`numerics`]: the integer arithmetic of `int8.v1` (`NUMERICS.md` is the normative text);
+//! * [`packed`]: how weights lie for the kernels;
 //! * [`link`]: the messages between a host and a board;
 //! * `writer` (feature `write`): writing blobs on a host.
 //!
@@ -17,6 +18,9 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(any(test, feature = "write"))]
+extern crate alloc;
+
 #[cfg(target_endian = "big")]
 compile_error!("the blob is little-endian and used in place: big-endian targets are not supported");
 
@@ -24,5 +28,6 @@ pub mod blob;
 pub mod description;
 pub mod link;
 pub mod numerics;
+pub mod packed;
 #[cfg(any(test, feature = "write"))]
 pub mod writer;

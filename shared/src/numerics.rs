@@ -38,6 +38,52 @@ pub const fn rounding_shift_right(x: i32, shift: i32) -> i32 {
     (x >> shift) + (remainder > threshold) as i32
 }
 
+/// How the accumulators of one row become int8 values, as it lies in the blob: 12 bytes, little-endian. The same arithmetic as
+/// [`Channel::output`], the zero point and the rounding's half folded into one addend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Scale {
+    /// Significand of the real multiplier, `0 ..= 2^31 - 1`.
+    pub multiplier: i32,
+    /// `(2 * zero point + 1) << (shift - 1)`: half a step, and the output's zero point in steps of `2^-shift`.
+    pub addend: i32,
+    /// Right shift, `1 ..= 22`: the real multiplier is `multiplier / 2^31 / 2^shift`, so it is below a half.
+    pub shift: i32,
+}
+
+impl Scale {
+    /// The largest shift: the addend of any zero point, and any product with an accumulator in its bound, add up within 32 bits.
+    pub const MAX_SHIFT: i32 = 22;
+
+    /// The constants for a multiplier, a shift and the output's zero point.
+    pub const fn new(multiplier: i32, shift: i32, zero_point: i8) -> Self {
+        Self { multiplier, addend: (2 * zero_point as i32 + 1) << (shift - 1), shift }
+    }
+
+    /// Whether the numbers lie in their ranges and belong to that zero point.
+    pub const fn is_lawful(self, zero_point: i8) -> bool {
+        self.multiplier >= 0
+            && self.shift >= 1
+            && self.shift <= Self::MAX_SHIFT
+            && self.addend == (2 * zero_point as i32 + 1) << (self.shift - 1)
+    }
+
+    /// An accumulator's int8 value, before the clamp to the layer's own range.
+    #[inline(always)]
+    pub const fn output(self, acc: i32) -> i8 {
+        let high = doubling_high_multiply(acc, self.multiplier);
+        // Halves away from zero: below zero, a half less than that.
+        let rounded = high.wrapping_add(high >> 31).wrapping_add(self.addend) >> (self.shift & 31);
+        if rounded < i8::MIN as i32 {
+            i8::MIN
+        } else if rounded > i8::MAX as i32 {
+            i8::MAX
+        } else {
+            rounded as i8
+        }
+    }
+}
+
 impl Channel {
     /// The real value `acc * multiplier / 2^31 / 2^shift`, rounded twice as TensorFlow Lite does.
     #[inline(always)]
@@ -172,6 +218,24 @@ mod tests {
                 let exact = i64::from(channel.requantize(acc)) + i64::from(zero_point);
                 let expected = exact.clamp(minimum.into(), maximum.into());
                 assert_eq!(i64::from(channel.output(acc, out)), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_scale_gives_what_the_two_roundings_give() {
+        let accumulators = numbers().into_iter().filter(|acc| i64::from(*acc).abs() < ACCUMULATOR_BOUND);
+        for acc in accumulators {
+            for multiplier in [0, 3, 1 << 30, 1_518_500_250, i32::MAX] {
+                for shift in 1..=Scale::MAX_SHIFT {
+                    for zero_point in [-128, -1, 0, 5, 127] {
+                        let scale = Scale::new(multiplier, shift, zero_point);
+                        assert!(scale.is_lawful(zero_point));
+                        let whole = Output { zero_point, minimum: -128, maximum: 127 };
+                        let expected = Channel { bias: 0, multiplier, shift }.output(acc, whole);
+                        assert_eq!(scale.output(acc), expected, "{acc} {multiplier} {shift} {zero_point}");
+                    }
+                }
             }
         }
     }

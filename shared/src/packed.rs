@@ -1,0 +1,99 @@
+//! Packed rows: how the int8 weights of rows lie in the data section, laid out once for every kernel.
+//!
+//! A word holds four weights, of two rows by two columns, in two 16-bit lanes of `256 * w[odd row] + w[even row]`. A multiplication
+//! by a lane serves both rows: with `A` the sum of `lane * x` and `S0` that of `w[even row] * x`, which the lane's sign-extended low byte is,
+//! the odd row's sum is `(A - S0) >> 8`.
+//!
+//! Rows come in quads, rows `4q` to `4q + 3`, one quad after another; columns in groups of four. A quad has four words for each group
+//! `c .. c + 4`: rows 0, 1 by columns `c, c + 2`; rows 2, 3 by the same; rows 0, 1 by `c + 1, c + 3`; rows 2, 3 by the same. So columns
+//! come in the order in which two sign extensions, of a word of four activations and of that word turned by a byte, give them.
+//! Where one or two rows are left, they are a pair at the end: two words for each group, columns `c, c + 2` and `c + 1, c + 3`. What is
+//! missing up to an even number of rows, or to a multiple of four columns, is weights of 0.
+
+/// Rows of a quad, and columns of a group.
+pub const SIDE: usize = 4;
+
+/// The most columns over which the two sums of a lane can be told apart, for any int8 activations and weights of -127 to 127:
+/// the odd row's sum stays within 24 bits.
+pub const EXACT_COLUMNS: usize = 512;
+
+/// Groups of four columns, the last one perhaps not full.
+pub const fn groups(columns: usize) -> usize {
+    columns.div_ceil(SIDE)
+}
+
+/// Words that so many packed rows take; a product that does not fit wraps.
+pub const fn words(rows: usize, columns: usize) -> usize {
+    rows.div_ceil(2).wrapping_mul(groups(columns)).wrapping_mul(2)
+}
+
+/// Where the lane of a weight lies, counted in half-words, and whether the weight is the lane's odd row.
+pub const fn lane(rows: usize, columns: usize, row: usize, column: usize) -> (usize, bool) {
+    let quad = row / SIDE;
+    let before = quad.wrapping_mul(words(SIDE, columns));
+    // A quad of rows that is full but for one counts as full: its last row is zeros.
+    let pairs = if rows.wrapping_sub(quad.wrapping_mul(SIDE)) > 2 { 2 } else { 1 };
+    let word = (column / SIDE).wrapping_mul(2).wrapping_add(column % 2).wrapping_mul(pairs);
+    let word = before.wrapping_add(word).wrapping_add(row % SIDE / 2);
+    (word.wrapping_mul(2).wrapping_add(column % SIDE / 2), row % 2 == 1)
+}
+
+/// A lane's weights, of the even and of the odd row.
+pub const fn weights(lane: i16) -> [i8; 2] {
+    let even = lane as i8;
+    [even, (lane.wrapping_sub(even as i16) >> 8) as i8]
+}
+
+/// Packs weights `[rows][columns]`, each -127 to 127.
+///
+/// # Panics
+/// Where they are not whole rows.
+#[cfg(any(test, feature = "write"))]
+pub fn pack(values: &[i8], columns: usize) -> alloc::vec::Vec<u32> {
+    assert!(values.len().is_multiple_of(columns), "whole rows of {columns} columns, found {} weights", values.len());
+    let rows = values.len() / columns;
+    let mut lanes = alloc::vec![0i16; 2 * words(rows, columns)];
+    for (row, values) in values.chunks_exact(columns).enumerate() {
+        for (column, value) in values.iter().enumerate() {
+            let (lane, is_odd) = lane(rows, columns, row, column);
+            lanes[lane] += i16::from(*value) * if is_odd { 256 } else { 1 };
+        }
+    }
+    let word = |pair: &[i16]| u32::from(pair[0] as u16) | u32::from(pair[1] as u16) << 16;
+    lanes.chunks_exact(2).map(word).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_weight_is_found_where_it_was_packed() {
+        for rows in 1..=11 {
+            for columns in 1..=9 {
+                let value = |at: usize| (at * 89 % 255) as i8;
+                let values: alloc::vec::Vec<i8> = (0..rows * columns).map(|at| value(at).max(-127)).collect();
+                let packed = pack(&values, columns);
+                assert_eq!(packed.len(), words(rows, columns));
+                for (at, expected) in values.iter().enumerate() {
+                    let (lane, is_odd) = lane(rows, columns, at / columns, at % columns);
+                    let found = (packed[lane / 2] >> (16 * (lane % 2))) as i16;
+                    assert_eq!(weights(found)[usize::from(is_odd)], *expected, "{rows} {columns} {at}");
+                }
+            }
+        }
+    }
+
+    /// The order that the text above gives, by an example.
+    #[test]
+    fn quads_and_pairs_lie_as_described() {
+        // Six rows of five columns: weight = 10 * row + column.
+        let values: alloc::vec::Vec<i8> = (0..30).map(|at| (at / 5 * 10 + at % 5) as i8).collect();
+        let lane = |even: u32, odd: u32| 256 * odd + even;
+        let word = |even: u32, a: u32, b: u32| lane(even + a, even + 10 + a) | lane(even + b, even + 10 + b) << 16;
+        let packed = pack(&values, 5);
+        assert_eq!(packed[..4], [word(0, 0, 2), word(20, 0, 2), word(0, 1, 3), word(20, 1, 3)]);
+        assert_eq!(packed[4..8], [lane(4, 14), lane(24, 34), 0, 0]);
+        assert_eq!(packed[8..], [word(40, 0, 2), word(40, 1, 3), lane(44, 54), 0]);
+    }
+}
