@@ -37,11 +37,11 @@ pub fn crc32(rest: &[u8]) -> u32 {
     CRC.checksum(rest)
 }
 
-/// A blob whose header and checksum are right and whose description decodes. Offsets are not checked yet.
-#[derive(Clone, Debug, PartialEq)]
+/// A blob whose header and checksum are right. What it holds is not looked at yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blob<'a> {
-    /// What the blob holds.
-    pub description: Description<'a>,
+    /// What the blob holds: a [`Description`], encoded; a chip reads it by a [`Cursor`](crate::reader::Cursor).
+    pub description: &'a [u8],
     /// The data section, 16-byte aligned.
     pub data: &'a [u8],
 }
@@ -180,8 +180,15 @@ impl<'a> Blob<'a> {
         if data.as_ptr().align_offset(ALIGNMENT) != 0 {
             return Err(BlobError::Misaligned);
         }
-        let description = postcard::from_bytes(description).map_err(|_| BlobError::Description)?;
         Ok(Self { description, data })
+    }
+
+    /// The whole description, for tools on a host: a few kilobytes of memory and of code.
+    ///
+    /// # Errors
+    /// [`BlobError::Description`].
+    pub fn decode(&self) -> Result<Description<'a>, BlobError> {
+        postcard::from_bytes(self.description).map_err(|_| BlobError::Description)
     }
 }
 
@@ -198,13 +205,14 @@ pub fn header(description: u32, data_offset: u32, data: u32, crc: u32) -> [u8; H
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::description::{Clusters, Golden, Hash, Input, Raw};
+    use crate::description::{Clusters, Golden, Hash, Input, Places, Raw};
     use crate::writer::{AlignedBytes, BlobWriter};
 
     fn description() -> Description<'static> {
         Description {
-            input: Input { shape: [1, 1, 4], raw: Raw::U8, scale: 0.5, offset: -2.0 },
+            input: Input { shape: [1, 1, 4], place: 5, raw: Raw::U8, scale: 0.5, offset: -2.0 },
             layers: heapless::Vec::new(),
+            heads: Places { output: 6, scratch: 300 },
             embedding: None,
             hash: None,
             clusters: None,
@@ -234,7 +242,7 @@ mod tests {
     fn what_is_written_is_read() {
         let bytes = blob();
         let blob = Blob::parse(&bytes).unwrap();
-        assert_eq!(blob.description, description());
+        assert_eq!(blob.decode(), Ok(description()));
         assert_eq!(blob.data, [1, 2, 3, 0, 4, 0, 0, 0]);
         assert_eq!(announced_length(&bytes[..HEADER]), Ok(bytes.len()));
     }
@@ -243,14 +251,14 @@ mod tests {
     #[test]
     fn the_bytes_are_those_of_the_format() {
         let bytes = blob();
-        let expected: [u8; 72] = [
-            b'E', b'I', b'G', b'E', b'N', b'L', b'E', b'T', 1, 0, 0, 0, 72, 0, 0, 0, 0x50, 0xc1, 0xcd, 0xa4, 29, 0, 0,
-            0, 64, 0, 0, 0, 8, 0, 0, 0, // the header
-            1, 1, 4, 0, 0, 0, 0, 0x3f, 0, 0, 0, 0xc0, // input: shape, raw form, scale 0.5, offset -2
-            0, 0, 0, 0, 0, // no layers, no heads
+        let expected: [u8; 88] = [
+            b'E', b'I', b'G', b'E', b'N', b'L', b'E', b'T', 1, 0, 0, 0, 88, 0, 0, 0, 125, 175, 137, 251, 33, 0, 0, 0,
+            80, 0, 0, 0, 8, 0, 0, 0, // the header
+            1, 1, 4, 5, 0, 0, 0, 0, 0x3f, 0, 0, 0, 0xc0, // input: shape, place, raw form, scale 0.5, offset -2
+            0, 6, 0xac, 2, 0, 0, 0, 0, // no layers, places of the heads, no heads
             0, 0, 0, 0, 0, 0, 0, // no golden vectors
             4, b'c', b'a', b'r', b'd', // the card
-            0, 0, 0, // up to a multiple of 16
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // up to a multiple of 16
             1, 2, 3, 0, 4, 0, 0, 0, // the data
         ];
         assert_eq!(bytes[..], expected);
@@ -260,7 +268,7 @@ mod tests {
     #[test]
     fn the_heads_bytes_are_those_of_the_format() {
         let hashes = [
-            (Hash::Thresholds { bits: 300, weights: 1, thresholds: 2 }, &[0, 0xac, 2, 1, 2][..]),
+            (Hash::Thresholds { bits: 300, weights: 1, biases: 2 }, &[0, 0xac, 2, 1, 2][..]),
             (Hash::Product { heads: 200, classes: 300, weights: 1, biases: 2 }, &[1, 200, 0xac, 2, 1, 2]),
             (Hash::Experts { classes: 300, rows: 9 }, &[2, 0xac, 2, 9]),
         ];
@@ -283,8 +291,8 @@ mod tests {
     /// As for the whole: samples of different lengths.
     #[test]
     fn the_bytes_of_indices_are_those_of_the_format() {
-        let input = Input { shape: [1, 2, 300], raw: Raw::Indices, scale: 1.0, offset: 0.0 };
-        let bytes = [1, 2, 0xac, 2, 1, 0, 0, 0x80, 0x3f, 0, 0, 0, 0];
+        let input = Input { shape: [1, 2, 300], place: 7, raw: Raw::Indices, scale: 1.0, offset: 0.0 };
+        let bytes = [1, 2, 0xac, 2, 7, 1, 0, 0, 0x80, 0x3f, 0, 0, 0, 0];
         assert_eq!(postcard::to_allocvec(&input).unwrap(), bytes);
 
         let mut writer = BlobWriter::new();
@@ -307,11 +315,11 @@ mod tests {
             (8, 0),  // major version 0
             (12, 0), // total length
             (12, 31),
-            (20, 33), // the description would reach into the data
+            (20, 49), // the description would reach into the data
             (20, u32::MAX),
-            (24, 60), // the data off its alignment
+            (24, 76), // the data off its alignment
             (24, 0),
-            (24, 80),
+            (24, 96),
             (24, u32::MAX),
             (28, 7), // data shorter or longer than what is there
             (28, 9),
@@ -333,7 +341,8 @@ mod tests {
     fn a_description_that_does_not_decode_is_refused() {
         let description = blob()[20];
         // Cut short by one byte: the card then is missing its last.
-        assert_eq!(Blob::parse(&with_word(20, u32::from(description) - 1)).unwrap_err(), BlobError::Description);
+        let bytes = with_word(20, u32::from(description) - 1);
+        assert_eq!(Blob::parse(&bytes).unwrap().decode(), Err(BlobError::Description));
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! What a blob says of its model, as postcard encodes it.
 //!
-//! Offsets count bytes from the start of the blob's data section. Shapes that follow from other shapes (a layer's input,
-//! the arena, the multiply-accumulates) are not stored: they are derived when the model is parsed.
+//! Offsets count bytes from the start of the blob's data section, places bytes from the start of the arena, the RAM that a model
+//! runs in. Shapes that follow from other shapes (a layer's input, the multiply-accumulates) are not stored: they are derived when
+//! the model is parsed.
+//!
+//! Weights of rows lie as [`packed`](crate::packed) says. A row's bias is an i32, its [`Scale`](crate::numerics::Scale) three.
 
 use bytemuck::{Pod, Zeroable};
 use heapless::Vec;
@@ -10,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::numerics::Output;
 
 /// The most layers that a model may have before its heads.
-pub const MAX_LAYERS: usize = 24;
+pub const MAX_LAYERS: usize = 64;
 /// The most entries in each of the model card's quality lists.
 pub const MAX_QUALITY: usize = 12;
 
@@ -24,6 +27,8 @@ pub struct Description<'a> {
     pub input: Input,
     /// The layers in order; the last one's output is what the heads read.
     pub layers: Layers,
+    /// Where the heads work.
+    pub heads: Places,
     /// An embedding whose rows are ordered, most important first.
     pub embedding: Option<Embedding>,
     /// A hash code: the most informative bits, or heads, come first where the writer knows an order.
@@ -44,6 +49,8 @@ pub struct Description<'a> {
 pub struct Input {
     /// Height, width, channels; values lie in that order (NHWC).
     pub shape: [u16; 3],
+    /// Place of the int8 values; of no meaning where the first layer is dense, which reads the sample where it lies.
+    pub place: u32,
     /// The form of the raw sensor values, and their map to int8.
     pub raw: Raw,
     /// Real value of one raw step, in the sensor's unit, above 0. No kernel reads it, nor [`Input::offset`]: they say to people
@@ -67,9 +74,28 @@ pub enum Raw {
 /// The most values that an input given by indices can have: as many as a u16 can tell apart.
 pub const MAX_INDEXED: usize = 1 << u16::BITS;
 
-/// One layer. Its input's shape and zero point are its predecessor's output.
+/// One layer. Its input's shape, place and zero point are its predecessor's output's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Layer {
+pub struct Layer {
+    /// Where the output goes, and what is scratch meanwhile. The input does not overlap the output, but for a dense layer's, nor
+    /// the scratch; and the scratch overlaps neither.
+    pub places: Places,
+    /// What is computed.
+    pub operation: Operation,
+}
+
+/// Places in the arena.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Places {
+    /// Of the output; of the heads, that of an embedding.
+    pub output: u32,
+    /// Of the scratch, a multiple of 4: the activations widened to 16 bits; of no meaning where none is needed.
+    pub scratch: u32,
+}
+
+/// What a layer computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Operation {
     /// Every output reads every input (an image is read flat, in its NHWC order).
     Dense(Dense),
     /// Every output channel reads a window of all input channels.
@@ -80,51 +106,81 @@ pub enum Layer {
     MaxPool2d(Window),
     /// The rounded mean of each window; padding is not counted.
     AveragePool2d(Window),
+    /// Adds what lies elsewhere in the arena to the input, value by value, and leaves the sum in the input's place: a residual
+    /// connection.
+    Add(Add),
+    /// Computes nothing: what lies at the output's place since an earlier layer is the next layer's input.
+    Recall(Recall),
 }
 
-/// A dense layer: weights int8 `[outputs][inputs]`.
+/// A dense layer: weights packed `[outputs][inputs]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dense {
     /// Number of outputs.
     pub outputs: u16,
-    /// Offset of the weights.
-    pub weights: u32,
-    /// Offset of `outputs` [`Channel`](crate::numerics::Channel)s, 4-byte aligned.
-    pub channels: u32,
+    /// Where the rows' weights and constants lie.
+    pub rows: Rows,
     /// The output's grid.
     pub output: Output,
 }
 
-/// A convolution: weights int8 `[outputs][kernel height][kernel width][input channels]`.
+/// A convolution: weights packed `[outputs][kernel height * kernel width * input channels]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conv2d {
     /// Number of output channels.
     pub outputs: u16,
     /// The window.
     pub window: Window,
-    /// Offset of the weights.
-    pub weights: u32,
-    /// Offset of `outputs` [`Channel`](crate::numerics::Channel)s, 4-byte aligned.
-    pub channels: u32,
+    /// Where the rows' weights and constants lie.
+    pub rows: Rows,
     /// The output's grid.
     pub output: Output,
 }
 
-/// A depthwise convolution: weights int8 `[kernel height][kernel width][channels]`.
+/// A depthwise convolution: weights int8 `[kernel height][kernel width][channels]`, not packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DepthwiseConv2d {
     /// The window.
     pub window: Window,
-    /// Offset of the weights.
-    pub weights: u32,
-    /// Offset of one [`Channel`](crate::numerics::Channel) for each channel, 4-byte aligned.
-    pub channels: u32,
+    /// Where the weights and the channels' constants lie.
+    pub rows: Rows,
     /// The output's grid.
     pub output: Output,
 }
 
-/// A sliding window over an image. Output size: `(size + padding before + padding after - kernel) / stride + 1`.
+/// Where the tables of rows lie: three offsets, multiples of 4.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rows {
+    /// Of the weights.
+    pub weights: u32,
+    /// Of an i32 for each row; they hold `-zero_point * sum(weights)` already.
+    pub biases: u32,
+    /// Of a [`Scale`](crate::numerics::Scale) for each row.
+    pub scales: u32,
+}
+
+/// A residual connection, in the arithmetic of [`numerics::Sum`](crate::numerics::Sum).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Add {
+    /// Place of the other tensor, as large as the input; the two do not overlap.
+    pub other: u32,
+    /// Offset of a [`Sum`](crate::numerics::Sum), a multiple of 4.
+    pub sum: u32,
+    /// The output's grid.
+    pub output: Output,
+}
+
+/// What a recalled tensor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recall {
+    /// Height, width, channels.
+    pub shape: [u16; 3],
+    /// The int8 value of a real zero.
+    pub zero_point: i8,
+}
+
+/// A sliding window over an image. Output size: `(size + padding before + padding after - kernel) / stride + 1`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
     /// Height and width, each at least 1.
     pub kernel: [u8; 2],
@@ -134,46 +190,44 @@ pub struct Window {
     pub padding: [u8; 4],
 }
 
-/// Ordered embedding: weights int8 `[rows][features]`, row 0 the most important. A device computes any prefix of rows.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// Ordered embedding: weights packed `[rows][features]`, row 0 the most important. A device computes any prefix of rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Embedding {
     /// Number of dimensions.
-    pub rows: u16,
-    /// Offset of the weights.
-    pub weights: u32,
-    /// Offset of `rows` [`Channel`](crate::numerics::Channel)s, 4-byte aligned. Outputs have zero point 0, range -127..=127.
-    pub channels: u32,
+    pub count: u16,
+    /// Where the rows' weights and constants lie. Outputs have zero point 0, range -127..=127.
+    pub rows: Rows,
     /// Real value of one step, the same for every dimension: integer dot products and distances are those of the embedding.
     pub scale: f32,
-    /// Offset of `rows` f32 eigenvalues, 4-byte aligned, not rising.
+    /// Offset of `count` f32 eigenvalues, 4-byte aligned, not rising.
     pub eigenvalues: u32,
 }
 
-/// The embeddings of a model's experts, one expert for each cluster: a sample gets that of its cluster's. `rows` are those of
-/// one expert, and every table holds the experts one after another: weights int8 `[clusters][rows][features]`, and
-/// `[clusters][rows]` channels and eigenvalues, which do not rise inside an expert. The scale is the same for all.
+/// The embeddings of a model's experts, one expert for each cluster: a sample gets that of its cluster's. `count` are the rows of
+/// one expert, and every table holds the experts one after another: weights packed expert by expert, each `[count][features]`, and
+/// `[clusters][count]` biases, scales and eigenvalues, which do not rise inside an expert. The real scale is the same for all.
 pub type Experts = Embedding;
 
 /// How a sample gets its hash code. Weights may be another head's own: offsets may point into the same data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Hash {
-    /// Bit `j` is 1 where `sum(weights[j] * features) > threshold[j]`.
+    /// Bit `j` is 1 where `sum(weights[j] * features) + bias[j] > 0`.
     Thresholds {
         /// Number of bits.
         bits: u16,
-        /// Offset of the weights, int8 `[bits][features]`.
+        /// Offset of the weights, packed `[bits][features]`.
         weights: u32,
-        /// Offset of `bits` i32 thresholds, 4-byte aligned.
-        thresholds: u32,
+        /// Offset of `bits` i32 biases, 4-byte aligned: the thresholds, negated.
+        biases: u32,
     },
     /// A product code: the classes that several linear heads choose, one head after another, each in [`class_bits`] bits,
-    /// the lowest first. A head chooses as [`Clusters::Linear`] does; row `h * classes + c` is class `c` of head `h`.
+    /// the lowest first. A head chooses as [`Clusters::Linear`] does.
     Product {
         /// Number of heads.
         heads: u8,
         /// Number of classes of each head, at least 2.
         classes: u16,
-        /// Offset of the weights, int8 `[heads][classes][features]`; one scale for all rows of a head.
+        /// Offset of the weights, packed head by head, each `[classes][features]`; one scale for all rows of a head.
         weights: u32,
         /// Offset of i32 `[heads][classes]` biases, 4-byte aligned; they hold `-zero_point * sum(weights)` already.
         biases: u32,
@@ -221,11 +275,11 @@ pub enum Clusters {
         prototypes: u32,
     },
     /// The `c` with the largest `sum(weights[c] * features) + bias[c]`; ties go to the lower id. May be one head of a
-    /// [`Hash::Product`]: offsets may point into its rows.
+    /// [`Hash::Product`]: offsets may point to its tables.
     Linear {
         /// Number of clusters.
         count: u16,
-        /// Offset of the weights, int8 `[count][features]`; one scale for all rows, so that sums are comparable.
+        /// Offset of the weights, packed `[count][features]`; one scale for all rows, so that sums are comparable.
         weights: u32,
         /// Offset of `count` i32 biases, 4-byte aligned; they hold `-zero_point * sum(weights)` already.
         biases: u32,
@@ -264,7 +318,7 @@ pub struct Golden {
     pub count: u16,
     /// Offset of the raw samples, each as long as the input; for [`Raw::Indices`], of an [`IndexList`] for each, 4-byte aligned.
     pub samples: u32,
-    /// Offset of the embeddings, int8, each `rows` long.
+    /// Offset of the embeddings, int8, each `count` long.
     pub embeddings: u32,
     /// Offset of the codes, each [`Hash::bits`]`.div_ceil(8)` bytes; bit `j` is bit `j % 8` of byte `j / 8`.
     pub codes: u32,

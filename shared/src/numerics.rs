@@ -8,18 +8,6 @@ use bytemuck::{Pod, Zeroable};
 /// The accumulator bound that an exporter proves for every row: `|acc| < 2^30`.
 pub const ACCUMULATOR_BOUND: i64 = 1 << 30;
 
-/// Constants of one output channel, as they lie in the blob: 12 bytes, little-endian.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
-pub struct Channel {
-    /// Added to the sum of products; holds `-input_zero_point * sum(weights)` already.
-    pub bias: i32,
-    /// Significand of the real multiplier, in `2^30 ..= 2^31 - 1` (or 0 for a channel that is always zero).
-    pub multiplier: i32,
-    /// Right shift, `0 ..= 31`: the real multiplier is `multiplier / 2^31 / 2^shift`, so it is below one.
-    pub shift: i32,
-}
-
 /// `round(a * b / 2^31)`, halves towards plus infinity, saturating (only `a = b = -2^31` saturates).
 #[inline(always)]
 pub const fn doubling_high_multiply(a: i32, b: i32) -> i32 {
@@ -39,7 +27,7 @@ pub const fn rounding_shift_right(x: i32, shift: i32) -> i32 {
 }
 
 /// How the accumulators of one row become int8 values, as it lies in the blob: 12 bytes, little-endian. The same arithmetic as
-/// [`Channel::output`], the zero point and the rounding's half folded into one addend.
+/// [`doubling_high_multiply`] and then [`rounding_shift_right`], the zero point and the rounding's half folded into one addend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Scale {
@@ -84,25 +72,50 @@ impl Scale {
     }
 }
 
-impl Channel {
-    /// The real value `acc * multiplier / 2^31 / 2^shift`, rounded twice as TensorFlow Lite does.
-    #[inline(always)]
-    pub const fn requantize(self, acc: i32) -> i32 {
-        rounding_shift_right(doubling_high_multiply(acc, self.multiplier), self.shift)
+/// How two int8 tensors add up, as it lies in the blob: 32 bytes, little-endian. TensorFlow Lite's int8 `ADD`: each operand less its
+/// zero point is shifted left by [`Sum::LEFT_SHIFT`] bits and brought to a common scale, and their sum to the output's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Sum {
+    /// Zero points of the input and of the other operand, each an int8.
+    pub zero_points: [i32; 2],
+    /// Significands of the factors to the common scale, `0 ..= 2^31 - 1`.
+    pub multipliers: [i32; 2],
+    /// Exponents of the same, `0 ..= 31`.
+    pub shifts: [i32; 2],
+    /// Significand of the factor from the common scale to the output's, `0 ..= 2^31 - 1`.
+    pub multiplier: i32,
+    /// Exponent of the same, `0 ..= 31`.
+    pub shift: i32,
+}
+
+impl Sum {
+    /// Bits by which operands are shifted left: what the roundings at the common scale lose is far below an int8 step.
+    pub const LEFT_SHIFT: i32 = 20;
+
+    /// Whether the numbers lie in their ranges.
+    pub fn is_lawful(&self) -> bool {
+        let is_int8 = |value: &i32| i8::try_from(*value).is_ok();
+        let factors = self.multipliers.iter().zip(&self.shifts).chain([(&self.multiplier, &self.shift)]);
+        self.zero_points.iter().all(is_int8) && factors.into_iter().all(|(m, s)| *m >= 0 && (0..=31).contains(s))
     }
 
-    /// Requantises an accumulator to an int8 activation: adds the output's zero point and clamps.
+    /// The sum of two values.
     #[inline(always)]
-    pub const fn output(self, acc: i32, out: Output) -> i8 {
-        let value = self.requantize(acc).wrapping_add(out.zero_point as i32);
-        if value < out.minimum as i32 {
-            out.minimum
-        } else if value > out.maximum as i32 {
-            out.maximum
-        } else {
-            value as i8
-        }
+    pub const fn output(&self, input: i8, other: i8, out: Output) -> i8 {
+        let [input_zero, other_zero] = self.zero_points;
+        let [input_multiplier, other_multiplier] = self.multipliers;
+        let [input_shift, other_shift] = self.shifts;
+        let a = scaled((input as i32).wrapping_sub(input_zero) << Self::LEFT_SHIFT, input_multiplier, input_shift);
+        let b = scaled((other as i32).wrapping_sub(other_zero) << Self::LEFT_SHIFT, other_multiplier, other_shift);
+        out.clamp(scaled(a.wrapping_add(b), self.multiplier, self.shift).wrapping_add(out.zero_point as i32))
     }
+}
+
+/// The real value `acc * multiplier / 2^31 / 2^shift`, rounded twice as TensorFlow Lite does.
+#[inline(always)]
+const fn scaled(acc: i32, multiplier: i32, shift: i32) -> i32 {
+    rounding_shift_right(doubling_high_multiply(acc, multiplier), shift)
 }
 
 /// Where a layer's outputs lie on the int8 grid.
@@ -114,6 +127,20 @@ pub struct Output {
     pub minimum: i8,
     /// Highest value, inclusive.
     pub maximum: i8,
+}
+
+impl Output {
+    /// The value in the range that is nearest.
+    #[inline(always)]
+    pub const fn clamp(self, value: i32) -> i8 {
+        if value < self.minimum as i32 {
+            self.minimum
+        } else if value > self.maximum as i32 {
+            self.maximum
+        } else {
+            value as i8
+        }
+    }
 }
 
 /// Quantises a raw `u8` sensor value: `raw - 128`, so nothing is lost.
@@ -198,7 +225,7 @@ mod tests {
         for acc in numbers() {
             for multiplier in [0, 1 << 30, 1_518_500_250, i32::MAX] {
                 for shift in 0..=31 {
-                    let found = Channel { bias: 0, multiplier, shift }.requantize(acc);
+                    let found = scaled(acc, multiplier, shift);
                     let exact =
                         f64::from(acc) * f64::from(multiplier) / f64::from(1u32 << 31) / f64::from(1u32 << shift);
                     // Half a step of the second rounding, and half a step of the first seen through it.
@@ -214,10 +241,7 @@ mod tests {
         for acc in numbers() {
             for (zero_point, minimum, maximum) in [(-128, -128, 127), (5, 5, 127), (127, -7, 9), (0, 3, 3)] {
                 let out = Output { zero_point, minimum, maximum };
-                let channel = Channel { bias: 0, multiplier: i32::MAX, shift: 3 };
-                let exact = i64::from(channel.requantize(acc)) + i64::from(zero_point);
-                let expected = exact.clamp(minimum.into(), maximum.into());
-                assert_eq!(i64::from(channel.output(acc, out)), expected);
+                assert_eq!(i64::from(out.clamp(acc)), i64::from(acc).clamp(minimum.into(), maximum.into()));
             }
         }
     }
@@ -232,7 +256,7 @@ mod tests {
                         let scale = Scale::new(multiplier, shift, zero_point);
                         assert!(scale.is_lawful(zero_point));
                         let whole = Output { zero_point, minimum: -128, maximum: 127 };
-                        let expected = Channel { bias: 0, multiplier, shift }.output(acc, whole);
+                        let expected = whole.clamp(scaled(acc, multiplier, shift) + i32::from(zero_point));
                         assert_eq!(scale.output(acc), expected, "{acc} {multiplier} {shift} {zero_point}");
                     }
                 }

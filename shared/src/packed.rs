@@ -27,6 +27,16 @@ pub const fn words(rows: usize, columns: usize) -> usize {
     rows.div_ceil(2).wrapping_mul(groups(columns)).wrapping_mul(2)
 }
 
+/// Words that so many activations take, widened to 16 bits: two for each group.
+pub const fn widened_words(columns: usize) -> usize {
+    groups(columns).wrapping_mul(2)
+}
+
+/// Words of scratch that a convolution needs whose filters have so many weights: two pixels' patches widened, and one as it lies.
+pub const fn patch_words(columns: usize) -> usize {
+    groups(columns).wrapping_mul(5)
+}
+
 /// Where the lane of a weight lies, counted in half-words, and whether the weight is the lane's odd row.
 pub const fn lane(rows: usize, columns: usize, row: usize, column: usize) -> (usize, bool) {
     let quad = row / SIDE;

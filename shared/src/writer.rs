@@ -1,7 +1,5 @@
 //! Writing a blob on a host: the data section grows piece by piece, then the description seals it.
 
-extern crate alloc;
-
 use alloc::vec::Vec;
 use core::ops::Deref;
 
@@ -9,7 +7,8 @@ use bytemuck::{NoUninit, Pod, Zeroable};
 
 use crate::blob::{ALIGNMENT, HEADER, crc32, header};
 use crate::description::{Card, Description, IndexList};
-use crate::numerics::Channel;
+use crate::numerics::{Scale, Sum};
+use crate::packed;
 
 /// Every piece of the data section begins on a multiple of this many bytes: enough for each table, and a chip loads int8
 /// weights a word at a time from there.
@@ -27,9 +26,27 @@ impl BlobWriter {
         Self::default()
     }
 
-    /// Appends weights, prototypes, centres or golden embeddings.
+    /// Appends depthwise weights, prototypes, centres or golden embeddings.
     pub fn push_i8(&mut self, values: &[i8]) -> u32 {
         self.push(values)
+    }
+
+    /// Appends weights `[rows][columns]`, packed as kernels read them.
+    ///
+    /// # Panics
+    /// Where they are not whole rows.
+    pub fn push_packed(&mut self, weights: &[i8], columns: usize) -> u32 {
+        self.push(&packed::pack(weights, columns))
+    }
+
+    /// Appends weights `[blocks][rows][columns]`, packed block by block: experts, or the heads of a product code.
+    ///
+    /// # Panics
+    /// Where they are not whole blocks.
+    pub fn push_blocks(&mut self, weights: &[i8], rows: usize, columns: usize) -> u32 {
+        assert!(weights.len().is_multiple_of(rows * columns), "whole blocks, found {} weights", weights.len());
+        let blocks = weights.chunks_exact(rows * columns);
+        self.push(&blocks.flat_map(|block| packed::pack(block, columns)).collect::<Vec<u32>>())
     }
 
     /// Appends raw golden samples of bytes, or golden codes.
@@ -57,7 +74,7 @@ impl BlobWriter {
         self.push(values)
     }
 
-    /// Appends thresholds, or the biases of a linear head.
+    /// Appends biases.
     pub fn push_i32(&mut self, values: &[i32]) -> u32 {
         self.push(values)
     }
@@ -67,9 +84,14 @@ impl BlobWriter {
         self.push(values)
     }
 
-    /// Appends the constants of a layer's, an embedding's or the experts' channels.
-    pub fn push_channels(&mut self, channels: &[Channel]) -> u32 {
-        self.push(channels)
+    /// Appends the scales of a layer's, an embedding's or the experts' rows.
+    pub fn push_scales(&mut self, scales: &[Scale]) -> u32 {
+        self.push(scales)
+    }
+
+    /// Appends the constants of an addition.
+    pub fn push_sum(&mut self, sum: Sum) -> u32 {
+        self.push(&[sum])
     }
 
     fn push<T: NoUninit>(&mut self, values: &[T]) -> u32 {

@@ -1,6 +1,6 @@
 //! Shapes of images, and what a window makes of them.
 
-use eigenlet_shared::description::Window;
+use crate::description::Window;
 
 /// An image's height, width and channels, none of them 0; values lie in that order (NHWC), and number less than 2^31.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,13 +15,14 @@ pub struct Shape {
 }
 
 impl Shape {
-    pub(crate) fn new(height: usize, width: usize, channels: usize) -> Option<Self> {
+    /// The shape of an image; `None` where it has no values or more than 2^31 - 1.
+    pub fn new(height: usize, width: usize, channels: usize) -> Option<Self> {
         product(&[height, width, channels]).filter(|length| *length > 0)?;
         Some(Self { height, width, channels })
     }
 
     /// A vector: 1 by 1 by `length`.
-    pub(crate) fn vector(length: usize) -> Option<Self> {
+    pub fn vector(length: usize) -> Option<Self> {
         Self::new(1, 1, length)
     }
 
@@ -35,7 +36,7 @@ impl Shape {
     /// `None` where the window has no size, no step or no room, or where a position could see nothing but padding.
     // One copy for all layers.
     #[inline(never)]
-    pub(crate) fn under(self, window: &Window, channels: usize) -> Option<Self> {
+    pub fn under(self, window: &Window, channels: usize) -> Option<Self> {
         let [kernel_height, kernel_width] = window.kernel;
         let [stride_down, stride_right] = window.stride;
         let [top, left, bottom, right] = window.padding;
@@ -59,8 +60,14 @@ fn positions(size: usize, kernel: u8, stride: u8, before: u8, after: u8) -> Opti
         .checked_add(1)
 }
 
+/// Weights of a filter: a window over so many channels. `None` from 2^31 on.
+pub fn taps(window: &Window, channels: usize) -> Option<usize> {
+    let [height, width] = window.kernel;
+    product(&[height.into(), width.into(), channels])
+}
+
 /// The product of lengths, where it is below 2^31: the same bound on every target.
-pub(crate) fn product(factors: &[usize]) -> Option<usize> {
+pub fn product(factors: &[usize]) -> Option<usize> {
     factors
         .iter()
         .try_fold(1usize, |product, factor| product.checked_mul(*factor))
