@@ -3,10 +3,11 @@
 use bytemuck::cast_slice;
 use eigenlet_shared::description::{Clusters, Hash, Raw};
 
-use crate::model::{Model, Tables};
+use crate::kernels::Rows;
+use crate::model::Model;
 use crate::verify::Head;
 
-impl<'a> Model<'a> {
+impl Model<'_> {
     /// Multiply-accumulates of one whole embedding, layers included, or of the layers alone where the model has none; those
     /// with padding are counted. Where samples are indices, this is the most, of a sample of ones alone:
     /// [`Model::macs_of_ones`] says what others cost.
@@ -26,7 +27,7 @@ impl<'a> Model<'a> {
         let ones = ones.min(self.input_len());
         let layers = self.steps().flatten().enumerate().fold(0u64, |sum, (number, step)| {
             let macs = match self.raw() {
-                Raw::Indices if number == 0 => (step.output.len() as u64).saturating_mul(ones as u64),
+                Raw::Indices if number == 0 => (step.output.shape.len() as u64).saturating_mul(ones as u64),
                 Raw::Indices | Raw::U8 => step.macs(),
             };
             sum.saturating_add(macs)
@@ -42,13 +43,15 @@ impl<'a> Model<'a> {
         let rows = |rows: usize| (rows as u64).saturating_mul(self.features() as u64);
         match head {
             Head::Embedding => rows(self.dims().into()),
-            Head::Hash => match self.description().hash {
+            Head::Hash => match self.hash_head() {
                 Some(Hash::Experts { rows: bits, .. }) => {
                     self.head_macs(Head::Clusters).saturating_add(rows(bits.into()))
                 }
-                Some(Hash::Thresholds { .. } | Hash::Product { .. }) | None => rows(self.tables().hash.constants.len()),
+                Some(Hash::Thresholds { bits, .. }) => rows(bits.into()),
+                Some(Hash::Product { heads, classes, .. }) => rows(usize::from(heads).saturating_mul(classes.into())),
+                None => 0,
             },
-            Head::Clusters => match self.description().clusters {
+            Head::Clusters => match self.cluster_head() {
                 Some(Clusters::Linear { count, .. }) => rows(count.into()),
                 Some(Clusters::Prototypes { count, dims, .. }) => {
                     rows(dims.into()).saturating_add(u64::from(count).saturating_mul(dims.into()))
@@ -63,32 +66,41 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// Bytes of flash that running reads: weights, constants, prototypes, centres. A head's table that lies in an earlier head's is
-    /// counted once.
+    /// Bytes of flash that running reads: weights, constants, prototypes, centres. Weights or biases that a head shares with
+    /// an earlier one are counted once.
     pub fn weight_bytes(&self) -> usize {
-        let layers = self.steps().flatten().map(|step| {
-            step.weighted().map_or(0, |table| table.weights.len().saturating_add(size_of_val(table.channels)))
-        });
-        let tables = self.head_tables();
-        let heads = tables.iter().enumerate().map(|(number, table)| {
-            let shared = tables.iter().take(number).any(|earlier| holds(earlier, table));
-            if shared { 0 } else { table.len() }
-        });
-        layers.chain(heads).fold(0, usize::saturating_add)
-    }
-
-    /// The bytes of all tables of all heads.
-    fn head_tables(&self) -> [&'a [u8]; 8] {
-        let Tables { embedding, experts, hash, clusters } = self.tables();
-        let tables =
-            [embedding, experts, hash, clusters].map(|rows| [cast_slice(rows.values), cast_slice(rows.constants)]);
-        let [[a, b], [c, d], [e, f], [g, h]] = tables;
-        [a, b, c, d, e, f, g, h]
+        let layers = self.steps().flatten().map(|step| step.table_bytes()).fold(0, usize::saturating_add);
+        let hash = match self.hash_head() {
+            Some(Hash::Thresholds { .. }) => 1,
+            Some(Hash::Product { heads, .. }) => heads.into(),
+            Some(Hash::Experts { .. }) | None => 0,
+        };
+        let embedding = self.embedding_rows();
+        let heads = || (0..hash).map(|head| self.hash_rows(head).unwrap_or_default());
+        let experts = (0..self.experts()).map(|expert| self.expert_rows(expert));
+        let clusters = self.cluster_rows();
+        let shared = heads().find(|head| holds(head, &clusters)).unwrap_or_default();
+        let of_heads = experts
+            .map(|expert| bytes(&expert, &Rows::default()))
+            .chain(heads().map(|head| bytes(&head, &embedding)))
+            .chain([bytes(&embedding, &Rows::default()), bytes(&clusters, &shared)]);
+        let prototypes = self.prototypes().unwrap_or_default().len();
+        of_heads.fold(layers.saturating_add(prototypes), usize::saturating_add)
     }
 }
 
-/// Whether `outer` covers the memory of `inner`.
-fn holds(outer: &[u8], inner: &[u8]) -> bool {
-    let (outer, inner) = (outer.as_ptr_range(), inner.as_ptr_range());
-    outer.start <= inner.start && inner.end <= outer.end
+/// Bytes of a head's tables, but for those that lie in another's.
+fn bytes(rows: &Rows, other: &Rows) -> usize {
+    let own = |table: &[u8], other: &[u8]| {
+        let (outer, inner) = (other.as_ptr_range(), table.as_ptr_range());
+        if outer.start <= inner.start && inner.end <= outer.end { 0 } else { table.len() }
+    };
+    own(cast_slice(rows.words), cast_slice(other.words))
+        .saturating_add(own(cast_slice(rows.biases), cast_slice(other.biases)))
+        .saturating_add(size_of_val(rows.scales))
+}
+
+/// Whether one head's weights are the other's.
+fn holds(outer: &Rows, inner: &Rows) -> bool {
+    outer.words.as_ptr_range() == inner.words.as_ptr_range()
 }

@@ -6,7 +6,7 @@ use eigenlet_shared::description::{Clusters, Hash, Raw, class_bits};
 use eigenlet_shared::numerics::quantize_u8;
 
 use crate::code::Code;
-use crate::heads::{Energy, Word, Words, code, largest, least_residual, nearest, project};
+use crate::heads::{EMBEDDING, Energy, Word, Words, code, largest, least_residual, nearest};
 use crate::kernels;
 use crate::model::Model;
 use crate::sample::{Sample, check_indices};
@@ -73,6 +73,8 @@ pub enum EncoderError {
         /// Bytes there.
         found: usize,
     },
+    /// The arena does not begin on a multiple of 4; that of an [`Encoder`] always does.
+    Misaligned,
     /// The sample is not as long as the model's input.
     Sample {
         /// Bytes of the model's input.
@@ -118,7 +120,30 @@ pub enum EncoderError {
 #[derive(Clone, Debug)]
 pub struct Encoder<'m, const ARENA: usize> {
     model: &'m Model<'m>,
-    arena: [i8; ARENA],
+    arena: Arena<ARENA>,
+}
+
+/// RAM on a 4-byte boundary, as [`Model::run`] takes it.
+#[derive(Clone, Debug)]
+#[repr(align(4))]
+pub struct Arena<const BYTES: usize>([i8; BYTES]);
+
+impl<const BYTES: usize> Arena<BYTES> {
+    /// All zeros.
+    pub const fn new() -> Self {
+        Self([0; BYTES])
+    }
+
+    /// The bytes.
+    pub fn bytes(&mut self) -> &mut [i8] {
+        &mut self.0
+    }
+}
+
+impl<const BYTES: usize> Default for Arena<BYTES> {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl<'m, const ARENA: usize> Encoder<'m, ARENA> {
@@ -131,7 +156,7 @@ impl<'m, const ARENA: usize> Encoder<'m, ARENA> {
         if found < expected {
             return Err(EncoderError::Arena { expected, found });
         }
-        Ok(Self { model, arena: [0; ARENA] })
+        Ok(Self { model, arena: Arena::new() })
     }
 
     /// The model.
@@ -145,7 +170,7 @@ impl<'m, const ARENA: usize> Encoder<'m, ARENA> {
     /// # Errors
     /// [`EncoderError::Sample`], [`EncoderError::Form`].
     pub fn run(&mut self, sample: &[u8]) -> Result<Features<'_>, EncoderError> {
-        self.model.run(&mut self.arena, sample)
+        self.model.run(self.arena.bytes(), sample)
     }
 
     /// As [`Encoder::run`], on a sample of any form.
@@ -153,7 +178,7 @@ impl<'m, const ARENA: usize> Encoder<'m, ARENA> {
     /// # Errors
     /// [`EncoderError::Sample`], [`EncoderError::Index`], [`EncoderError::Form`].
     pub fn run_sample(&mut self, sample: Sample) -> Result<Features<'_>, EncoderError> {
-        self.model.run_sample(&mut self.arena, sample)
+        self.model.run_sample(self.arena.bytes(), sample)
     }
 
     /// The first `dims` dimensions of the sample's embedding, in -127..=127 steps of [`Model::scale`].
@@ -193,7 +218,7 @@ impl<'m, const ARENA: usize> Encoder<'m, ARENA> {
     /// # Errors
     /// [`VerifyError`].
     pub fn verify(&mut self) -> Result<u16, VerifyError> {
-        self.model.verify(&mut self.arena)
+        self.model.verify(self.arena.bytes())
     }
 }
 
@@ -202,15 +227,17 @@ impl<'m, const ARENA: usize> Encoder<'m, ARENA> {
 pub struct Features<'s> {
     model: &'s Model<'s>,
     values: &'s [i8],
-    /// The other end of the arena; embeddings go there.
+    /// The same, as kernels read them.
+    widened: &'s [u32],
+    /// Embeddings go there.
     spare: &'s mut [i8],
 }
 
 impl Model<'_> {
-    /// Computes the layers on a sample of raw sensor bytes, in an arena of at least [`Model::arena_bytes`].
+    /// Computes the layers on a sample of raw sensor bytes, in an arena of at least [`Model::arena_bytes`] on a 4-byte boundary.
     ///
     /// # Errors
-    /// [`EncoderError::Arena`], [`EncoderError::Sample`], [`EncoderError::Form`].
+    /// [`EncoderError::Arena`], [`EncoderError::Misaligned`], [`EncoderError::Sample`], [`EncoderError::Form`].
     // One copy, as for `code`.
     #[inline(never)]
     pub fn run<'s>(&'s self, arena: &'s mut [i8], sample: &[u8]) -> Result<Features<'s>, EncoderError> {
@@ -219,16 +246,26 @@ impl Model<'_> {
         if found != expected {
             return Err(EncoderError::Sample { expected, found });
         }
-        let short = self.short(arena.len());
-        let input = arena.get_mut(..found).ok_or(short)?;
-        input.iter_mut().zip(sample).for_each(|(to, raw)| *to = quantize_u8(*raw));
-        self.run_steps(arena, &mut self.steps(), true)
+        self.check_arena(arena)?;
+        let mut steps = self.steps();
+        if let Some(Ok(Step { operation: Operation::Dense(rows, range), output, scratch, .. })) = steps.clone().next() {
+            steps.next();
+            if let Ok([scratch, output]) = arena.get_disjoint_mut([scratch, output.range()]) {
+                let scratch = words(scratch);
+                widen_sample(sample, scratch);
+                kernels::outputs(&rows, scratch, 0, range, output);
+            }
+        } else if let Some(input) = arena.get_mut(self.input_tensor().range()) {
+            input.iter_mut().zip(sample).for_each(|(to, raw)| *to = quantize_u8(*raw));
+        }
+        Ok(self.run_steps(arena, steps))
     }
 
     /// As [`Model::run`], on a sample of any form.
     ///
     /// # Errors
-    /// [`EncoderError::Arena`], [`EncoderError::Sample`], [`EncoderError::Index`], [`EncoderError::Form`].
+    /// [`EncoderError::Arena`], [`EncoderError::Misaligned`], [`EncoderError::Sample`], [`EncoderError::Index`],
+    /// [`EncoderError::Form`].
     pub fn run_sample<'s>(&'s self, arena: &'s mut [i8], sample: Sample) -> Result<Features<'s>, EncoderError> {
         match sample {
             Sample::Bytes(bytes) => self.run(arena, bytes),
@@ -239,13 +276,14 @@ impl Model<'_> {
     fn run_indices<'s>(&'s self, arena: &'s mut [i8], indices: &[u16]) -> Result<Features<'s>, EncoderError> {
         self.expect(Raw::Indices)?;
         check_indices(indices, self.input_len())?;
+        self.check_arena(arena)?;
         let mut steps = self.steps();
-        if let Some(Ok(Step { operation: Operation::Dense(table), output, .. })) = steps.next() {
-            let short = self.short(arena.len());
-            let (_, output) = ends(arena, true, 0, output.len()).ok_or(short)?;
-            kernels::dense_at(&table, self.input_len(), indices, output);
+        if let Some(Ok(Step { operation: Operation::Dense(rows, range), output, .. })) = steps.next()
+            && let Some(output) = arena.get_mut(output.range())
+        {
+            kernels::dense_at(&rows, range, indices, output);
         }
-        self.run_steps(arena, &mut steps, false)
+        Ok(self.run_steps(arena, steps))
     }
 
     fn expect(&self, found: Raw) -> Result<(), EncoderError> {
@@ -253,40 +291,73 @@ impl Model<'_> {
         if found == expected { Ok(()) } else { Err(EncoderError::Form { expected, found }) }
     }
 
-    fn short(&self, found: usize) -> EncoderError {
-        EncoderError::Arena { expected: self.arena_bytes(), found }
+    fn check_arena(&self, arena: &[i8]) -> Result<(), EncoderError> {
+        let (expected, found) = (self.arena_bytes(), arena.len());
+        if found < expected {
+            return Err(EncoderError::Arena { expected, found });
+        }
+        if arena.as_ptr().align_offset(align_of::<u32>()) == 0 { Ok(()) } else { Err(EncoderError::Misaligned) }
     }
 
-    /// Runs steps, the first one's input at the arena's beginning if `at_start`, else at its end.
+    /// Runs steps, in an arena that was checked: regions are apart, since `parse` saw to it.
     // One copy for all forms of samples.
     #[inline(never)]
-    fn run_steps<'s>(
-        &'s self,
-        arena: &'s mut [i8],
-        steps: &mut Steps,
-        mut at_start: bool,
-    ) -> Result<Features<'s>, EncoderError> {
-        let short = self.short(arena.len());
-        // A step's output goes to the other end.
-        while let Some(Ok(step)) = steps.next() {
-            let (inputs, outputs) = (step.input.len(), step.output.len());
-            let (input, output) = ends(arena, at_start, inputs, outputs).ok_or(short)?;
-            kernels::run(&step, input, output);
-            at_start = !at_start;
+    fn run_steps<'s>(&'s self, arena: &'s mut [i8], steps: Steps) -> Features<'s> {
+        for step in steps.flatten() {
+            run_step(&step, arena);
         }
-        let rows = self.dims().max(self.expert_dims()).into();
-        let (values, spare) = ends(arena, at_start, self.features(), rows).ok_or(short)?;
-        Ok(Features { model: self, values, spare })
+        let [values, widened, spare] = arena.get_disjoint_mut(self.regions()).unwrap_or_default();
+        let widened = words(widened);
+        kernels::widen(values, widened);
+        Features { model: self, values, widened, spare }
     }
 }
 
-/// The `inputs` values at one end of the arena (its beginning, if `at_start`) and the `outputs` at the other.
-fn ends(arena: &mut [i8], at_start: bool, inputs: usize, outputs: usize) -> Option<(&mut [i8], &mut [i8])> {
-    let first = if at_start { inputs } else { outputs };
-    let (start, rest) = arena.split_at_mut_checked(first)?;
-    let last = if at_start { outputs } else { inputs };
-    let (_, end) = rest.split_at_mut_checked(rest.len().checked_sub(last)?)?;
-    Some(if at_start { (start, end) } else { (end, start) })
+fn run_step(step: &Step, arena: &mut [i8]) {
+    if let Operation::Dense(rows, range) = &step.operation {
+        // The output may take the input's place, since that is read before.
+        if let Ok([input, scratch]) = arena.get_disjoint_mut([step.input.range(), step.scratch.clone()]) {
+            kernels::widen(input, words(scratch));
+        }
+        if let Ok([scratch, output]) = arena.get_disjoint_mut([step.scratch.clone(), step.output.range()]) {
+            kernels::outputs(rows, words(scratch), 0, *range, output);
+        }
+        return;
+    }
+    let [input, scratch, output] = arena.get_disjoint_mut(step.regions()).unwrap_or_default();
+    let lines = 0..step.output.shape.height;
+    match &step.operation {
+        Operation::Conv2d(window, rows, range) => {
+            kernels::conv2d(rows, &step.slide(window), *range, lines, input, words(scratch), output);
+        }
+        Operation::DepthwiseConv2d(window, weights, rows, range) => {
+            let slide = step.slide(window);
+            kernels::depthwise_conv2d(weights, rows.biases, rows.scales, &slide, *range, lines, input, output);
+        }
+        Operation::MaxPool2d(window) => kernels::max_pool2d(&step.slide(window), lines, input, output),
+        Operation::AveragePool2d(window) => kernels::average_pool2d(&step.slide(window), lines, input, output),
+        Operation::Add(_, sum, grid) => kernels::add(sum, *grid, input, output),
+        Operation::Dense(..) | Operation::Recall => {}
+    }
+}
+
+/// Raw bytes as a first dense layer reads them.
+fn widen_sample(sample: &[u8], to: &mut [u32]) {
+    // As many values at a time as the stack can spare.
+    let mut part = [0; 64];
+    for (raw, to) in sample.chunks(part.len()).zip(to.chunks_mut(part.len() / 2)) {
+        let mut count = 0usize;
+        for (to, raw) in part.iter_mut().zip(raw) {
+            *to = quantize_u8(*raw);
+            count = count.wrapping_add(1);
+        }
+        kernels::widen(part.get(..count).unwrap_or_default(), to);
+    }
+}
+
+/// Bytes of the arena as words: the arena lies on a multiple of 4, and so do the regions that are words.
+fn words(bytes: &mut [i8]) -> &mut [u32] {
+    bytemuck::try_cast_slice_mut(bytes).unwrap_or_default()
 }
 
 impl<'s> Features<'s> {
@@ -304,7 +375,7 @@ impl<'s> Features<'s> {
     /// # Errors
     /// [`EncoderError::Dims`], [`EncoderError::NoHead`].
     pub fn embed(&mut self, dims: Dims) -> Result<&[i8], EncoderError> {
-        embed(self.model, self.values, self.spare, dims)
+        embed(self.model, self.widened, self.spare, dims)
     }
 
     /// As [`Features::embed`], for as long as the arena is borrowed.
@@ -312,7 +383,7 @@ impl<'s> Features<'s> {
     /// # Errors
     /// [`EncoderError::Dims`], [`EncoderError::NoHead`].
     pub fn into_embedding(self, dims: Dims) -> Result<&'s [i8], EncoderError> {
-        embed(self.model, self.values, self.spare, dims)
+        embed(self.model, self.widened, self.spare, dims)
     }
 
     /// Fills `embedding` with as many dimensions as it is long.
@@ -327,7 +398,7 @@ impl<'s> Features<'s> {
         if found == 0 || found > expected.into() {
             return Err(EncoderError::Dims { expected, found });
         }
-        project(self.values, &self.model.tables().embedding, 0, embedding);
+        kernels::outputs(&self.model.embedding_rows(), self.widened, 0, EMBEDDING, embedding);
         Ok(())
     }
 
@@ -372,20 +443,17 @@ impl<'s> Features<'s> {
     #[inline(never)]
     pub(crate) fn code(&mut self, bits: u16, take: &mut dyn FnMut(u8)) -> Result<(), EncoderError> {
         let model = self.model;
-        let tables = model.tables();
-        let (mut first, mut words) = ((0, 0), Words { rows: &tables.hash, row: 0, kind: Word::Threshold });
-        match model.description().hash {
+        let (mut first, kind, rows) = match model.hash_head() {
             None => return Err(EncoderError::NoHead(Head::Hash)),
-            Some(Hash::Thresholds { .. }) => {}
-            Some(Hash::Product { classes, .. }) => words.kind = Word::Class(classes),
+            Some(Hash::Thresholds { .. }) => ((0, 0), Word::Signs, model.hash_rows(0).unwrap_or_default()),
+            Some(Hash::Product { .. }) => ((0, 0), Word::Classes, Default::default()),
             Some(Hash::Experts { classes, .. }) => {
                 let id = self.assign()?.id;
-                first = (id, class_bits(classes));
-                let row = usize::from(id).wrapping_mul(model.expert_dims().into());
-                words = Words { rows: &tables.experts, row, kind: Word::Sign };
+                ((id, class_bits(classes)), Word::Signs, model.expert_rows(id))
             }
-        }
-        code(self.values, first, words, bits, take);
+        };
+        let words = Words { model, features: self.widened, rows, next: 0, kind };
+        code(&mut first, words, bits, take);
         Ok(())
     }
 
@@ -395,7 +463,7 @@ impl<'s> Features<'s> {
     /// # Errors
     /// [`EncoderError::NoHead`].
     pub fn assign(&mut self) -> Result<Assignment, EncoderError> {
-        assign(self.model, self.values, self.spare)
+        assign(self.model, self.values, self.widened, self.spare)
     }
 
     /// The cluster, and the first `dims` dimensions of the local embedding by its expert. Beyond what [`Features::assign`]
@@ -404,7 +472,7 @@ impl<'s> Features<'s> {
     /// # Errors
     /// [`EncoderError::Dims`], [`EncoderError::NoHead`].
     pub fn expert(&mut self, dims: Dims) -> Result<Expert<'_>, EncoderError> {
-        expert(self.model, self.values, self.spare, dims)
+        expert(self.model, self.values, self.widened, self.spare, dims)
     }
 
     /// As [`Features::expert`], for as long as the arena is borrowed.
@@ -412,34 +480,33 @@ impl<'s> Features<'s> {
     /// # Errors
     /// [`EncoderError::Dims`], [`EncoderError::NoHead`].
     pub fn into_expert(self, dims: Dims) -> Result<Expert<'s>, EncoderError> {
-        expert(self.model, self.values, self.spare, dims)
+        expert(self.model, self.values, self.widened, self.spare, dims)
     }
 }
 
 // One copy, as for `assign`.
 #[inline(never)]
-fn embed<'s>(model: &Model, features: &[i8], spare: &'s mut [i8], dims: Dims) -> Result<&'s [i8], EncoderError> {
+fn embed<'s>(model: &Model, widened: &[u32], spare: &'s mut [i8], dims: Dims) -> Result<&'s [i8], EncoderError> {
     let expected = model.dims();
     if expected == 0 {
         return Err(EncoderError::NoHead(Head::Embedding));
     }
     let embedding = prefix(spare, expected, dims)?;
-    project(features, &model.tables().embedding, 0, embedding);
+    kernels::outputs(&model.embedding_rows(), widened, 0, EMBEDDING, embedding);
     Ok(embedding)
 }
 
 // One copy: a code asks for the cluster, too.
 #[inline(never)]
-fn assign(model: &Model, features: &[i8], spare: &mut [i8]) -> Result<Assignment, EncoderError> {
-    let (tables, count) = (model.tables(), model.clusters());
-    let (least, is_distance) = match model.description().clusters {
+fn assign(model: &Model, values: &[i8], widened: &[u32], spare: &mut [i8]) -> Result<Assignment, EncoderError> {
+    let (least, is_distance) = match model.cluster_head() {
         Some(Clusters::Prototypes { dims, .. }) => {
-            (nearest(embed(model, features, spare, Dims(dims))?, &tables.clusters, count), true)
+            let embedding = embed(model, widened, spare, Dims(dims))?;
+            (nearest(embedding, model.prototypes().unwrap_or_default()), true)
         }
-        Some(Clusters::Linear { .. }) => (largest(features, &tables.clusters, 0, count), false),
+        Some(Clusters::Linear { .. }) => (largest(&model.cluster_rows(), widened), false),
         Some(Clusters::Residual { shift, multiplier, scale_shift, .. }) => {
-            let energy = Energy { rows: model.expert_dims(), shift, multiplier, scale_shift };
-            (least_residual(features, tables, count, energy), true)
+            (least_residual(model, values, widened, Energy { shift, multiplier, scale_shift }), true)
         }
         None => return Err(EncoderError::NoHead(Head::Clusters)),
     };
@@ -448,14 +515,20 @@ fn assign(model: &Model, features: &[i8], spare: &mut [i8]) -> Result<Assignment
 
 // One copy, as for `assign`.
 #[inline(never)]
-fn expert<'s>(model: &Model, features: &[i8], spare: &'s mut [i8], dims: Dims) -> Result<Expert<'s>, EncoderError> {
+fn expert<'s>(
+    model: &Model,
+    values: &[i8],
+    widened: &[u32],
+    spare: &'s mut [i8],
+    dims: Dims,
+) -> Result<Expert<'s>, EncoderError> {
     let expected = model.expert_dims();
     if expected == 0 {
         return Err(EncoderError::NoHead(Head::Experts));
     }
-    let Assignment { id, distance, margin } = assign(model, features, spare)?;
+    let Assignment { id, distance, margin } = assign(model, values, widened, spare)?;
     let embedding = prefix(spare, expected, dims)?;
-    project(features, &model.tables().experts, usize::from(id).wrapping_mul(expected.into()), embedding);
+    kernels::outputs(&model.expert_rows(id), widened, 0, EMBEDDING, embedding);
     Ok(Expert { id, margin, score: distance.filter(|_| model.scores()), embedding })
 }
 
@@ -472,6 +545,7 @@ impl fmt::Display for EncoderError {
             Self::Arena { expected, found } => {
                 write!(f, "the arena is too small: expected at least {expected} bytes, found {found}")
             }
+            Self::Misaligned => f.write_str("the arena does not begin on a multiple of 4 bytes"),
             Self::Sample { expected, found } => {
                 write!(f, "the sample has the wrong length: expected {expected} bytes, found {found}")
             }

@@ -31,10 +31,9 @@
 //! truncated embeddings are plain integer distances, since one step means the same in every dimension.
 //!
 //! # The arena
-//! Activations live in an arena that is used from both ends: a layer reads its input at one end and writes its output to
-//! the other, the next layer goes the other way. So [`Model::arena_bytes`] is the largest sum of one layer's input and
-//! output; the quantised sample, and the embedding after the last layer, are counted in. [`Encoder`] owns an arena of
-//! constant size; where the size is known at run time only (on a host), [`Model::run`] borrows one.
+//! Activations live in an arena that the exporter laid out: every tensor has its place there for as long as it is read, and the
+//! bytes of those that are done serve others. [`Model::parse`] checks that nothing is overwritten while it is read. [`Encoder`] owns an
+//! arena of constant size; where the size is known at run time only (on a host), [`Model::run`] borrows one.
 //!
 //! # Several outputs of one sample
 //! [`Encoder::run`] computes the layers once and gives [`Features`], from which embeddings, codes, clusters and their
@@ -54,6 +53,7 @@
 //!
 //! # Features
 //! * `defmt`: errors and results can be logged from a chip.
+//! * `card`: the model's card and whole description, for tools on a host: kilobytes of code.
 //! * `float`: raw values of real readings, and a dequantised, unit-norm embedding.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -70,7 +70,6 @@ mod cost;
 mod encoder;
 #[cfg(feature = "float")]
 mod float;
-mod geometry;
 mod heads;
 mod include;
 mod index;
@@ -82,11 +81,13 @@ mod verify;
 
 pub use code::Code;
 pub use eigenlet_shared::blob::BlobError;
-pub use eigenlet_shared::description::{Card, HashQuality, Raw, TruncationQuality};
-pub use encoder::{Assignment, Dims, Encoder, EncoderError, Expert, Features};
+pub use eigenlet_shared::description::Raw;
+#[cfg(feature = "card")]
+pub use eigenlet_shared::description::{Card, HashQuality, TruncationQuality};
+pub use eigenlet_shared::geometry::Shape;
+pub use encoder::{Arena, Assignment, Dims, Encoder, EncoderError, Expert, Features};
 #[cfg(feature = "float")]
 pub use float::unit_norm;
-pub use geometry::Shape;
 pub use include::Aligned;
 pub use index::{Full, Hit, Index, nearest_in};
 pub use model::{GoldenVector, Model, ModelError, Part};

@@ -5,8 +5,8 @@
 //! damaged descriptions.
 
 use crate::description::{
-    Add, Clusters, Conv2d, Dense, DepthwiseConv2d, Embedding, Golden, Hash, Input, Layer, MAX_LAYERS, Operation,
-    Places, Raw, Recall, Rows, Window,
+    Add, Clusters, Conv2d, Dense, DepthwiseConv2d, Embedding, Golden, Hash, Input, MAX_LAYERS, Operation, Places, Raw,
+    Recall, Rows, Window,
 };
 use crate::numerics::Output;
 
@@ -125,15 +125,14 @@ impl<'a> Cursor<'a> {
         count
     }
 
-    /// The next layer.
+    /// The next layer's operation, which follows its places.
     #[inline(never)]
-    pub fn layer(&mut self) -> Layer {
-        let places = self.places();
+    pub fn operation(&mut self) -> Operation {
         // The variants have the same fields in the same order, where they have them.
         let kind = self.variant(7);
         let outputs = if kind < 2 { self.u16() } else { 0 };
         let window = if (1..5).contains(&kind) { self.window() } else { Window::default() };
-        let operation = match kind {
+        match kind {
             3 => Operation::MaxPool2d(window),
             4 => Operation::AveragePool2d(window),
             5 => Operation::Add(Add { other: self.u32(), sum: self.u32(), output: self.output() }),
@@ -146,8 +145,7 @@ impl<'a> Cursor<'a> {
                     _ => Operation::DepthwiseConv2d(DepthwiseConv2d { window, rows, output }),
                 }
             }
-        };
-        Layer { places, operation }
+        }
     }
 
     /// Places, of a layer or of the heads.
@@ -240,7 +238,7 @@ impl<'a> Cursor<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::description::{Description, Layers};
+    use crate::description::{Description, Layer, Layers};
 
     /// The whole description, by the cursor; `None` where it does not decode.
     fn read(bytes: &[u8]) -> Option<Description<'_>> {
@@ -252,7 +250,7 @@ mod tests {
             if cursor.failed() {
                 return None;
             }
-            layers.push(cursor.layer()).unwrap();
+            layers.push(Layer { places: cursor.places(), operation: cursor.operation() }).unwrap();
         }
         let description = Description {
             input,

@@ -1,186 +1,161 @@
-//! The layers by their definition in `NUMERICS.md`: plain loops.
-//!
-//! Biases hold `-zero_point * sum(weights)` already, so the kernels multiply activations as they lie, and a tap on padding
-//! adds its weight times the zero point, which stands for a real 0. Arithmetic wraps: an exporter proves that no
-//! accumulator leaves 31 bits, and a faulty model must not stop a chip.
-
-use core::num::NonZeroU32;
-
+#![allow(clippy::all, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 use eigenlet_shared::description::Window;
-use eigenlet_shared::numerics::{Channel, Output};
+use eigenlet_shared::geometry::Shape;
+use eigenlet_shared::numerics::{Output, Scale, Sum};
+use eigenlet_shared::packed;
 
-use crate::geometry::Shape;
-use crate::step::{Step, Weighted};
-
-/// `sum(weights * inputs)`. One copy of the loop for all layers: small before fast, here.
-#[inline(never)]
-pub(crate) fn dot(weights: &[i8], inputs: &[i8]) -> i32 {
-    let products = weights.iter().zip(inputs).map(|(w, x)| product(*w, *x));
-    products.fold(0, i32::wrapping_add)
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rows<'a> {
+    pub words: &'a [u32],
+    pub rows: usize,
+    pub columns: usize,
+    pub biases: &'a [i32],
+    pub scales: &'a [Scale],
 }
-
-/// An accumulator's output. One copy, as for `dot`.
-#[inline(never)]
-pub(crate) fn finish(channel: &Channel, sum: i32, output: Output) -> i8 {
-    channel.output(sum, output)
+#[derive(Clone, Copy, Debug)]
+pub struct Range {
+    pub minimum: i8,
+    pub maximum: i8,
 }
-
-pub(super) fn dense(table: &Weighted, input: &[i8], output: &mut [i8]) {
-    rows(table, input.len(), output, &|row| dot(row, input));
+pub struct Slide<'a> {
+    pub input: Shape,
+    pub output: Shape,
+    pub window: &'a Window,
+    pub zero_point: i8,
 }
-
-/// A dense layer over `inputs` values that are 1 at the `indices` and 0 elsewhere.
-pub(crate) fn dense_at(table: &Weighted, inputs: usize, indices: &[u16], output: &mut [i8]) {
-    rows(table, inputs, output, &|row| {
-        let weights = indices.iter().filter_map(|index| row.get(usize::from(*index)));
-        weights.fold(0, |sum, weight| sum.wrapping_add((*weight).into()))
-    });
-}
-
-/// The outputs of a dense layer over `inputs` values, given what a row of weights sums up to.
-// One copy, as for `dot`.
-#[inline(never)]
-fn rows(table: &Weighted, inputs: usize, output: &mut [i8], sum: &dyn Fn(&[i8]) -> i32) {
-    let rows = table.weights.chunks_exact(inputs.max(1));
-    for ((to, row), channel) in output.iter_mut().zip(rows).zip(table.channels) {
-        *to = finish(channel, sum(row).wrapping_add(channel.bias), table.output);
+pub const KERNELS: &str = "reference";
+pub fn widen(input: &[i8], to: &mut [u32]) {
+    let at = |i: usize| input.get(i).copied().unwrap_or(0) as i16 as u16 as u32;
+    for (g, w) in to.chunks_exact_mut(2).enumerate() {
+        w[0] = at(4 * g) | at(4 * g + 2) << 16;
+        w[1] = at(4 * g + 1) | at(4 * g + 3) << 16;
     }
 }
-
-pub(super) fn conv2d(step: &Step, window: &Window, table: &Weighted, input: &[i8], output: &mut [i8]) {
-    let channels = step.input.channels;
-    let [height, width] = window.kernel.map(usize::from);
-    let filter = height.wrapping_mul(width).wrapping_mul(channels);
-    slide(step, window, input, output, &mut |pixel, taps| {
-        let filters = table.weights.chunks_exact(filter.max(1));
-        for ((to, filter), channel) in pixel.iter_mut().zip(filters).zip(table.channels) {
-            let mut sum = channel.bias;
-            for (weights, tap) in filter.chunks_exact(channels.max(1)).zip(taps) {
-                sum = sum.wrapping_add(match tap {
-                    Some(inputs) => dot(weights, inputs),
-                    None => padding(weights, step.zero_point),
-                });
-            }
-            *to = finish(channel, sum, table.output);
-        }
-    });
+fn weight(rows: &Rows, row: usize, column: usize) -> i32 {
+    let (lane, odd) = packed::lane(rows.rows, rows.columns, row, column);
+    let l = (rows.words[lane / 2] >> (16 * (lane % 2))) as i16;
+    packed::weights(l)[odd as usize] as i32
 }
-
-pub(super) fn depthwise_conv2d(step: &Step, window: &Window, table: &Weighted, input: &[i8], output: &mut [i8]) {
-    let channels = step.input.channels;
-    slide(step, window, input, output, &mut |pixel, taps| {
-        for (index, (to, channel)) in pixel.iter_mut().zip(table.channels).enumerate() {
-            let mut sum = channel.bias;
-            for (weights, tap) in table.weights.chunks_exact(channels.max(1)).zip(taps) {
-                let input = tap.and_then(|inputs| inputs.get(index));
-                let weight = weights.get(index).unwrap_or(&0);
-                sum = sum.wrapping_add(product(*weight, *input.unwrap_or(&step.zero_point)));
-            }
-            *to = finish(channel, sum, table.output);
-        }
-    });
-}
-
-pub(super) fn max_pool2d(step: &Step, window: &Window, input: &[i8], output: &mut [i8]) {
-    slide(step, window, input, output, &mut |pixel, taps| {
-        // The first pixel's values come as they are: filling the output before would call a memset, which is more code.
-        let mut is_first = true;
-        for inputs in taps.flatten() {
-            for (to, input) in pixel.iter_mut().zip(inputs) {
-                *to = if is_first { *input } else { (*to).max(*input) };
-            }
-            is_first = false;
-        }
-    });
-}
-
-pub(super) fn average_pool2d(step: &Step, window: &Window, input: &[i8], output: &mut [i8]) {
-    slide(step, window, input, output, &mut |pixel, taps| {
-        for (index, to) in pixel.iter_mut().enumerate() {
-            let (mut sum, mut count) = (0i32, 0u32);
-            for input in taps.flatten().filter_map(|inputs| inputs.get(index)) {
-                sum = sum.wrapping_add((*input).into());
-                count = count.wrapping_add(1);
-            }
-            *to = mean(sum, count);
-        }
-    });
-}
-
-/// `sum / count`, halves away from zero.
-fn mean(sum: i32, count: u32) -> i8 {
-    let count = NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
-    let magnitude = sum.unsigned_abs().wrapping_add(count.get() / 2) / count;
-    (magnitude as i32).wrapping_mul(sum.signum()) as i8
-}
-
-fn product(weight: i8, input: i8) -> i32 {
-    i32::from(weight).wrapping_mul(input.into())
-}
-
-fn padding(weights: &[i8], zero_point: i8) -> i32 {
-    let products = weights.iter().map(|weight| product(*weight, zero_point));
-    products.fold(0, i32::wrapping_add)
-}
-
-/// Calls `fill` for every pixel of the output with what the window sees there.
-// One copy, as for `dot`.
-#[inline(never)]
-fn slide(step: &Step, window: &Window, input: &[i8], output: &mut [i8], fill: &mut dyn FnMut(&mut [i8], Taps)) {
-    let [down, right] = window.stride.map(usize::from);
-    let (mut row, mut column) = (0usize, 0usize);
-    for pixel in output.chunks_exact_mut(step.output.channels.max(1)) {
-        let (top, left) = (row.wrapping_mul(down), column.wrapping_mul(right));
-        fill(pixel, Taps { window, input, shape: step.input, top, left, y: 0, x: 0 });
-        column = column.wrapping_add(1);
-        if column == step.output.width {
-            (row, column) = (row.wrapping_add(1), 0);
+pub fn sums(rows: &Rows, x: &[u32], first: usize, sums: &mut [i32]) {
+    for (i, s) in sums.iter_mut().enumerate() {
+        let row = first + i;
+        *s = rows.biases[row];
+        for c in 0..rows.columns {
+            let w = x[c / 4 * 2 + c % 2];
+            let v = (w >> (16 * (c % 4 / 2))) as i16 as i32;
+            *s = s.wrapping_add(weight(rows, row, c).wrapping_mul(v));
         }
     }
 }
-
-/// The input's pixels under a window, in the order of a filter's taps; `None` on padding.
-#[derive(Clone, Copy)]
-struct Taps<'a> {
-    window: &'a Window,
-    input: &'a [i8],
-    shape: Shape,
-    /// The window's corner in the padded input.
-    top: usize,
-    left: usize,
-    /// The next tap.
-    y: usize,
-    x: usize,
-}
-
-impl<'a> Iterator for Taps<'a> {
-    type Item = Option<&'a [i8]>;
-
-    #[inline(never)]
-    fn next(&mut self) -> Option<Self::Item> {
-        let [height, width] = self.window.kernel.map(usize::from);
-        if self.y >= height {
-            return None;
-        }
-        let tap = self.pixel();
-        self.x = self.x.wrapping_add(1);
-        if self.x == width {
-            (self.y, self.x) = (self.y.wrapping_add(1), 0);
-        }
-        Some(tap)
+pub fn outputs(rows: &Rows, x: &[u32], first: usize, range: Range, to: &mut [i8]) {
+    for (i, to) in to.iter_mut().enumerate() {
+        let mut s = [0];
+        sums(rows, x, first + i, &mut s);
+        *to = rows.scales[first + i].output(s[0]).clamp(range.minimum, range.maximum);
     }
 }
-
-impl<'a> Taps<'a> {
-    fn pixel(&self) -> Option<&'a [i8]> {
-        let [top, left, _, _] = self.window.padding.map(usize::from);
-        let row = self.top.wrapping_add(self.y).checked_sub(top)?;
-        let column = self.left.wrapping_add(self.x).checked_sub(left)?;
-        if column >= self.shape.width {
-            return None;
+pub fn dense_at(rows: &Rows, range: Range, indices: &[u16], output: &mut [i8]) {
+    for (row, to) in output.iter_mut().enumerate() {
+        let mut s = rows.biases[row];
+        for i in indices {
+            s = s.wrapping_add(weight(rows, row, *i as usize));
         }
-        let pixel = row.wrapping_mul(self.shape.width).wrapping_add(column);
-        let start = pixel.wrapping_mul(self.shape.channels);
-        self.input.get(start..)?.get(..self.shape.channels)
+        *to = rows.scales[row].output(s).clamp(range.minimum, range.maximum);
+    }
+}
+fn taps<'a>(slide: &Slide, input: &'a [i8], y: usize, x: usize) -> impl Iterator<Item = Option<&'a [i8]>> {
+    let w = *slide.window;
+    let s = slide.input;
+    (0..w.kernel[0] as usize).flat_map(move |ky| {
+        (0..w.kernel[1] as usize).map(move |kx| {
+            let r = (y * w.stride[0] as usize + ky).checked_sub(w.padding[0] as usize)?;
+            let c = (x * w.stride[1] as usize + kx).checked_sub(w.padding[1] as usize)?;
+            if r >= s.height || c >= s.width {
+                return None;
+            }
+            input.get((r * s.width + c) * s.channels..)?.get(..s.channels)
+        })
+    })
+}
+pub fn conv2d(
+    rows: &Rows,
+    slide: &Slide,
+    range: Range,
+    lines: core::ops::Range<usize>,
+    input: &[i8],
+    _scratch: &mut [u32],
+    output: &mut [i8],
+) {
+    let c = slide.input.channels;
+    for y in lines {
+        for x in 0..slide.output.width {
+            for o in 0..rows.rows {
+                let mut s = rows.biases[o];
+                for (t, tap) in taps(slide, input, y, x).enumerate() {
+                    for i in 0..c {
+                        let v = tap.map_or(slide.zero_point, |t| t[i]) as i32;
+                        s = s.wrapping_add(weight(rows, o, t * c + i).wrapping_mul(v));
+                    }
+                }
+                output[(y * slide.output.width + x) * rows.rows + o] =
+                    rows.scales[o].output(s).clamp(range.minimum, range.maximum);
+            }
+        }
+    }
+}
+pub fn depthwise_conv2d(
+    weights: &[i8],
+    biases: &[i32],
+    scales: &[Scale],
+    slide: &Slide,
+    range: Range,
+    lines: core::ops::Range<usize>,
+    input: &[i8],
+    output: &mut [i8],
+) {
+    let c = slide.input.channels;
+    for y in lines {
+        for x in 0..slide.output.width {
+            for o in 0..c {
+                let mut s = biases[o];
+                for (t, tap) in taps(slide, input, y, x).enumerate() {
+                    let v = tap.map_or(slide.zero_point, |t| t[o]) as i32;
+                    s = s.wrapping_add((weights[t * c + o] as i32).wrapping_mul(v));
+                }
+                output[(y * slide.output.width + x) * c + o] = scales[o].output(s).clamp(range.minimum, range.maximum);
+            }
+        }
+    }
+}
+pub fn max_pool2d(slide: &Slide, lines: core::ops::Range<usize>, input: &[i8], output: &mut [i8]) {
+    let c = slide.input.channels;
+    for y in lines {
+        for x in 0..slide.output.width {
+            for o in 0..c {
+                output[(y * slide.output.width + x) * c + o] =
+                    taps(slide, input, y, x).flatten().map(|t| t[o]).max().unwrap_or(0);
+            }
+        }
+    }
+}
+pub fn average_pool2d(slide: &Slide, lines: core::ops::Range<usize>, input: &[i8], output: &mut [i8]) {
+    let c = slide.input.channels;
+    for y in lines {
+        for x in 0..slide.output.width {
+            for o in 0..c {
+                let (mut s, mut n) = (0i32, 0u32);
+                for t in taps(slide, input, y, x).flatten() {
+                    s += t[o] as i32;
+                    n += 1;
+                }
+                let m = (s.unsigned_abs() + n / 2) / n.max(1);
+                output[(y * slide.output.width + x) * c + o] = (m as i32 * s.signum()) as i8;
+            }
+        }
+    }
+}
+pub fn add(sum: &Sum, output_grid: Output, other: &[i8], output: &mut [i8]) {
+    for (to, other) in output.iter_mut().zip(other) {
+        *to = sum.output(*to, *other, output_grid);
     }
 }
