@@ -442,6 +442,11 @@ impl<'a> Model<'a> {
         self.arena
     }
 
+    /// Number of golden vectors.
+    pub fn golden_count(&self) -> u16 {
+        self.golden.count
+    }
+
     /// Real value of one raw step of the input, in the sensor's unit.
     pub fn input_scale(&self) -> f32 {
         let [scale, _] = self.unit;

@@ -27,6 +27,12 @@ pub const fn words(rows: usize, columns: usize) -> usize {
     rows.div_ceil(2).wrapping_mul(groups(columns)).wrapping_mul(2)
 }
 
+/// Whether the first `rows` of so many packed rows lie as they would alone, so that one table serves both.
+pub const fn is_prefix(rows: usize, of: usize) -> bool {
+    let left = rows % SIDE;
+    rows <= of && (left == 0 || (left > 2) == (of.wrapping_sub(rows).wrapping_add(left) > 2))
+}
+
 /// Words that so many activations take, widened to 16 bits: two for each group.
 pub const fn widened_words(columns: usize) -> usize {
     groups(columns).wrapping_mul(2)
@@ -91,6 +97,21 @@ mod tests {
                     assert_eq!(weights(found)[usize::from(is_odd)], *expected, "{rows} {columns} {at}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_table_serves_as_a_shorter_one_where_its_beginning_is_that() {
+        for of in 1..=13 {
+            let values: alloc::vec::Vec<i8> = (0..of * 5).map(|at| (at * 89 % 251) as u8 as i8 / 2 + 1).collect();
+            let whole = pack(&values, 5);
+            for rows in 1..=of {
+                let alone = pack(&values[..rows * 5], 5);
+                let found = (0..rows * 5).all(|at| lane(rows, 5, at / 5, at % 5) == lane(of, 5, at / 5, at % 5));
+                assert_eq!(is_prefix(rows, of), found, "{rows} of {of}");
+                assert!(found || whole[..alone.len()] != alone[..]);
+            }
+            assert!(!is_prefix(of + 1, of));
         }
     }
 
