@@ -1,6 +1,7 @@
 //! Running a model on a sample.
 
 use core::fmt;
+use core::ops::Range;
 
 use eigenlet_shared::description::{Clusters, Hash, Raw, class_bits};
 use eigenlet_shared::numerics::quantize_u8;
@@ -89,6 +90,8 @@ pub enum EncoderError {
         /// The form given.
         found: Raw,
     },
+    /// A stream's first layer is no window over an image or series, so nothing could be kept between samples.
+    NoWindow,
     /// An index is not above the one before it, or not below the number of the input's values.
     Index {
         /// Its position in the sample, from 0.
@@ -286,7 +289,7 @@ impl Model<'_> {
         Ok(self.run_steps(arena, steps))
     }
 
-    fn expect(&self, found: Raw) -> Result<(), EncoderError> {
+    pub(crate) fn expect(&self, found: Raw) -> Result<(), EncoderError> {
         let expected = self.raw();
         if found == expected { Ok(()) } else { Err(EncoderError::Form { expected, found }) }
     }
@@ -302,7 +305,7 @@ impl Model<'_> {
     /// Runs steps, in an arena that was checked: regions are apart, since `parse` saw to it.
     // One copy for all forms of samples.
     #[inline(never)]
-    fn run_steps<'s>(&'s self, arena: &'s mut [i8], steps: Steps) -> Features<'s> {
+    pub(crate) fn run_steps<'s>(&'s self, arena: &'s mut [i8], steps: Steps) -> Features<'s> {
         for step in steps.flatten() {
             run_step(&step, arena);
         }
@@ -325,7 +328,17 @@ fn run_step(step: &Step, arena: &mut [i8]) {
         return;
     }
     let [input, scratch, output] = arena.get_disjoint_mut(step.regions()).unwrap_or_default();
-    let lines = 0..step.output.shape.height;
+    if let Operation::Add(_, sum, grid) = &step.operation {
+        kernels::add(sum, *grid, input, output);
+    } else {
+        run_window(step, 0..step.output.shape.height, input, scratch, output);
+    }
+}
+
+/// Computes some lines of what a window makes of an image; `output` is the whole of it. Other steps do nothing.
+// One copy for samples and streams.
+#[inline(never)]
+pub(crate) fn run_window(step: &Step, lines: Range<usize>, input: &[i8], scratch: &mut [i8], output: &mut [i8]) {
     match &step.operation {
         Operation::Conv2d(window, rows, range) => {
             kernels::conv2d(rows, &step.slide(window), *range, lines, input, words(scratch), output);
@@ -336,8 +349,7 @@ fn run_step(step: &Step, arena: &mut [i8]) {
         }
         Operation::MaxPool2d(window) => kernels::max_pool2d(&step.slide(window), lines, input, output),
         Operation::AveragePool2d(window) => kernels::average_pool2d(&step.slide(window), lines, input, output),
-        Operation::Add(_, sum, grid) => kernels::add(sum, *grid, input, output),
-        Operation::Dense(..) | Operation::Recall => {}
+        Operation::Dense(..) | Operation::Add(..) | Operation::Recall => {}
     }
 }
 
@@ -556,6 +568,7 @@ impl fmt::Display for EncoderError {
                 };
                 write!(f, "the sample has the wrong form: expected {}, found {}", words(expected), words(found))
             }
+            Self::NoWindow => f.write_str("the model's first layer is no window, so its sample cannot slide"),
             Self::Index { position, below, found } => {
                 write!(f, "the sample's indices must rise and be below {below}: found {found} at position {position}")
             }

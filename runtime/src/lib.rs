@@ -51,6 +51,10 @@
 //! # }
 //! ```
 //!
+//! # Sliding windows
+//! Where samples are windows that slide along a series, [`Stream`] keeps what the layers computed: the next window costs its new
+//! values alone, and gives what [`Encoder`] gives, to the bit.
+//!
 //! # Features
 //! * `defmt`: errors and results can be logged from a chip.
 //! * `card`: the model's card and whole description, for tools on a host: kilobytes of code.
@@ -77,6 +81,7 @@ mod kernels;
 mod model;
 mod sample;
 mod step;
+mod stream;
 mod verify;
 
 pub use code::Code;
@@ -92,4 +97,5 @@ pub use include::Aligned;
 pub use index::{Full, Hit, Index, nearest_in};
 pub use model::{GoldenVector, Model, ModelError, Part};
 pub use sample::Sample;
+pub use stream::Stream;
 pub use verify::{Head, VerifyError};

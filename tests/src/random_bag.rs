@@ -2,9 +2,7 @@
 
 use eigenlet_runtime::{Dims, Model, Sample};
 use eigenlet_shared::{
-    description::{
-        Clusters, Dense, Description, Embedding, Golden, Hash, Input, Layer, Operation, Places, Raw, Rows,
-    },
+    description::{Clusters, Dense, Description, Embedding, Golden, Hash, Input, Layer, Operation, Places, Raw, Rows},
     numerics::{Output, Scale},
     plan,
     writer::{AlignedBytes, BlobWriter},

@@ -10,8 +10,7 @@ use eigenlet_shared::{
         Operation, Places, Raw, Recall, Rows, Window, class_bits,
     },
     numerics::{INPUT_ZERO_POINT_U8, Output, Scale, Sum},
-    packed,
-    plan,
+    packed, plan,
     writer::{AlignedBytes, BlobWriter},
 };
 
@@ -76,12 +75,7 @@ impl Random {
     }
 
     /// Packed rows in the blob, `[blocks][rows][products]`, with their constants.
-    pub(crate) fn rows(
-        &mut self,
-        writer: &mut BlobWriter,
-        [rows, products]: [usize; 2],
-        zero_points: [i8; 2],
-    ) -> Rows {
+    pub(crate) fn rows(&mut self, writer: &mut BlobWriter, [rows, products]: [usize; 2], zero_points: [i8; 2]) -> Rows {
         let weights = self.weights(rows * products);
         let sums: Vec<i32> = weights.chunks_exact(products).map(sum).collect();
         let (biases, scales) = self.constants(&sums, products, zero_points);
@@ -215,12 +209,7 @@ fn build(seed: u32, centre: &Centre, samples: &[u8], outputs: Outputs) -> Aligne
         // -> 4 x 4 x 6
         Operation::MaxPool2d(window([2, 2], [1, 1], [0, 0, 0, 1])),
         // -> 4 x 4 x 8
-        Operation::Conv2d(Conv2d {
-            outputs: 8,
-            window: window([1, 1], [1, 1], [0; 4]),
-            rows: pointwise,
-            output: relu,
-        }),
+        Operation::Conv2d(Conv2d { outputs: 8, window: window([1, 1], [1, 1], [0; 4]), rows: pointwise, output: relu }),
         // A branch over that, and both together.
         Operation::Conv2d(Conv2d {
             outputs: 8,
@@ -282,11 +271,7 @@ fn build(seed: u32, centre: &Centre, samples: &[u8], outputs: Outputs) -> Aligne
 
 fn thresholds(random: &mut Random, writer: &mut BlobWriter, centre: &Centre) -> Hash {
     let (weights, biases) = linear_rows(random, BITS.into(), centre);
-    Hash::Thresholds {
-        bits: BITS,
-        weights: writer.push_packed(&weights, FEATURES),
-        biases: writer.push_i32(&biases),
-    }
+    Hash::Thresholds { bits: BITS, weights: writer.push_packed(&weights, FEATURES), biases: writer.push_i32(&biases) }
 }
 
 fn prototypes(random: &mut Random, writer: &mut BlobWriter, centre: &Centre) -> Clusters {

@@ -62,10 +62,7 @@ pub fn run<T: Send>(
 ) -> Result<Vec<T>> {
     samples
         .par_iter()
-        .map_init(
-            || arena(model),
-            |arena, sample| read(&mut features(model, bytemuck::cast_slice_mut(arena), sample)?),
-        )
+        .map_init(|| arena(model), |arena, sample| read(&mut features(model, bytemuck::cast_slice_mut(arena), sample)?))
         .collect::<std::result::Result<_, _>>()
         .map_err(|error| Error::Check(error.to_string()))
 }

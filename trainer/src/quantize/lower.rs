@@ -669,7 +669,8 @@ impl Builder {
     /// What there is so far, as a blob.
     fn seal(&self, card: &[u8]) -> Result<AlignedBytes> {
         let mut description = Description { card, ..self.description.clone() };
-        plan::place(&mut description).map_err(|error| Error::Check(format!("the arena cannot be laid out: {error}")))?;
+        plan::place(&mut description)
+            .map_err(|error| Error::Check(format!("the arena cannot be laid out: {error}")))?;
         Ok(self.writer.finish(&description))
     }
 
