@@ -142,16 +142,22 @@ def pool_window(dice):
     return dice.choice([(2, 2), (3, 3), (dice.randint(1, 6), dice.randint(1, 6))])
 
 
-def grid(dice, is_exact, low, high):
+def small_ratio(dice, scale):
+    """A small odd number times a power of two, at most the scale. Of such scales real values often are ties, or are ties but for
+    what rounding a multiplier loses: there ways of rounding differ."""
+    odd = dice.choice([1, 1, 3, 5, 7, 9])
+    return odd * 2.0 ** math.floor(math.log2(scale / odd))
+
+
+def grid(dice, is_tied, low, high):
     scale = dice.log_uniform(low, high)
-    return (2.0 ** round(math.log2(scale)) if is_exact else single(scale)), dice.zero_point()
+    return (small_ratio(dice, scale) if is_tied else single(scale)), dice.zero_point()
 
 
 def weigh(dice, case, channels, taps, weight_count, is_per_channel):
     """Weights, biases and scales, so that outputs spread over the int8 range."""
-    # Scales that are powers of two make real ties, which is where ways of rounding differ.
-    is_exact = dice.random() < 0.25
-    (s_in, z_in), (s_out, z_out) = grid(dice, is_exact, 2**-9, 0.5), grid(dice, is_exact, 2**-7, 1.0)
+    is_tied = dice.random() < 0.4
+    (s_in, z_in), (s_out, z_out) = grid(dice, is_tied, 2**-9, 0.5), grid(dice, is_tied, 2**-7, 1.0)
     case.grids = [(s_in, z_in), (0.0, 0), (s_out, z_out)]
     inputs, width = dice.activations(case.samples * math.prod(case.shape), z_in)
     case.inputs[0] = inputs
@@ -164,8 +170,8 @@ def weigh(dice, case, channels, taps, weight_count, is_per_channel):
         wanted = dice.log_uniform(LEAST, 2.0**-14) if is_tiny else dice.uniform(4, 50) / spread
         wanted = min(max(wanted, LEAST * 1.01), MOST * 0.99)
         weight_scale = wanted * s_out / s_in
-        if is_exact:
-            weight_scale = 2.0 ** math.floor(math.log2(weight_scale))
+        if is_tied:
+            weight_scale = small_ratio(dice, weight_scale)
             weight_scale *= 2.0 if weight_scale * s_in / s_out < LEAST else 1.0
         case.weight_scales.append(single(weight_scale))
     for channel in range(channels):
@@ -229,14 +235,14 @@ def pool(dice, layer):
 
 def add(dice):
     case = Case(ADD, dice.randint(1, 2), (dice.randint(1, 9), dice.randint(1, 9), dice.randint(1, 9)))
-    is_exact = dice.random() < 0.25
-    first = grid(dice, is_exact, 2**-9, 0.5)
+    is_tied = dice.random() < 0.4
+    first = grid(dice, is_tied, 2**-9, 0.5)
     ratio = dice.choice([1.0, dice.log_uniform(0.5, 2.0), dice.log_uniform(2**-7, 2**7)])
-    other = grid(dice, is_exact, first[0] * ratio, first[0] * ratio)
+    other = grid(dice, is_tied, first[0] * ratio, first[0] * ratio)
     if ratio == 1.0:
         other = (first[0], other[1])
     largest = max(first[0], other[0])
-    case.grids = [first, other, grid(dice, is_exact, largest * 0.25, largest * 7.0)]
+    case.grids = [first, other, grid(dice, is_tied, largest * 0.25, largest * 7.0)]
     case.activation = dice.choice(ACTIVATIONS)
     count = case.samples * math.prod(case.shape)
     case.inputs = [dice.activations(count, zero)[0] for _, zero in case.grids[:2]]
