@@ -34,14 +34,20 @@ pub fn range(activation: Activation, grid: Grid) -> [i8; 2] {
     }
 }
 
-/// Top and left padding. TensorFlow Lite's `SAME` puts the odd one at the end; what is at the bottom and right follows from the
-/// output's size.
-pub fn padding(case: &Case) -> [usize; 2] {
-    let spanned = |side: usize| (case.output_shape[side] - 1) * case.stride[side] + case.kernel[side];
-    core::array::from_fn(|side| match case.is_same {
-        true => spanned(side).saturating_sub(case.input_shape[side]) / 2,
-        false => 0,
-    })
+/// Padding at the top, the left, the bottom and the right, as a window of `int8.v1` has it. TensorFlow Lite's `SAME` puts the odd
+/// one at the end.
+pub fn padding(case: &Case) -> [usize; 4] {
+    let side = |side: usize| {
+        let [size, output] = [case.input_shape[side], case.output_shape[side]];
+        let [kernel, stride] = [case.kernel[side], case.stride[side]];
+        let whole = if case.is_same { ((output - 1) * stride + kernel).saturating_sub(size) } else { 0 };
+        let (before, after) = (whole / 2, whole - whole / 2);
+        assert!(before < kernel && after < kernel, "{case:?}");
+        assert_eq!((size + before + after - kernel) / stride + 1, output, "{case:?}");
+        (before, after)
+    };
+    let ((top, bottom), (left, right)) = (side(0), side(1));
+    [top, left, bottom, right]
 }
 
 /// What the accumulators of a layer need to become its outputs.
@@ -191,7 +197,7 @@ pub fn accumulators(case: &Case, rows: &Rows) -> Vec<i32> {
 /// Calls `value` for every output: with its channel, and with the pixels that it sees, row by row; none where it sees padding.
 fn windows<T>(case: &Case, value: impl Fn(usize, &[Option<&[i8]>]) -> T) -> Vec<T> {
     let [height, width, channels] = case.input_shape;
-    let [top, left] = padding(case);
+    let [top, left, ..] = padding(case);
     assert_eq!(case.input.len(), case.samples * height * width * channels, "{case:?}");
     let mut values = Vec::new();
     for sample in case.input.chunks_exact(height * width * channels) {
