@@ -231,9 +231,9 @@ pub struct Features<'s> {
     model: &'s Model<'s>,
     values: &'s [i8],
     /// The same, as kernels read them.
-    widened: &'s [u32],
+    pub(crate) widened: &'s [u32],
     /// Embeddings go there.
-    spare: &'s mut [i8],
+    pub(crate) spare: &'s mut [i8],
 }
 
 impl Model<'_> {
@@ -420,12 +420,21 @@ impl<'s> Features<'s> {
     /// [`EncoderError::Bits`], [`EncoderError::NoHead`].
     pub fn hash<const BYTES: usize>(&mut self) -> Result<Code<BYTES>, EncoderError> {
         let mut code = Code([0; BYTES]);
-        let all = self.model.bits();
-        // A whole last byte means all of the model's bits, where they end in it.
-        let asked = u16::try_from(BYTES.saturating_mul(8)).unwrap_or(u16::MAX);
-        let bits = if BYTES == usize::from(all).div_ceil(8) { all } else { asked };
-        self.hash_into(bits, &mut code.0)?;
+        self.hash_into(self.bits_of::<BYTES>()?, &mut code.0)?;
         Ok(code)
+    }
+
+    /// The bits of a code of so many bytes: a whole last byte means all of the model's bits, where they end in it.
+    pub(crate) fn bits_of<const BYTES: usize>(&self) -> Result<u16, EncoderError> {
+        let (expected, found) = (self.model.bits(), BYTES.saturating_mul(8));
+        if expected == 0 {
+            return Err(EncoderError::NoHead(Head::Hash));
+        }
+        match u16::try_from(found) {
+            _ if BYTES == usize::from(expected).div_ceil(8) => Ok(expected),
+            Ok(bits) if bits > 0 && bits <= expected => Ok(bits),
+            _ => Err(EncoderError::Bits { expected, found }),
+        }
     }
 
     /// Fills `code`, `bits.div_ceil(8)` bytes, with the hash code's first `bits` bits: bit `j` is bit `j % 8` of byte `j / 8`.
@@ -447,15 +456,16 @@ impl<'s> Features<'s> {
             if let Some(to) = places.next() {
                 *to = byte;
             }
+            true
         })
     }
 
-    /// Gives the bytes of the code's first `bits` bits to `take`.
+    /// Gives the bytes of the code's first `bits` bits to `take`, for as long as that wants more.
     // One copy: both who ask for a code and who verify it come here.
     #[inline(never)]
-    pub(crate) fn code(&mut self, bits: u16, take: &mut dyn FnMut(u8)) -> Result<(), EncoderError> {
+    pub(crate) fn code(&mut self, bits: u16, take: &mut dyn FnMut(u8) -> bool) -> Result<(), EncoderError> {
         let model = self.model;
-        let (mut first, kind, rows) = match model.hash_head() {
+        let (first, kind, rows) = match model.hash_head() {
             None => return Err(EncoderError::NoHead(Head::Hash)),
             Some(Hash::Thresholds { .. }) => ((0, 0), Word::Signs, model.hash_rows(0).unwrap_or_default()),
             Some(Hash::Product { .. }) => ((0, 0), Word::Classes, Default::default()),
@@ -465,7 +475,7 @@ impl<'s> Features<'s> {
             }
         };
         let words = Words { model, features: self.widened, rows, next: 0, kind };
-        code(&mut first, words, bits, take);
+        code(first, words, bits, take);
         Ok(())
     }
 

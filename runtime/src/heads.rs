@@ -108,9 +108,9 @@ impl Words<'_> {
     }
 }
 
-/// Gives the bytes of a code's first `bits` bits to `take`: eight bits a byte, the first one lowest, those of `first` (a
-/// value and its width) before all others. No row is computed before a byte needs it.
-pub(crate) fn code(first: &mut (u16, u16), mut words: Words, bits: u16, take: &mut dyn FnMut(u8)) {
+/// Gives the bytes of a code's first `bits` bits to `take`, for as long as that wants more: eight bits a byte, the first one lowest,
+/// those of `first` (a value and its width) before all others. No row is computed before a byte needs it.
+pub(crate) fn code(first: (u16, u16), mut words: Words, bits: u16, take: &mut dyn FnMut(u8) -> bool) {
     // Bits that are not given yet, the next one lowest: at most 7, and 16 of a word.
     let (mut known, mut count) = (u32::from(first.0), first.1);
     let mut left = bits;
@@ -121,7 +121,9 @@ pub(crate) fn code(first: &mut (u16, u16), mut words: Words, bits: u16, take: &m
             known |= u32::from(word).wrapping_shl(count.into());
             count = count.wrapping_add(width);
         }
-        take(known as u8 & u8::MAX.wrapping_shr(8u32.wrapping_sub(wanted.into())));
+        if !take(known as u8 & u8::MAX.wrapping_shr(8u32.wrapping_sub(wanted.into()))) {
+            return;
+        }
         known >>= 8;
         count = count.saturating_sub(8);
         left = left.wrapping_sub(wanted);
@@ -183,7 +185,7 @@ pub(crate) fn least_residual(model: &Model, values: &[i8], widened: &[u32], ener
 /// At most 255^2 * 65535, which 32 bits hold; of the longer slice, only its beginning counts.
 // One copy, as for `Least::take`.
 #[inline(never)]
-fn squared_distance(a: &[i8], b: &[i8]) -> u32 {
+pub(crate) fn squared_distance(a: &[i8], b: &[i8]) -> u32 {
     let squares = a.iter().zip(b).map(|(a, b)| u32::from(a.abs_diff(*b)));
     squares.fold(0, |sum, difference| sum.wrapping_add(difference.wrapping_mul(difference)))
 }

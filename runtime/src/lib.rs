@@ -51,6 +51,10 @@
 //! # }
 //! ```
 //!
+//! # Stopping early
+//! [`Features::assign_early`] and [`Features::nearest_early`] compute the first rows, and stop when the others cannot change the
+//! answer any more.
+//!
 //! # Sliding windows
 //! Where samples are windows that slide along a series, [`Stream`] keeps what the layers computed: the next window costs its new
 //! values alone, and gives what [`Encoder`] gives, to the bit.
@@ -71,6 +75,7 @@
 
 mod code;
 mod cost;
+mod early;
 mod encoder;
 #[cfg(feature = "float")]
 mod float;
@@ -90,6 +95,7 @@ pub use eigenlet_shared::description::Raw;
 #[cfg(feature = "card")]
 pub use eigenlet_shared::description::{Card, HashQuality, TruncationQuality};
 pub use eigenlet_shared::geometry::Shape;
+pub use early::Early;
 pub use encoder::{Arena, Assignment, Dims, Encoder, EncoderError, Expert, Features};
 #[cfg(feature = "float")]
 pub use float::unit_norm;

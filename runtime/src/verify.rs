@@ -84,6 +84,7 @@ impl Features<'_> {
                 if let Some((expected, position)) = places.next() {
                     check(Head::Hash, position, (*expected).into(), found.into());
                 }
+                true
             })?;
         }
         if let Some(expected) = values(GoldenList::Clusters).and_then(as_array) {
