@@ -55,8 +55,9 @@
 //! # Features
 //! * `defmt`: errors and results can be logged from a chip.
 //! * `float`: raw values of real readings, and a dequantised, unit-norm embedding.
+//! * `dsp`: the target's cores have the DSP extension, where the target's name leaves that open (Armv8-M). Armv7E-M needs no feature.
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![deny(
     clippy::arithmetic_side_effects,
     clippy::expect_used,
@@ -74,7 +75,11 @@ mod geometry;
 mod heads;
 mod include;
 mod index;
+#[cfg(not(feature = "bench"))]
 mod kernels;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod kernels;
 mod model;
 mod sample;
 mod step;

@@ -116,6 +116,53 @@ pub struct Output {
     pub maximum: i8,
 }
 
+/// How two int8 tensors on grids of their own add up on a third one: TensorFlow Lite's int8 `ADD`, its reference arithmetic.
+/// Both operands are shifted left by [`Addition::LEFT_SHIFT`] and brought to a common grid, which is twice the coarser one's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Addition {
+    /// The two operands: how each comes to the common grid.
+    pub operands: [Operand; 2],
+    /// Significand of the real multiplier from the common grid to the output's, `2^30 ..= 2^31 - 1`.
+    pub multiplier: i32,
+    /// Right shift, `0 ..= 31`: that multiplier is `multiplier / 2^31 / 2^shift`.
+    pub shift: u8,
+    /// The output's grid and range.
+    pub output: Output,
+}
+
+/// One operand of an addition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Operand {
+    /// The int8 value that stands for the real number zero.
+    pub zero_point: i8,
+    /// Significand of the real multiplier to the common grid, `2^30 ..= 2^31 - 1`.
+    pub multiplier: i32,
+    /// Right shift, `0 ..= 31`: that multiplier is `multiplier / 2^31 / 2^shift`, at most a half.
+    pub shift: u8,
+}
+
+impl Operand {
+    /// A value on the common grid.
+    #[inline(always)]
+    const fn common(self, value: i8) -> i32 {
+        let shifted = (value as i32 - self.zero_point as i32) << Addition::LEFT_SHIFT;
+        rounding_shift_right(doubling_high_multiply(shifted, self.multiplier), self.shift as i32)
+    }
+}
+
+impl Addition {
+    /// Binary places that operands gain before they are added.
+    pub const LEFT_SHIFT: u32 = 20;
+
+    /// The int8 value of two values' sum.
+    #[inline(always)]
+    pub const fn output(self, a: i8, b: i8) -> i8 {
+        let [first, second] = self.operands;
+        let sum = first.common(a).wrapping_add(second.common(b));
+        Channel { bias: 0, multiplier: self.multiplier, shift: self.shift as i32 }.output(sum, self.output)
+    }
+}
+
 /// Quantises a raw `u8` sensor value: `raw - 128`, so nothing is lost.
 #[inline(always)]
 pub const fn quantize_u8(raw: u8) -> i8 {

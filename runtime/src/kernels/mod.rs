@@ -1,5 +1,7 @@
 //! Layers on int8 activations. `reference` is the oracle that every faster path must equal, bit for bit.
 
+#[cfg_attr(not(feature = "bench"), allow(dead_code, unreachable_pub))]
+pub mod packed;
 mod reference;
 
 pub(crate) use reference::{dense_at, dot, finish};
