@@ -76,9 +76,9 @@ pub fn sum(weights: &[i8], columns: usize, biases: &[i32], row: usize, x: &[i8])
 }
 
 /// What the window's tap sees; `None` on padding.
-fn seen(slide: &Slide, input: &[i8], out_y: usize, out_x: usize, y: usize, x: usize, channel: usize) -> Option<i8> {
-    let row = (out_y * usize::from(slide.window.stride[0]) + y).checked_sub(slide.window.padding[0].into())?;
-    let column = (out_x * usize::from(slide.window.stride[1]) + x).checked_sub(slide.window.padding[1].into())?;
+pub fn seen(slide: &Slide, input: &[i8], at: [usize; 2], [y, x]: [usize; 2], channel: usize) -> Option<i8> {
+    let row = (at[0] * usize::from(slide.window.stride[0]) + y).checked_sub(slide.window.padding[0].into())?;
+    let column = (at[1] * usize::from(slide.window.stride[1]) + x).checked_sub(slide.window.padding[1].into())?;
     let shape = slide.input;
     (row < shape.height && column < shape.width).then(|| input[(row * shape.width + column) * shape.channels + channel])
 }
@@ -100,7 +100,7 @@ pub fn conv2d(
     for y in 0..height {
         for x in 0..width {
             for channel in 0..slide.input.channels {
-                let value = seen(slide, input, out_y, out_x, y, x, channel).unwrap_or(slide.zero_point);
+                let value = seen(slide, input, [out_y, out_x], [y, x], channel).unwrap_or(slide.zero_point);
                 sum = sum.wrapping_add(i32::from(*weights.next().unwrap()) * i32::from(value));
             }
         }
@@ -123,7 +123,7 @@ pub fn depthwise_conv2d(
     let mut sum = biases[channel];
     for y in 0..height {
         for x in 0..width {
-            let value = seen(slide, input, out_y, out_x, y, x, channel).unwrap_or(slide.zero_point);
+            let value = seen(slide, input, [out_y, out_x], [y, x], channel).unwrap_or(slide.zero_point);
             let weight = weights[(y * width + x) * slide.input.channels + channel];
             sum = sum.wrapping_add(i32::from(weight) * i32::from(value));
         }
@@ -138,7 +138,7 @@ pub fn pool2d(slide: &Slide, input: &[i8], at: [usize; 3]) -> [i8; 2] {
     let (mut largest, mut sum, mut count) = (i8::MIN, 0i32, 0i32);
     for y in 0..height {
         for x in 0..width {
-            if let Some(value) = seen(slide, input, out_y, out_x, y, x, channel) {
+            if let Some(value) = seen(slide, input, [out_y, out_x], [y, x], channel) {
                 largest = largest.max(value);
                 sum += i32::from(value);
                 count += 1;

@@ -77,7 +77,8 @@ fn windows(
     let Some((patches, padding)) = bytes.split_at_mut_checked(patch.wrapping_mul(2)) else { return };
     let Some(padding) = padding.get_mut(..row) else { return };
     let Some((patch, second_patch)) = patches.split_at_mut_checked(patch) else { return };
-    let (Some(patch), Some(second_patch)) = (patch.get_mut(..rows.columns), second_patch.get_mut(..rows.columns)) else {
+    let (Some(patch), Some(second_patch)) = (patch.get_mut(..rows.columns), second_patch.get_mut(..rows.columns))
+    else {
         return;
     };
     padding.fill(slide.zero_point);
@@ -124,7 +125,10 @@ impl View<'_> {
         let row = self.padding.len();
         let line = corner.top.wrapping_add(y as i32);
         let right = corner.left.wrapping_add(self.slide.window.kernel[1].into());
-        if corner.left >= 0 && right <= self.slide.input.width as i32 && (line as u32 as usize) < self.slide.input.height {
+        if corner.left >= 0
+            && right <= self.slide.input.width as i32
+            && (line as u32 as usize) < self.slide.input.height
+        {
             let pixels = self.slide.pixels_from(self.input, line as usize, corner.left as usize);
             return pixels.get(..row).unwrap_or_default();
         }

@@ -61,7 +61,9 @@ pub(super) fn pixels<const PIXELS: usize>(rows: &Rows, x: &[u32], first: usize, 
         }
         let whole = rows.whole_quads(row, left, x.len().checked_div(PIXELS).unwrap_or(0));
         let mut done = 0;
-        if whole > 0 && let Some((words, biases, scales)) = rows.quads(row) {
+        if whole > 0
+            && let Some((words, biases, scales)) = rows.quads(row)
+        {
             let to = to.each_mut().map(|to| to.get_mut(..whole).unwrap_or_default());
             done = engine::outputs(words, x, biases, scales, to);
         }
