@@ -63,8 +63,9 @@
 //! * `defmt`: errors and results can be logged from a chip.
 //! * `card`: the model's card and whole description, for tools on a host: kilobytes of code.
 //! * `float`: raw values of real readings, and a dequantised, unit-norm embedding.
+//! * `dsp`: the target's cores have the DSP extension, where the target's name leaves that open (Armv8-M). Armv7E-M needs no feature.
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![deny(
     clippy::arithmetic_side_effects,
     clippy::expect_used,
@@ -82,7 +83,11 @@ mod float;
 mod heads;
 mod include;
 mod index;
+#[cfg(not(feature = "bench"))]
 mod kernels;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod kernels;
 mod model;
 mod sample;
 mod step;
@@ -90,17 +95,18 @@ mod stream;
 mod verify;
 
 pub use code::Code;
+pub use early::Early;
 pub use eigenlet_shared::blob::BlobError;
 pub use eigenlet_shared::description::Raw;
 #[cfg(feature = "card")]
 pub use eigenlet_shared::description::{Card, HashQuality, TruncationQuality};
 pub use eigenlet_shared::geometry::Shape;
-pub use early::Early;
 pub use encoder::{Arena, Assignment, Dims, Encoder, EncoderError, Expert, Features};
 #[cfg(feature = "float")]
 pub use float::unit_norm;
 pub use include::Aligned;
 pub use index::{Full, Hit, Index, nearest_in};
+pub use kernels::KERNELS;
 pub use model::{GoldenVector, Model, ModelError, Part};
 pub use sample::Sample;
 pub use stream::Stream;

@@ -130,7 +130,7 @@ impl<'a> Steps<'a> {
             description::Operation::Conv2d(conv) => {
                 let outputs = usize::from(conv.outputs);
                 let columns = taps(&conv.window, shape.channels).ok_or(Fault::Geometry)?;
-                scratch_words = patch_words(columns);
+                scratch_words = patch_words(&conv.window, shape.channels);
                 zero_point = conv.output.zero_point;
                 let rows = self.data.rows(conv.rows, outputs, columns)?;
                 let range = range(&rows, conv.output)?;

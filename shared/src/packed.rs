@@ -10,6 +10,8 @@
 //! Where one or two rows are left, they are a pair at the end: two words for each group, columns `c, c + 2` and `c + 1, c + 3`. What is
 //! missing up to an even number of rows, or to a multiple of four columns, is weights of 0.
 
+use crate::description::Window;
+
 /// Rows of a quad, and columns of a group.
 pub const SIDE: usize = 4;
 
@@ -38,9 +40,15 @@ pub const fn widened_words(columns: usize) -> usize {
     groups(columns).wrapping_mul(2)
 }
 
-/// Words of scratch that a convolution needs whose filters have so many weights: two pixels' patches widened, and one as it lies.
-pub const fn patch_words(columns: usize) -> usize {
-    groups(columns).wrapping_mul(5)
+/// Words of scratch that a convolution needs whose window slides over so many channels: two pixels' patches widened, and but for a
+/// pointwise one, both patches as they lie, and a row of padding.
+pub const fn patch_words(window: &Window, channels: usize) -> usize {
+    let row = (window.kernel[1] as usize).wrapping_mul(channels);
+    let patch = groups(row.wrapping_mul(window.kernel[0] as usize));
+    match (window.kernel, window.stride) {
+        ([1, 1], [1, 1]) => patch.wrapping_mul(4),
+        _ => patch.wrapping_mul(6).wrapping_add(groups(row)),
+    }
 }
 
 /// Where the lane of a weight lies, counted in half-words, and whether the weight is the lane's odd row.

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::description::{Description, Layer, MAX_LAYERS, Operation, Places, Raw};
-use crate::geometry::{Shape, taps};
+use crate::geometry::Shape;
 use crate::packed::{patch_words, widened_words};
 
 /// Every place is a multiple of this many bytes: words are read there.
@@ -84,9 +84,7 @@ pub fn place(description: &mut Description) -> Result<usize, PlanError> {
             Operation::Conv2d(conv) => {
                 reads.push((before, writing));
                 let tensor = output(shape.under(&conv.window, conv.outputs.into()))?;
-                let columns = taps(&conv.window, shape.channels).ok_or(PlanError::Geometry(number))?;
-                scratch = Some(new(4 * patch_words(columns), reading, writing));
-                // The output is written while the input still is read.
+                scratch = Some(new(4 * patch_words(&conv.window, shape.channels), reading, writing));
                 tensor
             }
             Operation::DepthwiseConv2d(conv) => {
