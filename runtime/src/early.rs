@@ -3,7 +3,6 @@
 //! The answers are those of the whole computation, always. What is not computed yet is bounded: an embedding's value by the int8 range
 //! -127 to 127 that every row has, a bit by 0 and 1. (A bound by the rows' norms, Cauchy and Schwarz's, is wider than that range.)
 
-use eigenlet_shared::description::Clusters;
 use eigenlet_shared::packed::SIDE;
 
 use crate::code::{Code, prefix_distance};
@@ -11,6 +10,7 @@ use crate::encoder::{EncoderError, Features};
 use crate::heads::{EMBEDDING, squared_distance};
 use crate::index::Index;
 use crate::kernels;
+use crate::model::head;
 
 /// A cluster, or the nearest code, and what it took to be certain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,11 +30,13 @@ impl Features<'_> {
     /// [`EncoderError::NoHead`].
     pub fn assign_early(&mut self) -> Result<Early, EncoderError> {
         let model = self.model();
-        let Some(Clusters::Prototypes { dims, .. }) = model.cluster_head() else {
-            return Ok(Early { id: self.assign()?.id.into(), computed: model.dims() });
-        };
-        let (rows, prototypes) = (model.embedding_rows(), model.prototypes().unwrap_or_default());
-        let dims = usize::from(dims);
+        let heads = model.heads();
+        if heads.clusters.kind != head::PROTOTYPES {
+            return Ok(Early { id: self.assign()?.id.into(), computed: heads.embedding.count as u16 });
+        }
+        let rows = model.block(&heads.embedding, 0).unwrap_or_default();
+        let prototypes = model.prototypes(&heads).unwrap_or_default();
+        let dims = heads.clusters.dims as usize;
         let mut computed = 0usize;
         loop {
             let next = computed.saturating_add(SIDE).min(dims);
@@ -59,7 +61,7 @@ impl Features<'_> {
         &mut self,
         index: &Index<BYTES, CAPACITY>,
     ) -> Result<Option<Early>, EncoderError> {
-        let bits = self.bits_of::<BYTES>()?;
+        let bits = self.bits_of(BYTES)?;
         let mut code = Code([0; BYTES]);
         let mut computed = 0u16;
         let mut found = None;

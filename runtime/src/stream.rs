@@ -7,7 +7,6 @@ use eigenlet_shared::numerics::quantize_u8;
 
 use crate::encoder::{Arena, EncoderError, Features, run_window};
 use crate::model::Model;
-use crate::step::{Operation, Step};
 
 /// A model whose sample is a window that slides along its height: a series, or an image that is read line by line. What the layers
 /// computed for lines that are still in the window is kept, for as many first layers as are convolutions and poolings, so that a
@@ -37,9 +36,8 @@ impl Model<'_> {
 
     /// Bytes of the sample and of the outputs of all layers that slide, up to a multiple of 4; 0 where there are none.
     fn kept_bytes(&self) -> usize {
-        let slides = |step: &Step| window(step).is_some();
-        let steps = self.steps().map_while(Result::ok).take_while(slides);
-        let kept = steps.fold(0usize, |kept, step| kept.saturating_add(step.output.shape.len()));
+        let kept = self.steps().map(|step| step.window().map(|_| step.output.shape.len()));
+        let kept = kept.map_while(|bytes| bytes).fold(0, usize::saturating_add);
         if kept == 0 {
             return 0;
         }
@@ -49,11 +47,11 @@ impl Model<'_> {
     /// Multiply-accumulates of the layers when so many new lines come.
     pub fn macs_of_lines(&self, lines: usize) -> u64 {
         let mut known = Known::input(self.input().height, lines, true);
-        self.steps().flatten().fold(0u64, |sum, step| {
+        let layers = self.steps().map(|step| {
             let height = step.output.shape.height;
-            let new = match window(&step) {
+            let new = match step.window() {
                 Some(window) => {
-                    known = known.under(window, height);
+                    known = known.under(&window, height);
                     height.saturating_sub(known.rows.len())
                 }
                 None => {
@@ -63,8 +61,9 @@ impl Model<'_> {
             };
             // All lines cost the same, padding included.
             let line = step.macs().checked_div(height as u64).unwrap_or(0);
-            sum.saturating_add(line.saturating_mul(new as u64))
-        })
+            line.saturating_mul(new as u64)
+        });
+        layers.fold(0, u64::saturating_add)
     }
 }
 
@@ -126,12 +125,13 @@ fn slide<'s>(model: &'s Model<'s>, mut known: Known, memory: &'s mut [i8]) -> Op
     let (mut kept, arena) = memory.split_at_mut_checked(model.kept_bytes())?;
     let mut steps = model.steps();
     let mut rest = steps.clone();
-    while let Some(Ok(step)) = steps.next()
-        && let Some(window) = window(&step)
+    while steps.left > 0
+        && steps.advance().is_ok()
+        && let Some(window) = steps.window()
     {
-        let shape = step.output.shape;
-        known = known.under(window, shape.height);
-        let (input, behind) = kept.split_at_mut_checked(step.input.shape.len())?;
+        let shape = steps.output.shape;
+        known = known.under(&window, shape.height);
+        let (input, behind) = kept.split_at_mut_checked(steps.input.shape.len())?;
         let output = behind.get_mut(..shape.len())?;
         let line = shape.width.wrapping_mul(shape.channels);
         let bytes = |lines: &Range<usize>| lines.start.wrapping_mul(line)..lines.end.wrapping_mul(line);
@@ -141,27 +141,17 @@ fn slide<'s>(model: &'s Model<'s>, mut known: Known, memory: &'s mut [i8]) -> Op
         if from.end <= output.len() {
             output.copy_within(from, to.start);
         }
-        let scratch = arena.get_mut(step.scratch.clone())?;
+        let [_, scratch, _] = steps.regions();
+        let scratch = arena.get_mut(scratch)?;
         for lines in [0..start, end..shape.height] {
-            run_window(&step, lines, input, scratch, output);
+            run_window(&steps, lines, input, scratch, output);
         }
         kept = behind;
         rest = steps.clone();
     }
-    let last = rest.tensor;
+    let last = rest.output;
     arena.get_mut(last.range())?.copy_from_slice(kept.get(..last.shape.len())?);
     Some(model.run_steps(arena, rest))
-}
-
-/// The window that a step slides over its input; `None` for other steps.
-fn window<'w>(step: &'w Step) -> Option<&'w Window> {
-    match &step.operation {
-        Operation::Conv2d(window, ..)
-        | Operation::DepthwiseConv2d(window, ..)
-        | Operation::MaxPool2d(window)
-        | Operation::AveragePool2d(window) => Some(window),
-        Operation::Dense(..) | Operation::Add(..) | Operation::Recall => None,
-    }
 }
 
 /// Which rows of a tensor are known from the sample before: `rows`, and each was `shift` rows further down there.
