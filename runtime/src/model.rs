@@ -177,6 +177,8 @@ impl<'a> Model<'a> {
             // The first layer of all, where it is dense, reads the sample where it lies.
             let is_dense = matches!(step.operation, Operation::Dense(..));
             match (is_dense, number) {
+                // Indices are not even widened.
+                (true, 0) if self.raw == Raw::Indices => self.claim([0..0, 0..0, output])?,
                 (true, 0) => self.claim([0..0, scratch, output])?,
                 (true, _) => {
                     self.claim([input, scratch.clone(), 0..0])?;
@@ -194,7 +196,8 @@ impl<'a> Model<'a> {
         *part = Part::Heads;
         let cursor = &mut steps.cursor;
         self.heads = cursor.places();
-        self.embedding = cursor.embedding().unwrap_or_default();
+        let embedding = cursor.embedding();
+        self.embedding = embedding.unwrap_or_default();
         self.hash = cursor.hash();
         self.clusters = cursor.clusters();
         let experts = cursor.embedding();
@@ -205,6 +208,14 @@ impl<'a> Model<'a> {
             return Err(Fault::Description);
         }
         self.claim(self.regions())?;
+        if embedding.is_some() {
+            *part = Part::Embedding;
+            self.check_embedding(&self.embedding, 1)?;
+        }
+        if experts.is_some() {
+            *part = Part::Experts;
+            self.check_embedding(&self.experts, self.clusters())?;
+        }
         self.check_heads(part)?;
         *part = Part::Golden;
         GoldenList::ALL.iter().try_for_each(|list| self.check_golden(*list))?;
@@ -242,16 +253,9 @@ impl<'a> Model<'a> {
         [self.features.range(), region(self.heads.scratch, widened), region(self.heads.output, rows.into())]
     }
 
+    /// The hash and the clusters.
     fn check_heads(&self, part: &mut Part) -> Result<(), Fault> {
         let columns = self.features();
-        if self.embedding.count > 0 {
-            *part = Part::Embedding;
-            self.check_embedding(&self.embedding, 1)?;
-        }
-        if self.experts.count > 0 {
-            *part = Part::Experts;
-            self.check_embedding(&self.experts, self.clusters())?;
-        }
         if let Some(hash) = self.hash {
             *part = Part::Hash;
             if self.bits() == 0 {
@@ -308,7 +312,7 @@ impl<'a> Model<'a> {
                 return Err(Fault::Constants);
             }
         }
-        if blocks == 0 { Err(Fault::Head) } else { Ok(()) }
+        if blocks == 0 || head.count == 0 { Err(Fault::Head) } else { Ok(()) }
     }
 
     // Apart from the loop over lists, which would be unrolled.
