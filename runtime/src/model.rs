@@ -139,6 +139,9 @@ impl<'a> Model<'a> {
             return Err(ModelError::Input);
         }
         let shape = Shape::new(height, width, channels).ok_or(ModelError::Input)?;
+        if input.raw == Raw::Indices && shape.len() > MAX_INDEXED {
+            return Err(ModelError::Input);
+        }
         // Only padding reads the zero point, and the layer that reads an input of indices is dense.
         let tensor = Tensor { shape, place: input.place as usize, zero_point: INPUT_ZERO_POINT_U8 };
         let mut model = Self {
@@ -189,7 +192,7 @@ impl<'a> Model<'a> {
             }
             number = number.wrapping_add(1);
         }
-        if self.raw == Raw::Indices && (number == 0 || self.input.shape.len() > MAX_INDEXED) {
+        if self.raw == Raw::Indices && number == 0 {
             return Err(Fault::Input);
         }
         self.features = steps.tensor;

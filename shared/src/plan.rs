@@ -261,3 +261,449 @@ impl fmt::Display for PlanError {
 }
 
 impl core::error::Error for PlanError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::description::{
+        Add, Conv2d, Dense, DepthwiseConv2d, Golden, Input, Layers, MAX_LAYERS, Recall, Rows, Window,
+    };
+    use crate::numerics::Output;
+
+    /// xorshift32.
+    struct Random(u32);
+
+    impl Random {
+        fn below(&mut self, end: usize) -> usize {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 17;
+            self.0 ^= self.0 << 5;
+            self.0 as usize % end
+        }
+
+        fn size(&mut self, most: usize) -> u16 {
+            (1 + self.below(most)) as u16
+        }
+    }
+
+    const GRID: Output = Output { zero_point: 0, minimum: -128, maximum: 127 };
+    const SAME: Window = Window { kernel: [3, 3], stride: [1, 1], padding: [1; 4] };
+
+    fn dense(outputs: u16) -> Operation {
+        Operation::Dense(Dense { outputs, rows: Rows::default(), output: GRID })
+    }
+
+    fn conv(outputs: u16, window: Window) -> Operation {
+        Operation::Conv2d(Conv2d { outputs, window, rows: Rows::default(), output: GRID })
+    }
+
+    fn add(other: usize) -> Operation {
+        Operation::Add(Add { other: other as u32, sum: 0, output: GRID })
+    }
+
+    fn description(shape: [u16; 3], raw: Raw, rows: u16) -> Description<'static> {
+        Description {
+            input: Input { shape, place: 0, raw, scale: 1.0, offset: 0.0 },
+            layers: Layers::new(),
+            heads: Places::default(),
+            embedding: (rows > 0).then(|| Embedding { count: rows, ..Embedding::default() }),
+            hash: None,
+            clusters: None,
+            experts: None,
+            golden: Golden::default(),
+            card: &[],
+        }
+    }
+
+    /// Appends a layer; a recalled tensor's number goes where its place will stand.
+    fn push(description: &mut Description, operation: Operation, tensor: usize) {
+        let places = Places { output: tensor as u32, scratch: 0 };
+        description.layers.push(Layer { places, operation }).unwrap();
+    }
+
+    /// The shape after each layer, the sample's first, by the definition of each.
+    fn shapes(description: &Description) -> Vec<[usize; 3]> {
+        let mut shapes = alloc::vec![description.input.shape.map(usize::from)];
+        for layer in &description.layers {
+            let [height, width, channels] = shapes[shapes.len() - 1];
+            let side = |size: usize, axis: usize, window: &Window| {
+                let padding = usize::from(window.padding[axis]) + usize::from(window.padding[axis + 2]);
+                (size + padding - usize::from(window.kernel[axis])) / usize::from(window.stride[axis]) + 1
+            };
+            let under = |window: &Window, channels| [side(height, 0, window), side(width, 1, window), channels];
+            shapes.push(match &layer.operation {
+                Operation::Dense(dense) => [1, 1, dense.outputs.into()],
+                Operation::Conv2d(conv) => under(&conv.window, conv.outputs.into()),
+                Operation::DepthwiseConv2d(conv) => under(&conv.window, channels),
+                Operation::MaxPool2d(window) | Operation::AveragePool2d(window) => under(window, channels),
+                Operation::Add(_) => [height, width, channels],
+                Operation::Recall(recall) => recall.shape.map(usize::from),
+            });
+        }
+        shapes
+    }
+
+    fn length(shape: [usize; 3]) -> usize {
+        shape.iter().product()
+    }
+
+    /// Bytes of scratch of the layers and of the heads, as `FORMAT.md` counts them.
+    fn scratches(description: &Description) -> Vec<usize> {
+        let shapes = shapes(description);
+        let widened = |shape| length(shape).div_ceil(4) * 8;
+        let layers =
+            description.layers.iter().zip(&shapes).enumerate().map(|(number, (layer, input))| match &layer.operation {
+                Operation::Dense(_) if number == 0 && description.input.raw == Raw::Indices => 0,
+                Operation::Dense(_) => widened(*input),
+                Operation::Conv2d(conv) => {
+                    let [height, width] = conv.window.kernel.map(usize::from);
+                    (height * width * input[2]).div_ceil(4) * 20
+                }
+                _ => 0,
+            });
+        layers.chain([widened(shapes[shapes.len() - 1])]).collect()
+    }
+
+    /// What is in the arena: for each byte, which tensor's it is (0 the sample, `n` what the `n`-th layer gave) and which byte.
+    struct Marks(Vec<Option<(usize, usize)>>);
+
+    impl Marks {
+        fn write(&mut self, place: u32, length: usize, tensor: usize) {
+            (0..length).for_each(|byte| self.0[place as usize + byte] = Some((tensor, byte)));
+        }
+
+        fn check(&self, place: u32, length: usize, tensor: usize) {
+            for byte in 0..length {
+                assert_eq!(self.0[place as usize + byte], Some((tensor, byte)));
+            }
+        }
+    }
+
+    /// Runs a plan: whatever a layer reads must be what was written there as that, and nothing else may have been since; what it works
+    /// on while it reads and writes is spoilt. `before` has numbers of tensors where `after` has places.
+    fn simulate(before: &Description, after: &Description, arena: usize) {
+        let shapes = shapes(before);
+        let lengths: Vec<usize> = shapes.iter().map(|shape| length(*shape)).collect();
+        let scratches = scratches(before);
+        let mut marks = Marks(alloc::vec![None; arena]);
+        let spoil = |marks: &mut Marks, place: u32, length: usize| {
+            assert_eq!(place % 4, 0);
+            (0..length).for_each(|byte| marks.0[place as usize + byte] = None);
+        };
+        // Which tensor is at hand, as it was written: a recalled one keeps its name. And where it lies.
+        let mut names = alloc::vec![0];
+        let mut place = after.input.place;
+        if !matches!(before.layers.first().map(|layer| layer.operation), Some(Operation::Dense(_))) {
+            marks.write(place, lengths[0], 0);
+        }
+        for (number, (old, new)) in before.layers.iter().zip(&after.layers).enumerate() {
+            let (input, name) = (lengths[number], names[number]);
+            let mut result = number + 1;
+            let Places { output, scratch } = new.places;
+            match (&old.operation, &new.operation) {
+                (Operation::Dense(_), _) => {
+                    // Read to its end, into scratch, before anything is written.
+                    if number > 0 {
+                        marks.check(place, input, name);
+                    }
+                    spoil(&mut marks, scratch, scratches[number]);
+                    if number > 0 {
+                        // Scratch did not lie where the input did.
+                        marks.check(place, input, name);
+                    }
+                    marks.write(output, lengths[number + 1], result);
+                    let (start, end) = (scratch as usize, scratch as usize + scratches[number]);
+                    assert!(marks.0[start..end].iter().all(Option::is_none), "scratch is written over");
+                }
+                (Operation::Add(old), Operation::Add(new)) => {
+                    marks.check(place, input, name);
+                    marks.check(new.other, input, names[old.other as usize]);
+                    assert_eq!(output, place, "in the input's place");
+                    marks.write(output, input, result);
+                    marks.check(new.other, input, names[old.other as usize]);
+                }
+                (Operation::Recall(_), _) => {
+                    // Reads nothing: whether it still is there is seen where it is read.
+                    result = names[old.places.output as usize];
+                }
+                _ => {
+                    // Written while the input still is read, with scratch in use: all three stay whole.
+                    spoil(&mut marks, scratch, scratches[number]);
+                    marks.write(output, lengths[number + 1], result);
+                    marks.check(place, input, name);
+                    let (start, end) = (scratch as usize, scratch as usize + scratches[number]);
+                    assert!(marks.0[start..end].iter().all(Option::is_none), "scratch is written over");
+                }
+            }
+            names.push(result);
+            place = output;
+        }
+        let (features, name) = (lengths[lengths.len() - 1], names[names.len() - 1]);
+        let rows = before.embedding.as_ref().map_or(0, |embedding| embedding.count.into());
+        let scratch = scratches[scratches.len() - 1];
+        spoil(&mut marks, after.heads.scratch, scratch);
+        marks.write(after.heads.output, rows, usize::MAX);
+        marks.check(place, features, name);
+        let (start, end) = (after.heads.scratch as usize, after.heads.scratch as usize + scratch);
+        assert!(marks.0[start..end].iter().all(Option::is_none), "the heads' scratch is written over");
+        let reached =
+            after.layers.iter().zip(&lengths[1..]).map(|(layer, length)| layer.places.output as usize + length);
+        assert!(reached.max().unwrap_or(0) <= arena);
+    }
+
+    /// A chain of layers of every kind that reads nothing but its predecessor's output.
+    fn chain(random: &mut Random) -> Description<'static> {
+        let shape = [random.size(9), random.size(9), random.size(5)];
+        let raw = if random.below(4) == 0 { Raw::Indices } else { Raw::U8 };
+        let mut description = description(shape, raw, random.below(70) as u16);
+        let count = random.below(9);
+        for number in 0..count {
+            let [height, width, _] = *shapes(&description).last().unwrap();
+            let mut side = |size: usize| {
+                let kernel = random.size(4) as usize;
+                let padding = random.below(kernel).max(kernel.saturating_sub(size));
+                (kernel as u8, random.size(2) as u8, padding.min(kernel - 1) as u8)
+            };
+            let (down, across) = (side(height), side(width));
+            let window = Window {
+                kernel: [down.0, across.0],
+                stride: [down.1, across.1],
+                padding: [down.2, across.2, down.2, across.2],
+            };
+            let depthwise = DepthwiseConv2d { window, rows: Rows::default(), output: GRID };
+            let kind = if raw == Raw::Indices && number == 0 { 0 } else { random.below(6) };
+            push(
+                &mut description,
+                match kind {
+                    0 => dense(random.size(300)),
+                    1 | 2 => conv(random.size(20), window),
+                    3 => Operation::DepthwiseConv2d(depthwise),
+                    4 => Operation::MaxPool2d(window),
+                    _ => Operation::AveragePool2d(window),
+                },
+                0,
+            );
+        }
+        description
+    }
+
+    /// What the layer, or the head, that takes most takes, each piece rounded up to words: its input and its scratch, and its
+    /// output beside them; a dense layer's output may lie where its input does.
+    fn largest_layer(description: &Description) -> usize {
+        let lengths: Vec<usize> = shapes(description).iter().map(|shape| length(*shape).next_multiple_of(4)).collect();
+        let scratches = scratches(description);
+        let rows = description.embedding.as_ref().map_or(0, |embedding| usize::from(embedding.count));
+        let heads = lengths[lengths.len() - 1] + scratches[scratches.len() - 1] + rows.next_multiple_of(4);
+        let layers = description.layers.iter().enumerate().map(|(number, layer)| {
+            let (input, output, scratch) = (lengths[number], lengths[number + 1], scratches[number]);
+            match layer.operation {
+                Operation::Dense(_) if number == 0 => output + scratch,
+                Operation::Dense(_) => input.max(output) + scratch,
+                _ => input + output + scratch,
+            }
+        });
+        layers.max().unwrap_or(0).max(heads)
+    }
+
+    #[test]
+    fn a_chain_takes_what_its_largest_layer_takes() {
+        let random = &mut Random(7);
+        for _ in 0..3000 {
+            let before = chain(random);
+            let mut after = before.clone();
+            let arena = place(&mut after).unwrap();
+            simulate(&before, &after, arena);
+            let most = largest_layer(&before);
+            assert!(arena <= most && arena + 4 > most, "{arena} bytes for {most}: {before:?}");
+        }
+    }
+
+    /// By size alone, the first layer's output would not fit between the second's and the third's.
+    #[test]
+    fn a_chain_that_does_not_nest_by_size_takes_no_more() {
+        let mut before = description([1, 1, 100], Raw::U8, 0);
+        let pixel = Window { kernel: [1, 1], stride: [1, 1], padding: [0; 4] };
+        for channels in [12, 240, 256] {
+            push(&mut before, conv(channels, pixel), 0);
+        }
+        let mut after = before.clone();
+        let arena = place(&mut after).unwrap();
+        simulate(&before, &after, arena);
+        assert_eq!(arena, largest_layer(&before));
+    }
+
+    /// Layers of every kind, additions of earlier tensors and returns to them. The second number is the most that lives at a time.
+    fn residual(random: &mut Random) -> (Description<'static>, usize) {
+        let shape = [random.size(7), random.size(7), random.size(4)];
+        let mut description = description(shape, Raw::U8, random.below(40) as u16);
+        // Of each tensor, where it was written first; additions end that.
+        let mut owners = alloc::vec![0];
+        let mut dead = Vec::new();
+
+        for number in 0..1 + random.below(20) {
+            let shapes = shapes(&description);
+            let shape = shapes[number];
+            let is_dense_first = |description: &Description| {
+                matches!(description.layers.first().map(|layer| layer.operation), Some(Operation::Dense(_)))
+            };
+            let there: Vec<usize> = (0..=number)
+                .filter(|tensor| !dead.contains(tensor) && (*tensor > 0 || number > 0 && !is_dense_first(&description)))
+                .collect();
+            let others: Vec<usize> = (there.iter().copied())
+                .filter(|tensor| shapes[*tensor] == shape && owners[*tensor] != owners[number])
+                .collect();
+            let kind = random.below(9);
+            let mut owner = number + 1;
+            match kind {
+                0 => push(&mut description, dense(random.size(60)), 0),
+                1..=3 => {
+                    let outputs = if random.below(2) == 0 { shape[2] as u16 } else { random.size(8) };
+                    push(&mut description, conv(outputs, SAME), 0);
+                }
+                4 => push(&mut description, Operation::MaxPool2d(Window { stride: [2, 2], ..SAME }), 0),
+                5 if !there.is_empty() => {
+                    let tensor = there[random.below(there.len())];
+                    owner = owners[tensor];
+                    let recall = Recall { shape: shapes[tensor].map(|side| side as u16), zero_point: 0 };
+                    push(&mut description, Operation::Recall(recall), tensor);
+                }
+                _ if !others.is_empty() => {
+                    let other = others[random.below(others.len())];
+                    owner = owners[number];
+                    dead.extend((0..=number).filter(|tensor| owners[*tensor] == owner));
+                    push(&mut description, add(other), 0);
+                }
+                _ => {
+                    let depthwise = DepthwiseConv2d { window: SAME, rows: Rows::default(), output: GRID };
+                    push(&mut description, Operation::DepthwiseConv2d(depthwise), 0);
+                }
+            }
+            owners.push(owner);
+        }
+        let most = most_alive(&description, &owners);
+        (description, most)
+    }
+
+    /// The most bytes that must be there at a time: no plan can do with less. `owners` names the place of each tensor.
+    fn most_alive(description: &Description, owners: &[usize]) -> usize {
+        let lengths: Vec<usize> = shapes(description).iter().map(|shape| length(*shape)).collect();
+        let scratches = scratches(description);
+        let layers = description.layers.len();
+        let starts_dense = matches!(description.layers.first().map(|layer| layer.operation), Some(Operation::Dense(_)));
+        // The last layer, the heads being one, that has to find a place as it was, and whether all through.
+        let uses = |owner: usize, at: usize, second: bool| {
+            (at..=layers).any(|reader| {
+                let operation = description.layers.get(reader).map(|layer| layer.operation);
+                let of_input = owners[reader] == owner;
+                match operation {
+                    Some(Operation::Dense(_)) => of_input && (reader > at || !second),
+                    Some(Operation::Add(add)) => of_input || owners[add.other as usize] == owner,
+                    Some(Operation::Recall(_)) => false,
+                    Some(_) | None => of_input,
+                }
+            })
+        };
+        let mut most = 0;
+        for at in 0..=layers {
+            for second in [false, true] {
+                let mut sum = scratches[at];
+                for owner in 0..=layers {
+                    let is_new = owners.iter().position(|other| *other == owner).is_some_and(|first| first == owner);
+                    let is_written = owner <= at || second && owner == at + 1;
+                    if is_new && is_written && !(owner == 0 && starts_dense) {
+                        let is_being_written = owner == at + 1;
+                        sum += if is_being_written || uses(owner, at, second) { lengths[owner] } else { 0 };
+                    }
+                }
+                if at == layers {
+                    sum += description.embedding.as_ref().map_or(0, |embedding| usize::from(embedding.count));
+                }
+                most = most.max(sum);
+            }
+        }
+        most
+    }
+
+    #[test]
+    fn nothing_is_overwritten_while_a_later_layer_reads_it() {
+        let random = &mut Random(11);
+        let (mut adds, mut recalls, mut tight) = (0, 0, 0);
+        const CASES: usize = 3000;
+        for _ in 0..CASES {
+            let (before, most) = residual(random);
+            let mut after = before.clone();
+            let arena = place(&mut after).unwrap();
+            simulate(&before, &after, arena);
+            let count =
+                |kind: fn(&Operation) -> bool| before.layers.iter().filter(|layer| kind(&layer.operation)).count();
+            adds += count(|operation| matches!(operation, Operation::Add(_)));
+            recalls += count(|operation| matches!(operation, Operation::Recall(_)));
+            assert!(arena >= most, "{arena} bytes cannot hold {most}: {before:?}");
+            tight += usize::from(arena < most + most / 10);
+        }
+        assert!(adds > CASES / 2 && recalls > CASES / 2, "{adds} additions, {recalls} recalled");
+        assert!(tight > CASES * 9 / 10, "{tight} of {CASES} within a tenth of the least possible");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused_and_nothing_changes() {
+        let planned = |input: [u16; 3], layers: &[(Operation, usize)]| {
+            let mut before = description(input, Raw::U8, 3);
+            layers.iter().for_each(|(operation, tensor)| push(&mut before, *operation, *tensor));
+            let mut after = before.clone();
+            let outcome = place(&mut after).map(|_| ());
+            if outcome.is_err() {
+                assert_eq!(before, after);
+            }
+            outcome
+        };
+        let image = [4, 4, 2];
+        let same = (conv(2, SAME), 0);
+        let recall = |shape, tensor| (Operation::Recall(Recall { shape, zero_point: 0 }), tensor);
+        let sum = |other| (add(other), 0);
+        assert_eq!(planned(image, &[same, sum(0)]), Ok(()));
+        assert_eq!(planned([0, 4, 2], &[same]), Err(PlanError::Geometry(0)));
+        let wide = Window { kernel: [9, 1], ..SAME };
+        assert_eq!(planned(image, &[same, (conv(2, wide), 0)]), Err(PlanError::Geometry(1)));
+        assert_eq!(planned(image, &[same, (dense(0), 0)]), Err(PlanError::Geometry(1)));
+
+        assert_eq!(planned(image, &[same, sum(1)]), Err(PlanError::Tensor(1)), "itself");
+        assert_eq!(planned(image, &[same, sum(2)]), Err(PlanError::Tensor(1)), "a later one");
+        assert_eq!(planned(image, &[same, (conv(3, SAME), 0), sum(1)]), Err(PlanError::Tensor(2)), "another size");
+        assert_eq!(planned(image, &[(dense(32), 0), sum(0)]), Err(PlanError::Tensor(1)), "a sample outside the arena");
+        assert_eq!(planned(image, &[(dense(32), 0), recall(image, 0)]), Err(PlanError::Tensor(1)));
+        assert_eq!(planned(image, &[same, recall([4, 2, 4], 0)]), Err(PlanError::Tensor(1)), "another shape");
+        assert_eq!(planned(image, &[same, recall(image, 0)]), Ok(()));
+        assert_eq!(planned(image, &[same, recall(image, 2)]), Err(PlanError::Tensor(1)));
+        assert_eq!(planned(image, &[same, recall([0, 4, 2], 0)]), Err(PlanError::Geometry(1)));
+        // The first addition overwrites the first convolution's output, by either of its names.
+        assert_eq!(planned(image, &[same, sum(0), same, sum(1)]), Err(PlanError::Tensor(3)), "overwritten");
+        assert_eq!(planned(image, &[same, sum(0), same, sum(2)]), Ok(()), "the sum itself");
+        assert_eq!(
+            planned(image, &[same, same, recall(image, 1), sum(2), recall(image, 1)]),
+            Err(PlanError::Tensor(4))
+        );
+        assert_eq!(
+            planned(image, &[same, same, recall(image, 1), sum(1)]),
+            Err(PlanError::Tensor(3)),
+            "itself recalled"
+        );
+    }
+
+    #[test]
+    fn as_many_layers_as_there_can_be_are_placed() {
+        let mut before = description([6, 6, 2], Raw::U8, 9);
+        push(&mut before, conv(2, SAME), 0);
+        while before.layers.len() + 3 <= MAX_LAYERS {
+            let start = before.layers.len();
+            push(&mut before, conv(2, SAME), 0);
+            push(&mut before, conv(2, SAME), 0);
+            push(&mut before, add(start), 0);
+        }
+        let mut after = before.clone();
+        let arena = place(&mut after).unwrap();
+        simulate(&before, &after, arena);
+        // Three images, and the patches of a convolution.
+        assert_eq!(arena, 3 * 72 + 20 * 5);
+    }
+}
