@@ -518,14 +518,17 @@ mod tests {
         }
     }
 
-    /// By size alone, the first layer's output would not fit between the second's and the third's.
+    /// The largest two tensors begin at 0 where size decides, and the third-largest behind one of them: across the place where the
+    /// small one between the others would have gone.
     #[test]
     fn a_chain_that_does_not_nest_by_size_takes_no_more() {
-        let mut before = description([1, 1, 100], Raw::U8, 0);
+        let mut before = description([44, 44, 1], Raw::U8, 0);
         let pixel = Window { kernel: [1, 1], stride: [1, 1], padding: [0; 4] };
-        for channels in [12, 240, 256] {
-            push(&mut before, conv(channels, pixel), 0);
-        }
+        push(&mut before, Operation::MaxPool2d(Window { stride: [1, 11], ..pixel }), 0);
+        push(&mut before, conv(9, pixel), 0);
+        push(&mut before, conv(10, pixel), 0);
+        // What the heads take, too, is little then.
+        push(&mut before, Operation::MaxPool2d(Window { stride: [44, 4], ..pixel }), 0);
         let mut after = before.clone();
         let arena = place(&mut after).unwrap();
         simulate(&before, &after, arena);
