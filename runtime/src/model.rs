@@ -253,7 +253,9 @@ impl<'a> Model<'a> {
         let region = |place: u32, bytes: usize| place as usize..(place as usize).wrapping_add(bytes);
         let widened = widened_words(self.features.shape.len()).wrapping_mul(size_of::<u32>());
         let rows = self.embedding.count.max(self.experts.count);
-        [self.features.range(), region(self.heads.scratch, widened), region(self.heads.output, rows.into())]
+        // Of no meaning without rows: nothing would lie anywhere, and could lie in what does.
+        let output = if rows > 0 { self.heads.output } else { 0 };
+        [self.features.range(), region(self.heads.scratch, widened), region(output, rows.into())]
     }
 
     /// The hash and the clusters.

@@ -534,6 +534,12 @@ fn every_fault_of_places_is_named() {
     assert_eq!(heads(u32::MAX, far + 8), met);
     assert_eq!(heads(0, u32::MAX - 3), met);
 
+    // Without an embedding, or experts, its place has no meaning.
+    for output in [0, 1, 3, u32::MAX] {
+        let change = |d: &mut Description| d.heads.output = output;
+        assert_eq!(with(&sparse, change), Ok(()));
+    }
+
     // Additions: the operands do not meet. Recalled tensors lie in the arena.
     let add = |change: &dyn Fn(&mut Add, u32)| {
         with(&residual, |d| {
