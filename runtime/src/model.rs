@@ -4,9 +4,9 @@ use core::fmt;
 use core::ops::Range;
 
 use eigenlet_shared::blob::{Blob, BlobError};
-use eigenlet_shared::description::{MAX_INDEXED, Raw, class_bits};
 #[cfg(feature = "card")]
 use eigenlet_shared::description::{Card, Description};
+use eigenlet_shared::description::{MAX_INDEXED, Raw, class_bits};
 use eigenlet_shared::geometry::{Shape, product};
 use eigenlet_shared::numerics::{INPUT_ZERO_POINT_U8, Scale};
 use eigenlet_shared::packed::{self, widened_words};
@@ -172,6 +172,9 @@ impl<'a> Model<'a> {
     /// Checks one part after another; `part` is the one at hand.
     #[inline(never)]
     fn check(&mut self, part: &mut Part) -> Result<(), Fault> {
+        if self.raw == Raw::Indices && (self.layer_count == 0 || self.input_len() > MAX_INDEXED) {
+            return Err(Fault::Input);
+        }
         let mut steps = self.steps();
         let mut number = 0;
         while steps.left > 0 {
@@ -179,7 +182,7 @@ impl<'a> Model<'a> {
             steps.advance()?;
             let is_dense = steps.record.kind == kind::DENSE;
             // The layer that reads indices, and the first one that is dense, read the sample where it lies.
-            if number == 0 && self.raw == Raw::Indices && (!is_dense || self.input.shape.len() > MAX_INDEXED) {
+            if number == 0 && self.raw == Raw::Indices && !is_dense {
                 return Err(Fault::Input);
             }
             let output = steps.record.output();
@@ -189,17 +192,15 @@ impl<'a> Model<'a> {
             }
             let [input, scratch, output] = steps.regions();
             if is_dense {
-                // The output may take the input's place, since that is read before.
+                // The output may take the input's place, since that is read before. Indices are not even widened.
                 let input = if number == 0 { 0..0 } else { input };
+                let scratch = if number == 0 && self.raw == Raw::Indices { 0..0 } else { scratch };
                 self.claim([input, scratch.clone(), 0..0])?;
                 self.claim([0..0, scratch, output])?;
             } else {
                 self.claim([input, scratch, output])?;
             }
             number = number.wrapping_add(1);
-        }
-        if self.raw == Raw::Indices && number == 0 {
-            return Err(Fault::Input);
         }
         self.features = steps.output;
         self.heads = steps.cursor;
@@ -252,27 +253,27 @@ impl<'a> Model<'a> {
         let region = |place: u32, bytes: usize| place as usize..(place as usize).wrapping_add(bytes);
         let widened = widened_words(self.features()).wrapping_mul(size_of::<u32>());
         let rows = heads.embedding.count.max(heads.experts.count) as usize;
-        [self.features.range(), region(heads.scratch, widened), region(heads.place, rows)]
+        // Of no meaning without rows: nothing would lie anywhere, and could lie in what does.
+        let place = if rows > 0 { heads.place } else { 0 };
+        [self.features.range(), region(heads.scratch, widened), region(place, rows)]
     }
 
     #[inline(never)]
     fn check_heads(&self, heads: &HeadsRecord, part: &mut Part) -> Result<(), Fault> {
         let HeadsRecord { embedding, hash, clusters, experts, .. } = heads;
         let columns = self.features();
-        if embedding.count > 0 {
+        if embedding.kind > 0 {
             *part = Part::Embedding;
             self.check_embedding(embedding, 1)?;
         }
-        if experts.count > 0 {
+        if experts.kind > 0 {
             *part = Part::Experts;
             self.check_embedding(experts, clusters.count)?;
         }
         if hash.kind != head::NONE {
             *part = Part::Hash;
             let valid = match hash.kind {
-                head::EXPERTS => {
-                    experts.count > 0 && hash.classes == clusters.count && hash.rows <= experts.count
-                }
+                head::EXPERTS => experts.count > 0 && hash.classes == clusters.count && hash.rows <= experts.count,
                 _ => {
                     (0..hash.heads.max(1)).try_for_each(|number| self.hash_rows(heads, number).map(|_| ()))?;
                     hash.kind == head::THRESHOLDS || hash.heads > 0 && hash.classes > 1
@@ -310,7 +311,7 @@ impl<'a> Model<'a> {
     // One copy for both.
     #[inline(never)]
     fn check_embedding(&self, head: &EmbeddingRecord, blocks: u32) -> Result<(), Fault> {
-        if blocks == 0 {
+        if blocks == 0 || head.count == 0 {
             return Err(Fault::Head);
         }
         for block in 0..blocks {
@@ -335,20 +336,20 @@ impl<'a> Model<'a> {
 
     /// The rows of the embedding, or of an expert.
     pub(crate) fn block(&self, head: &EmbeddingRecord, block: u32) -> Result<Rows<'a>, Fault> {
-        self.data.rows([head.weights, head.biases, head.scales], block, head.count, self.features())
+        self.data.rows([head.weights, head.biases], Some(head.scales), block, head.count, self.features())
     }
 
     /// The rows of the thresholds, or of a head of a product code.
     pub(crate) fn hash_rows(&self, heads: &HeadsRecord, number: u32) -> Result<Rows<'a>, Fault> {
         let hash = &heads.hash;
         let rows = if hash.kind == head::PRODUCT { hash.classes } else { hash.rows };
-        self.data.rows([hash.weights, hash.biases, NO_SCALES], number, rows, self.features())
+        self.data.rows([hash.weights, hash.biases], None, number, rows, self.features())
     }
 
     /// The rows of linear clusters.
     pub(crate) fn cluster_rows(&self, heads: &HeadsRecord) -> Result<Rows<'a>, Fault> {
         let clusters = &heads.clusters;
-        self.data.rows([clusters.weights, clusters.biases, NO_SCALES], 0, clusters.count, self.features())
+        self.data.rows([clusters.weights, clusters.biases], None, 0, clusters.count, self.features())
     }
 
     /// Prototypes, or centres: one row for each cluster.
@@ -578,35 +579,39 @@ pub(crate) fn bits(heads: &HeadsRecord) -> u16 {
     u16::try_from(bits).unwrap_or(0)
 }
 
-/// Instead of the offset of scales: rows of which only the sums are wanted.
-pub(crate) const NO_SCALES: u32 = u32::MAX;
-
 /// The data section.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Data<'a>(pub &'a [u8]);
 
 impl<'a> Data<'a> {
-    /// A block of `rows` packed rows with their biases and scales, which lie at those offsets; blocks lie one after another.
+    /// A block of `rows` packed rows: offsets of weights and biases, and of scales unless only sums are wanted; blocks lie one after
+    /// another.
     // One copy for all layers and heads, as what follows.
     #[inline(never)]
-    pub fn rows(self, offsets: [u32; 3], block: u32, rows: u32, columns: usize) -> Result<Rows<'a>, Fault> {
+    pub fn rows(
+        self,
+        [weights, biases]: [u32; 2],
+        scales: Option<u32>,
+        block: u32,
+        rows: u32,
+        columns: usize,
+    ) -> Result<Rows<'a>, Fault> {
         let rows = rows as usize;
         // Below 2^31, the number of words does not wrap.
         product(&[rows, columns]).ok_or(Fault::OutOfBounds)?;
-        let [weights, biases, scales] = offsets;
         let words = packed::words(rows, columns);
         let weights = after(weights, block, Some(words.wrapping_mul(size_of::<u32>())))?;
         let words = self.words(weights, Some(words))?;
-        Ok(Rows { words, columns, ..self.constants([biases, scales], block, rows)? })
+        Ok(Rows { words, columns, ..self.constants(biases, scales, block, rows)? })
     }
 
     /// Biases and scales without packed weights.
     #[inline(never)]
-    pub fn constants(self, [biases, scales]: [u32; 2], block: u32, rows: usize) -> Result<Rows<'a>, Fault> {
+    pub fn constants(self, biases: u32, scales: Option<u32>, block: u32, rows: usize) -> Result<Rows<'a>, Fault> {
         let biases = after(biases, block, product(&[rows, size_of::<i32>()]))?;
         let biases = bytemuck::must_cast_slice(self.words(biases, Some(rows))?);
         let mut of = Rows { words: &[], rows, columns: 0, biases, scales: &[] };
-        if scales != NO_SCALES {
+        if let Some(scales) = scales {
             const WORDS: usize = size_of::<Scale>() / size_of::<u32>();
             let bytes = product(&[rows, size_of::<Scale>()]);
             let words = self.words(after(scales, block, bytes)?, product(&[rows, WORDS]))?;

@@ -88,7 +88,8 @@ impl<'a> Steps<'a> {
             kind::ADD => {
                 self.output.place = self.input.place;
                 let words = self.data.words(record.sum, Some(size_of::<Sum>() / size_of::<u32>()))?;
-                self.sum = *words.first_chunk().map(bytemuck::must_cast_ref::<[u32; 8], Sum>).ok_or(Fault::Constants)?;
+                self.sum =
+                    *words.first_chunk().map(bytemuck::must_cast_ref::<[u32; 8], Sum>).ok_or(Fault::Constants)?;
                 if !self.sum.is_lawful() {
                     return Err(Fault::Constants);
                 }
@@ -112,11 +113,11 @@ impl<'a> Steps<'a> {
         let LayerRecord { weights, biases, scales, .. } = *record;
         match record.kind {
             kind::DENSE | kind::CONV_2D => {
-                self.rows = self.data.rows([weights, biases, scales], 0, record.outputs, columns)?;
+                self.rows = self.data.rows([weights, biases], Some(scales), 0, record.outputs, columns)?;
             }
             kind::DEPTHWISE_CONV_2D => {
                 self.weights = self.data.int8(weights, Some(columns))?;
-                self.rows = self.data.constants([biases, scales], 0, input.channels)?;
+                self.rows = self.data.constants(biases, Some(scales), 0, input.channels)?;
             }
             // Pooling keeps the grid.
             kind::MAX_POOL_2D | kind::AVERAGE_POOL_2D => return Ok(()),
@@ -177,8 +178,6 @@ impl<'a> Steps<'a> {
 
     /// What each of the steps to come gives.
     pub fn map<T>(mut self, mut of: impl FnMut(&Self) -> T) -> impl Iterator<Item = T> {
-        core::iter::from_fn(move || {
-            (self.left > 0 && self.advance().is_ok()).then(|| of(&self))
-        })
+        core::iter::from_fn(move || (self.left > 0 && self.advance().is_ok()).then(|| of(&self)))
     }
 }

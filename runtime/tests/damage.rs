@@ -2,10 +2,14 @@
 
 mod common;
 
-use common::{ClusterPlan, HashPlan, ModelPlan, Plan, Random, TestModel, indices};
+use common::{ClusterPlan, HashPlan, ModelPlan, Plan, Random, TestModel, indices, packed_bytes, room};
 use eigenlet_runtime::{BlobError, Dims, EncoderError, Head, Model, ModelError, Part, Sample, VerifyError};
 use eigenlet_shared::blob::{Blob, crc32};
-use eigenlet_shared::description::{Clusters, Description, Experts, Hash, IndexList, Layer, Raw, Window};
+use eigenlet_shared::description::{
+    Add, Clusters, Conv2d, DepthwiseConv2d, Description, Embedding, Experts, Hash, IndexList, Layer, Operation, Places,
+    Raw, Recall, Window,
+};
+use eigenlet_shared::numerics::{Scale, Sum};
 use eigenlet_shared::writer::{AlignedBytes, BlobWriter};
 
 /// A small model with every kind of layer, an embedding, and what is made of it.
@@ -14,8 +18,8 @@ fn model() -> TestModel {
 }
 
 /// Small models that together have every kind of layer and head: the second has no embedding, and clusters in its code's rows;
-/// the third has experts; the fourth is the second with samples of indices.
-fn models() -> [TestModel; 4] {
+/// the third has experts; the fourth is the second with samples of indices; the fifth has residual connections.
+fn models() -> [TestModel; 5] {
     let native = ModelPlan {
         layers: vec![Plan::Dense(6)],
         rows: 0,
@@ -31,7 +35,30 @@ fn models() -> [TestModel; 4] {
         experts: 4,
         ..plan()
     };
-    [model(), TestModel::new(&native), TestModel::new(&local), TestModel::new(&sparse_plan())]
+    let [native, local, sparse, residual] =
+        [native, local, sparse_plan(), residual_plan()].map(|plan| TestModel::new(&plan));
+    [model(), native, local, sparse, residual]
+}
+
+/// A block around which its input goes by, one whose input goes through a convolution, and a dense one.
+fn residual_plan() -> ModelPlan {
+    let same = Window { kernel: [3, 3], stride: [1, 1], padding: [1; 4] };
+    let shortcut = Window { kernel: [1, 1], stride: [2, 2], padding: [0; 4] };
+    ModelPlan {
+        layers: vec![
+            Plan::Conv2d(2, same),
+            Plan::DepthwiseConv2d(same),
+            Plan::Add(1),
+            Plan::Conv2d(3, Window { stride: [2, 2], ..same }),
+            Plan::Recall(3),
+            Plan::Conv2d(3, shortcut),
+            Plan::Add(4),
+            Plan::Dense(6),
+            Plan::Dense(6),
+            Plan::Add(8),
+        ],
+        ..plan()
+    }
 }
 
 fn sparse_plan() -> ModelPlan {
@@ -78,11 +105,14 @@ fn sealed(mut bytes: Vec<u8>) -> AlignedBytes {
 fn exercise(model: &Model) -> bool {
     let _ = model.card().map_err(|error| error.to_string());
     let _ = (model.eigenvalues().len(), model.scale(), model.weight_bytes(), model.golden().count());
-    let area = model.description().layers.iter().map(|layer| match layer {
-        Layer::Dense(_) => 1,
-        Layer::Conv2d(conv) => conv.window.kernel.map(u64::from).iter().product(),
-        Layer::DepthwiseConv2d(conv) => conv.window.kernel.map(u64::from).iter().product(),
-        Layer::MaxPool2d(window) | Layer::AveragePool2d(window) => window.kernel.map(u64::from).iter().product(),
+    let area = model.description().unwrap().layers.into_iter().map(|layer| match layer.operation {
+        Operation::Dense(_) | Operation::Add(_) | Operation::Recall(_) => 1,
+        Operation::Conv2d(Conv2d { window, .. }) | Operation::DepthwiseConv2d(DepthwiseConv2d { window, .. }) => {
+            window.kernel.map(u64::from).iter().product()
+        }
+        Operation::MaxPool2d(window) | Operation::AveragePool2d(window) => {
+            window.kernel.map(u64::from).iter().product::<u64>()
+        }
     });
     let _ = (model.expert_scale(), model.expert_eigenvalues(0).len(), model.expert_eigenvalues(u16::MAX).len());
     let heads = [Head::Hash, Head::Clusters, Head::Experts].map(|head| model.head_macs(head));
@@ -90,7 +120,7 @@ fn exercise(model: &Model) -> bool {
     if work > 1_000_000 {
         return false;
     }
-    let mut arena = vec![0; model.arena_bytes()];
+    let mut arena = room(0, model.arena_bytes());
     let _ = model.verify(&mut arena).map_err(|error| error.to_string());
     let (values, ones) = (vec![200; model.input_len()], vec![1; model.input_len()]);
     let sample = match model.raw() {
@@ -204,7 +234,7 @@ fn a_newer_minor_version_with_more_in_its_description_is_read() {
     let test = model();
     let blob = Blob::parse(&test.blob).unwrap();
     // What `BlobWriter` does, with a field more at the description's end.
-    let mut description = postcard::to_allocvec(&blob.description).unwrap();
+    let mut description = blob.description.to_vec();
     description.extend([1, 2, 3]);
     let start = (32 + description.len()).next_multiple_of(16);
     let mut bytes = test.blob[..20].to_vec();
@@ -219,7 +249,7 @@ fn a_newer_minor_version_with_more_in_its_description_is_read() {
     bytes.extend(blob.data);
     let bytes = sealed(bytes);
     let model = Model::parse(&bytes).unwrap();
-    assert_eq!(model.verify(&mut vec![0; model.arena_bytes()]), Ok(2));
+    assert_eq!(model.verify(&mut room(0, model.arena_bytes())), Ok(2));
 }
 
 #[test]
@@ -243,12 +273,24 @@ fn a_model_off_its_boundary_is_refused() {
 
 /// The model with a changed description, over the same data.
 fn with(test: &TestModel, change: impl FnOnce(&mut Description)) -> Result<(), ModelError> {
+    with_data(test, |description, _| change(description))
+}
+
+/// The model with a changed description and changed data, which end on a multiple of 4.
+fn with_data(test: &TestModel, change: impl FnOnce(&mut Description, &mut Vec<u8>)) -> Result<(), ModelError> {
     let blob = Blob::parse(&test.blob).unwrap();
-    let mut description = blob.description.clone();
-    change(&mut description);
+    let mut description = blob.decode().unwrap();
+    let mut data = blob.data.to_vec();
+    data.resize(data.len().next_multiple_of(4), 0);
+    change(&mut description, &mut data);
     let mut writer = BlobWriter::new();
-    writer.push_u8(blob.data);
+    writer.push_u8(&data);
     Model::parse(&writer.finish(&description)).map(|_| ())
+}
+
+/// The length of the data that [`with`] writes.
+fn data_length(test: &TestModel) -> u32 {
+    Blob::parse(&test.blob).unwrap().data.len().next_multiple_of(4) as u32
 }
 
 #[test]
@@ -279,60 +321,357 @@ fn every_fault_of_a_description_is_named() {
         |window| window.padding[3] = window.kernel[1],
     ];
     for fault in windows {
-        let outcome = with(&test, |d| match &mut d.layers[2] {
-            Layer::MaxPool2d(window) => fault(window),
+        let outcome = with(&test, |d| match &mut d.layers[2].operation {
+            Operation::MaxPool2d(window) => fault(window),
             _ => unreachable!(),
         });
         assert_eq!(outcome, Err(ModelError::Geometry { layer: 2 }));
     }
 
-    let conv = |change: fn(&mut eigenlet_shared::description::Conv2d)| {
-        with(&test, |d| match &mut d.layers[0] {
-            Layer::Conv2d(conv) => change(conv),
+    let conv = |change: &dyn Fn(&mut Conv2d)| {
+        with(&test, |d| match &mut d.layers[0].operation {
+            Operation::Conv2d(conv) => change(conv),
             _ => unreachable!(),
         })
     };
     let part = Part::Layer(0);
-    assert_eq!(conv(|conv| conv.outputs = 0), Err(ModelError::Geometry { layer: 0 }));
-    assert_eq!(conv(|conv| conv.weights = u32::MAX), Err(ModelError::OutOfBounds { part }));
-    assert_eq!(conv(|conv| conv.channels = u32::MAX), Err(ModelError::OutOfBounds { part }));
-    assert_eq!(conv(|conv| conv.channels += 2), Err(ModelError::Misaligned { part }));
-    assert_eq!(conv(|conv| conv.output.minimum = 127), Ok(()), "a constant output is a lawful one");
-    assert_eq!(conv(|conv| (conv.output.minimum, conv.output.maximum) = (1, 0)), Err(ModelError::Constants { part }));
-    // Weights where channels should be: no lawful multipliers.
-    assert_eq!(conv(|conv| conv.channels = conv.weights), Err(ModelError::Constants { part }));
+    let (out, misaligned) = (Err(ModelError::OutOfBounds { part }), Err(ModelError::Misaligned { part }));
+    let constants = Err(ModelError::Constants { part });
+    assert_eq!(conv(&|conv| conv.outputs = 0), Err(ModelError::Geometry { layer: 0 }));
+    assert_eq!(conv(&|conv| conv.rows.weights = u32::MAX), out);
+    assert_eq!(conv(&|conv| conv.rows.biases = u32::MAX), out);
+    assert_eq!(conv(&|conv| conv.rows.scales = u32::MAX), out);
+    // Tables may end where the data ends, and no byte later.
+    let data = data_length(&test);
+    let lengths = [packed_bytes(3, 6) as u32, 3 * 4, 3 * 12];
+    assert_eq!(conv(&|conv| conv.rows.weights = data - lengths[0]), Ok(()));
+    assert_eq!(conv(&|conv| conv.rows.weights = data - lengths[0] + 4), out);
+    assert_eq!(conv(&|conv| conv.rows.biases = data - lengths[1]), Ok(()));
+    assert_eq!(conv(&|conv| conv.rows.biases = data - lengths[1] + 4), out);
+    assert_eq!(conv(&|conv| conv.rows.scales = data - lengths[2] + 4), out);
+    for off in 1..4 {
+        assert_eq!(conv(&|conv| conv.rows.weights += off), misaligned);
+        assert_eq!(conv(&|conv| conv.rows.biases += off), misaligned);
+        assert_eq!(conv(&|conv| conv.rows.scales += off), misaligned);
+    }
+    assert_eq!(conv(&|conv| conv.output.minimum = 127), Ok(()), "a constant output is a lawful one");
+    assert_eq!(conv(&|conv| (conv.output.minimum, conv.output.maximum) = (1, 0)), constants);
+    // Weights where scales should be: no lawful multipliers.
+    assert_eq!(conv(&|conv| conv.rows.scales = conv.rows.weights), constants);
+    // The weights of a depthwise convolution are bytes, and lie anywhere.
+    let depthwise = with(&test, |d| match &mut d.layers[1].operation {
+        Operation::DepthwiseConv2d(conv) => conv.rows.weights += 1,
+        _ => unreachable!(),
+    });
+    assert_eq!(depthwise, Ok(()));
 
     let part = Part::Embedding;
-    assert_eq!(with(&test, |d| d.embedding.as_mut().unwrap().rows = 0), Err(ModelError::Head { part }));
-    let rising = with(&test, |d| d.embedding.as_mut().unwrap().eigenvalues = thresholds_of(d));
+    assert_eq!(with(&test, |d| d.embedding.as_mut().unwrap().count = 0), Err(ModelError::Head { part }));
+    let rising = with_data(&test, |d, data| {
+        let last = d.embedding.unwrap().eigenvalues as usize + 4 * 3;
+        data[last..last + 4].copy_from_slice(&2f32.to_le_bytes());
+    });
     assert_eq!(rising, Err(ModelError::Constants { part }));
+    let embedding = |change: &dyn Fn(&mut Embedding)| with(&test, |d| change(d.embedding.as_mut().unwrap()));
+    for off in 1..4 {
+        assert_eq!(embedding(&|head| head.rows.weights += off), Err(ModelError::Misaligned { part }));
+        assert_eq!(embedding(&|head| head.rows.biases += off), Err(ModelError::Misaligned { part }));
+        assert_eq!(embedding(&|head| head.rows.scales += off), Err(ModelError::Misaligned { part }));
+    }
     assert_eq!(with(&test, |d| d.embedding = None), Err(ModelError::Head { part: Part::Clusters }));
     assert_eq!(with(&test, |d| d.golden.samples = u32::MAX - 1), Err(ModelError::OutOfBounds { part: Part::Golden }));
     assert_eq!(with(&test, |d| d.golden.clusters -= 1), Err(ModelError::Misaligned { part: Part::Golden }));
 }
 
-fn thresholds_of(description: &Description) -> u32 {
-    match description.hash {
-        Some(Hash::Thresholds { thresholds, .. }) => thresholds,
+/// Bytes of a table in the data.
+fn table(data: &mut [u8], offset: u32, length: usize) -> &mut [u8] {
+    &mut data[offset as usize..][..length]
+}
+
+#[test]
+fn every_scale_that_its_grid_has_not_is_refused() {
+    let test = model();
+    let scale = |change: &dyn Fn(&mut Scale, i8)| {
+        with_data(&test, |d, data| match d.layers[0].operation {
+            Operation::Conv2d(Conv2d { rows, output, .. }) => {
+                // The last row's.
+                let bytes = table(data, rows.scales + 2 * 12, 12);
+                let mut scale = bytemuck::pod_read_unaligned(bytes);
+                change(&mut scale, output.zero_point);
+                bytes.copy_from_slice(bytemuck::bytes_of(&scale));
+            }
+            _ => unreachable!(),
+        })
+    };
+    let wrong = Err(ModelError::Constants { part: Part::Layer(0) });
+    assert_eq!(scale(&|_, _| ()), Ok(()));
+    for multiplier in [0, 1, 1 << 30, i32::MAX] {
+        assert_eq!(scale(&|scale, _| scale.multiplier = multiplier), Ok(()));
+    }
+    for multiplier in [-1, i32::MIN] {
+        assert_eq!(scale(&|scale, _| scale.multiplier = multiplier), wrong);
+    }
+    for shift in 1..=22 {
+        assert_eq!(scale(&|scale, zero_point| *scale = Scale::new(scale.multiplier, shift, zero_point)), Ok(()));
+    }
+    for shift in [0, -1, 23, 31, 32, i32::MIN, i32::MAX] {
+        assert_eq!(scale(&|scale, _| scale.shift = shift), wrong);
+    }
+    for off in [-1, 1, i32::MIN] {
+        assert_eq!(scale(&|scale, _| scale.addend = scale.addend.wrapping_add(off)), wrong);
+    }
+    // The addend of another zero point.
+    assert_eq!(scale(&|scale, zero_point| *scale = Scale::new(1, scale.shift, zero_point.wrapping_add(1))), wrong);
+    let grid = with(&test, |d| match &mut d.layers[0].operation {
+        Operation::Conv2d(conv) => conv.output.zero_point = conv.output.zero_point.wrapping_add(1),
         _ => unreachable!(),
+    });
+    assert_eq!(grid, wrong);
+    // An embedding's zero point is 0.
+    let embedding = with_data(&test, |d, data| {
+        let scale = Scale::new(1 << 30, 5, 1);
+        table(data, d.embedding.unwrap().rows.scales, 12).copy_from_slice(bytemuck::bytes_of(&scale));
+    });
+    assert_eq!(embedding, Err(ModelError::Constants { part: Part::Embedding }));
+}
+
+#[test]
+fn every_fault_of_places_is_named() {
+    let [test, .., sparse, residual] = models();
+    let places = |test, layer: usize, change: &dyn Fn(&mut Places)| with(test, |d| change(&mut d.layers[layer].places));
+    let far = 1 << 20;
+    // Wherever there is room, layers run.
+    for layer in [0, 4] {
+        assert_eq!(places(&test, layer, &|places| places.scratch = far), Ok(()));
+        for off in 1..4 {
+            let misaligned = Err(ModelError::Misaligned { part: Part::Layer(layer as u8) });
+            assert_eq!(places(&test, layer, &|places| places.scratch = far + off), misaligned);
+        }
+    }
+    assert_eq!(places(&test, 1, &|places| places.scratch = 3), Ok(()), "of no meaning where none is needed");
+    assert_eq!(with(&test, |d| d.input.place = far), Ok(()));
+    assert_eq!(with(&test, |d| d.heads = Places { output: far, scratch: 2 * far }), Ok(()));
+
+    // Regions may touch, and not meet: the first layer reads 30 bytes, has 52 of scratch and gives 75.
+    let first = |input: u32, scratch: u32, output: u32| {
+        with(&test, |d| {
+            d.input.place = input;
+            d.layers[0].places = Places { output, scratch };
+            // The rest, out of its way.
+            let mut place = far;
+            for layer in &mut d.layers[1..] {
+                layer.places = Places { output: place, scratch: 2 * far };
+                place += 1000;
+            }
+            d.heads = Places { output: place, scratch: 2 * far };
+        })
+    };
+    let met = Err(ModelError::Places { part: Part::Layer(0) });
+    assert_eq!(first(0, 32, 84), Ok(()));
+    assert_eq!(first(54, 0, 84), Ok(()));
+    assert_eq!(first(55, 0, 84), met, "input and output");
+    assert_eq!(first(0, 28, 84), met, "input and scratch");
+    assert_eq!(first(0, 32, 83), met, "scratch and output");
+    assert_eq!(first(500, 72, 0), met, "output and scratch");
+    assert_eq!(first(0, 92, 0), met, "input and output, from the same place");
+    assert_eq!(first(500, 76, 0), Ok(()));
+    assert_eq!(first(75, 120, 0), Ok(()));
+    assert_eq!(first(74, 120, 0), met);
+
+    // Arenas of 2^31 bytes and more are refused, also where the sum of place and length would wrap at 32 bits.
+    let end = i32::MAX as u32;
+    assert_eq!(first(end - 30, 32, 72), Ok(()));
+    assert_eq!(first(end - 29, 32, 72), met);
+    assert_eq!(first(0, end - 43, 72), Ok(()));
+    assert_eq!(first(0, end - 39, 72), met);
+    assert_eq!(first(0, 32, end - 75), Ok(()));
+    assert_eq!(first(0, 32, end - 74), met);
+    for place in [end, end + 1, u32::MAX - 3, u32::MAX - 74, u32::MAX] {
+        assert_eq!(first(place, 32, 72), met, "{place}");
+        assert_eq!(first(0, 32, place), met, "{place}");
+    }
+    assert_eq!(first(0, u32::MAX - 3, 72), met);
+    assert_eq!(first(0, u32::MAX - 39, 72), met);
+
+    // A dense layer's output may lie where its input does; neither may meet its scratch.
+    let dense = |change: &dyn Fn(&mut Places, u32)| {
+        with(&test, |d| {
+            let input = d.layers[3].places.output;
+            change(&mut d.layers[4].places, input);
+            d.heads = Places { output: far, scratch: 2 * far };
+        })
+    };
+    let met = Err(ModelError::Places { part: Part::Layer(4) });
+    assert_eq!(dense(&|places, input| *places = Places { output: input, scratch: far }), Ok(()));
+    assert_eq!(dense(&|places, input| *places = Places { output: input + 1, scratch: far }), Ok(()));
+    assert_eq!(dense(&|places, input| *places = Places { output: far, scratch: input }), met);
+    assert_eq!(dense(&|places, _| *places = Places { output: far, scratch: far }), met);
+
+    // The same of a sample of bytes that is read where it lies; indices need no scratch.
+    let first_dense = TestModel::new(&ModelPlan { layers: vec![Plan::Dense(6)], ..plan() });
+    let met = Err(ModelError::Places { part: Part::Layer(0) });
+    assert_eq!(places(&first_dense, 0, &|places| places.scratch = places.output & !3), met);
+    assert_eq!(with(&first_dense, |d| d.input.place = u32::MAX), Ok(()), "of no meaning");
+    for scratch in [0, 1, u32::MAX] {
+        assert_eq!(places(&sparse, 0, &|places| places.scratch = scratch), Ok(()));
+    }
+
+    // The heads: features, scratch and an embedding.
+    let met = Err(ModelError::Places { part: Part::Heads });
+    let heads = |output, scratch| {
+        with(&test, |d| {
+            d.layers[4].places = Places { output: far, scratch: 2 * far };
+            d.heads = Places { output, scratch };
+        })
+    };
+    assert_eq!(heads(far + 6, far + 12), Ok(()));
+    assert_eq!(heads(far + 5, far + 12), met);
+    assert_eq!(heads(far - 4, far + 8), Ok(()));
+    assert_eq!(heads(far - 3, far + 8), met);
+    assert_eq!(heads(0, far + 4), met);
+    assert_eq!(heads(far + 9, far + 12), met);
+    assert_eq!(heads(0, far + 10), Err(ModelError::Misaligned { part: Part::Heads }));
+    assert_eq!(heads(u32::MAX, far + 8), met);
+    assert_eq!(heads(0, u32::MAX - 3), met);
+
+    // Without an embedding, or experts, its place has no meaning.
+    for output in [0, 1, 3, u32::MAX] {
+        let change = |d: &mut Description| d.heads.output = output;
+        assert_eq!(with(&sparse, change), Ok(()));
+    }
+
+    // Additions: the operands do not meet. Recalled tensors lie in the arena.
+    let add = |change: &dyn Fn(&mut Add, u32)| {
+        with(&residual, |d| {
+            let input = d.layers[1].places.output;
+            match &mut d.layers[2].operation {
+                Operation::Add(add) => change(add, input),
+                _ => unreachable!(),
+            }
+        })
+    };
+    let met = Err(ModelError::Places { part: Part::Layer(2) });
+    assert_eq!(add(&|_, _| ()), Ok(()));
+    assert_eq!(add(&|add, _| add.other = far), Ok(()));
+    assert_eq!(add(&|add, input| add.other = input), met);
+    assert_eq!(add(&|add, input| add.other = input + 59), met);
+    assert_eq!(add(&|add, input| add.other = input + 60), Ok(()));
+    for other in [end - 59, end, u32::MAX - 59, u32::MAX] {
+        assert_eq!(add(&|add, _| add.other = other), met);
+    }
+    let met = Err(ModelError::Places { part: Part::Layer(4) });
+    for place in [end - 59, end, u32::MAX - 59, u32::MAX] {
+        assert_eq!(places(&residual, 4, &|places| places.output = place), met);
+    }
+}
+
+#[test]
+fn every_fault_of_an_addition_or_of_what_is_recalled_is_named() {
+    let [.., residual] = models();
+    assert_eq!(with(&residual, |_| ()), Ok(()));
+    let add = |change: &dyn Fn(&mut Add)| {
+        with(&residual, |d| match &mut d.layers[2].operation {
+            Operation::Add(add) => change(add),
+            _ => unreachable!(),
+        })
+    };
+    let part = Part::Layer(2);
+    let wrong = Err(ModelError::Constants { part });
+    let data = data_length(&residual);
+    assert_eq!(add(&|add| (add.output.minimum, add.output.maximum) = (1, 0)), wrong);
+    assert_eq!(add(&|add| add.sum = data - 28), Err(ModelError::OutOfBounds { part }));
+    assert_eq!(add(&|add| add.sum = u32::MAX - 3), Err(ModelError::OutOfBounds { part }));
+    for off in 1..4 {
+        assert_eq!(add(&|add| add.sum += off), Err(ModelError::Misaligned { part }));
+    }
+    let sum = |change: &dyn Fn(&mut Sum)| {
+        with_data(&residual, |d, data| match d.layers[2].operation {
+            Operation::Add(add) => {
+                let bytes = table(data, add.sum, 32);
+                let mut sum = bytemuck::pod_read_unaligned(bytes);
+                change(&mut sum);
+                bytes.copy_from_slice(bytemuck::bytes_of(&sum));
+            }
+            _ => unreachable!(),
+        })
+    };
+    for (value, outcome) in [(-128, Ok(())), (127, Ok(())), (-129, wrong), (128, wrong), (i32::MIN, wrong)] {
+        for side in 0..2 {
+            assert_eq!(sum(&|sum| sum.zero_points[side] = value), outcome, "zero point {value}");
+        }
+    }
+    for (value, outcome) in [(0, Ok(())), (1, Ok(())), (i32::MAX, Ok(())), (-1, wrong), (i32::MIN, wrong)] {
+        for side in 0..2 {
+            assert_eq!(sum(&|sum| sum.multipliers[side] = value), outcome, "multiplier {value}");
+        }
+        assert_eq!(sum(&|sum| sum.multiplier = value), outcome, "multiplier {value}");
+    }
+    for (value, outcome) in [(0, Ok(())), (31, Ok(())), (-1, wrong), (32, wrong), (i32::MIN, wrong), (i32::MAX, wrong)]
+    {
+        for side in 0..2 {
+            assert_eq!(sum(&|sum| sum.shifts[side] = value), outcome, "shift {value}");
+        }
+        assert_eq!(sum(&|sum| sum.shift = value), outcome, "shift {value}");
+    }
+
+    // What is recalled has a size, and the layers after it are checked for that.
+    let recall = |shape: [u16; 3]| {
+        with(&residual, |d| match &mut d.layers[4].operation {
+            Operation::Recall(recall) => recall.shape = shape,
+            _ => unreachable!(),
+        })
+    };
+    assert_eq!(recall([6, 5, 2]), Ok(()));
+    for shape in [[0, 5, 2], [6, 0, 2], [6, 5, 0], [u16::MAX; 3]] {
+        assert_eq!(recall(shape), Err(ModelError::Geometry { layer: 4 }), "{shape:?}");
+    }
+    // More channels than the next layer has weights for: the tables behind it are read as its own, or end.
+    assert_eq!(recall([6, 5, u16::MAX]), Err(ModelError::OutOfBounds { part: Part::Layer(5) }));
+
+    // Neither may be the first layer of a model whose samples are indices.
+    let [.., sparse, _] = models();
+    let recall = Operation::Recall(Recall { shape: [1, 1, 30], zero_point: 0 });
+    let layer = Layer { places: Places { output: 1 << 20, scratch: 0 }, operation: recall };
+    assert_eq!(with(&sparse, |d| d.layers.insert(0, layer).unwrap()), Err(ModelError::Input));
+}
+
+#[test]
+fn more_than_64_layers_are_refused() {
+    let test = TestModel::new(&ModelPlan { layers: vec![Plan::Dense(6); 64], golden: 0, ..plan() });
+    assert!(Model::parse(&test.blob).is_ok());
+    let blob = Blob::parse(&test.blob).unwrap();
+    // Shape, place, form, scale and offset stand before the number of layers.
+    let place = blob.description.iter().position(|byte| *byte == 64).unwrap();
+    for (count, error) in [(65, true), (127, true), (63, false)] {
+        let mut bytes = test.blob.to_vec();
+        bytes[32 + place] = count;
+        let outcome = Model::parse(&sealed(bytes)).map(|_| ());
+        if error {
+            assert_eq!(outcome, Err(ModelError::Blob(BlobError::Description)));
+        } else {
+            assert!(outcome.is_err(), "the last layer is no head");
+        }
     }
 }
 
 #[test]
 fn every_fault_of_a_hash_or_of_clusters_is_named() {
     let [classic, native, ..] = models();
-    let data = Blob::parse(&native.blob).unwrap().data.len() as u32;
+    let data = data_length(&native);
     let (hash_part, cluster_part) = (Part::Hash, Part::Clusters);
 
-    let threshold = |change: fn(&mut u16, &mut u32, &mut u32)| {
+    let threshold = |change: &dyn Fn(&mut u16, &mut u32, &mut u32)| {
         with(&classic, |d| match d.hash.as_mut() {
-            Some(Hash::Thresholds { bits, weights, thresholds }) => change(bits, weights, thresholds),
+            Some(Hash::Thresholds { bits, weights, biases }) => change(bits, weights, biases),
             _ => unreachable!(),
         })
     };
-    assert_eq!(threshold(|bits, _, _| *bits = 0), Err(ModelError::Head { part: hash_part }));
-    assert_eq!(threshold(|_, weights, _| *weights = u32::MAX), Err(ModelError::OutOfBounds { part: hash_part }));
-    assert_eq!(threshold(|_, _, thresholds| *thresholds += 1), Err(ModelError::Misaligned { part: hash_part }));
+    assert_eq!(threshold(&|bits, _, _| *bits = 0), Err(ModelError::Head { part: hash_part }));
+    assert_eq!(threshold(&|_, weights, _| *weights = u32::MAX), Err(ModelError::OutOfBounds { part: hash_part }));
+    for off in 1..4 {
+        assert_eq!(threshold(&|_, weights, _| *weights += off), Err(ModelError::Misaligned { part: hash_part }));
+        assert_eq!(threshold(&|_, _, biases| *biases += off), Err(ModelError::Misaligned { part: hash_part }));
+    }
 
     let product = |change: &dyn Fn(&mut u8, &mut u16, &mut u32, &mut u32)| {
         with(&native, |d| match d.hash.as_mut() {
@@ -354,12 +693,15 @@ fn every_fault_of_a_hash_or_of_clusters_is_named() {
     assert_eq!(product(&|_, classes, _, _| *classes = u16::MAX), out);
     assert_eq!(product(&|heads, classes, _, _| (*heads, *classes) = (255, u16::MAX)), out);
     // The tables may end where the data ends, and no byte later.
-    assert_eq!(product(&|_, _, weights, _| *weights = data - 15 * 6), Ok(()));
-    assert_eq!(product(&|_, _, weights, _| *weights = data - 15 * 6 + 1), out);
+    let length = 3 * packed_bytes(5, 6) as u32;
+    assert_eq!(product(&|_, _, weights, _| *weights = data - length), Ok(()));
+    assert_eq!(product(&|_, _, weights, _| *weights = data - length + 4), out);
     assert_eq!(product(&|_, _, weights, _| *weights = u32::MAX), out);
-    assert_eq!(product(&|_, _, _, biases| *biases = data.next_multiple_of(4) - 14 * 4), out);
+    assert_eq!(product(&|_, _, _, biases| *biases = data - 15 * 4), Ok(()));
+    assert_eq!(product(&|_, _, _, biases| *biases = data - 14 * 4), out);
     assert_eq!(product(&|_, _, _, biases| *biases = u32::MAX - 3), out);
     for off in 1..4 {
+        assert_eq!(product(&|_, _, weights, _| *weights += off), misaligned);
         assert_eq!(product(&|_, _, _, biases| *biases += off), misaligned);
     }
 
@@ -373,8 +715,10 @@ fn every_fault_of_a_hash_or_of_clusters_is_named() {
     assert_eq!(linear(&|count, _, _| *count = 0), Err(ModelError::Head { part: cluster_part }));
     assert_eq!(linear(&|count, _, _| *count = 1), Ok(()), "one cluster is a lawful number");
     assert_eq!(linear(&|count, _, _| *count = u16::MAX), out);
-    assert_eq!(linear(&|_, weights, _| *weights = data - 5 * 6), Ok(()));
-    assert_eq!(linear(&|_, weights, _| *weights = data - 5 * 6 + 1), out);
+    let length = packed_bytes(5, 6) as u32;
+    assert_eq!(linear(&|_, weights, _| *weights = data - length), Ok(()));
+    assert_eq!(linear(&|_, weights, _| *weights = data - length + 1), out);
+    assert_eq!(linear(&|_, weights, _| *weights += 2), Err(ModelError::Misaligned { part: cluster_part }));
     assert_eq!(linear(&|_, _, biases| *biases = u32::MAX - 3), out);
     assert_eq!(linear(&|_, _, biases| *biases += 2), Err(ModelError::Misaligned { part: cluster_part }));
 
@@ -391,8 +735,8 @@ fn every_fault_of_a_hash_or_of_clusters_is_named() {
 
 #[test]
 fn every_fault_of_experts_is_named() {
-    let [classic, native, local, _] = models();
-    let data = Blob::parse(&local.blob).unwrap().data.len() as u32;
+    let [classic, native, local, ..] = models();
+    let data = data_length(&local);
     let part = Part::Experts;
     let (none, out, misaligned, constants) = (
         Err(ModelError::Head { part }),
@@ -400,24 +744,46 @@ fn every_fault_of_experts_is_named() {
         Err(ModelError::Misaligned { part }),
         Err(ModelError::Constants { part }),
     );
-    let experts = |change: &dyn Fn(&mut Experts)| with(&local, |d| change(d.experts.as_mut().unwrap()));
+    let experts = |change: &dyn Fn(&mut Experts)| {
+        with(&local, |d| {
+            // Room for any number of rows: places are looked at first.
+            d.heads.output = 1 << 20;
+            change(d.experts.as_mut().unwrap());
+        })
+    };
     assert_eq!(experts(&|_| ()), Ok(()));
-    assert_eq!(experts(&|experts| experts.rows = 0), none);
-    assert_eq!(experts(&|experts| experts.rows = u16::MAX), out);
+    assert_eq!(experts(&|experts| experts.count = 0), none);
+    assert_eq!(experts(&|experts| experts.count = u16::MAX), out);
     // Five experts of four rows over six features: tables may end where the data ends.
-    assert_eq!(experts(&|experts| experts.weights = data - 5 * 4 * 6), Ok(()));
-    assert_eq!(experts(&|experts| experts.weights = data - 5 * 4 * 6 + 1), out);
-    assert_eq!(experts(&|experts| experts.weights = u32::MAX), out);
-    assert_eq!(experts(&|experts| experts.channels = data.next_multiple_of(4) - 5 * 4 * 12 + 4), out);
-    assert_eq!(experts(&|experts| experts.channels = u32::MAX - 3), out);
-    assert_eq!(experts(&|experts| experts.eigenvalues = data.next_multiple_of(4) - 5 * 4 * 4 + 4), out);
+    let length = 5 * packed_bytes(4, 6) as u32;
+    assert_eq!(experts(&|experts| experts.rows.weights = data - length), Ok(()));
+    assert_eq!(experts(&|experts| experts.rows.weights = data - length + 4), out);
+    assert_eq!(experts(&|experts| experts.rows.weights = u32::MAX), out);
+    assert_eq!(experts(&|experts| experts.rows.biases = data - 5 * 4 * 4), Ok(()));
+    assert_eq!(experts(&|experts| experts.rows.biases = data - 5 * 4 * 4 + 4), out);
+    assert_eq!(experts(&|experts| experts.rows.biases = u32::MAX - 3), out);
+    let short = with_data(&local, |d, data| {
+        // Lawful scales up to the end, of all rows but the last.
+        d.experts.as_mut().unwrap().rows.scales = data.len() as u32;
+        data.extend(bytemuck::cast_slice(&[Scale::new(1, 1, 0); 19]));
+    });
+    assert_eq!(short, out);
+    assert_eq!(experts(&|experts| experts.rows.scales = u32::MAX - 3), out);
+    // What is looked at first lies inside the data.
+    let short = with_data(&local, |d, data| {
+        d.experts.as_mut().unwrap().eigenvalues = data.len() as u32;
+        data.extend([0; 19 * 4]);
+    });
+    assert_eq!(short, out);
     assert_eq!(experts(&|experts| experts.eigenvalues = u32::MAX - 3), out);
     for off in 1..4 {
-        assert_eq!(experts(&|experts| experts.channels += off), misaligned);
+        assert_eq!(experts(&|experts| experts.rows.weights += off), misaligned);
+        assert_eq!(experts(&|experts| experts.rows.biases += off), misaligned);
+        assert_eq!(experts(&|experts| experts.rows.scales += off), misaligned);
         assert_eq!(experts(&|experts| experts.eigenvalues += off), misaligned);
     }
-    // Weights where channels should be: no lawful multipliers.
-    assert_eq!(experts(&|experts| experts.channels = experts.weights), constants);
+    // Weights where scales should be: no lawful multipliers.
+    assert_eq!(experts(&|experts| experts.rows.scales = experts.rows.weights), constants);
     // The eigenvalues of the second expert begin anew, higher; from one off, they rise within an expert.
     assert_eq!(experts(&|experts| experts.eigenvalues -= 4), constants);
     for scale in [0.0, -1.0, f32::NAN, f32::INFINITY] {
@@ -458,7 +824,8 @@ fn every_fault_of_experts_is_named() {
     assert_eq!(gate(&|count, _, _, _, _| *count = 4), Ok(()), "tables may be longer");
     // Experts are looked at first, and there must be some.
     assert_eq!(gate(&|count, _, _, _, _| *count = 0), none);
-    assert_eq!(gate(&|count, _, _, _, _| *count = u16::MAX), out);
+    // Experts are looked at one after another: what lies behind the last one is no scale, before the data ends.
+    assert_eq!(gate(&|count, _, _, _, _| *count = u16::MAX), constants);
     assert_eq!(gate(&|_, centres, _, _, _| *centres = data - 5 * 6), Ok(()));
     assert_eq!(gate(&|_, centres, _, _, _| *centres = data - 5 * 6 + 1), Err(ModelError::OutOfBounds { part }));
     assert_eq!(gate(&|_, centres, _, _, _| *centres = u32::MAX), Err(ModelError::OutOfBounds { part }));
@@ -494,7 +861,7 @@ fn every_fault_of_experts_is_named() {
     let part = Part::Golden;
     assert_eq!(with(&local, |d| d.golden.experts = data - 2 * 4), Ok(()));
     assert_eq!(with(&local, |d| d.golden.experts = data - 2 * 4 + 1), Err(ModelError::OutOfBounds { part }));
-    assert_eq!(with(&local, |d| d.golden.scores = data.next_multiple_of(4) - 4), Err(ModelError::OutOfBounds { part }));
+    assert_eq!(with(&local, |d| d.golden.scores = data - 4), Err(ModelError::OutOfBounds { part }));
     assert_eq!(with(&local, |d| d.golden.scores -= 2), Err(ModelError::Misaligned { part }));
     let other = |d: &mut Description| (d.clusters, d.golden.scores) = (Some(linear), u32::MAX);
     assert_eq!(with(&local, other), Ok(()), "only residuals have scores");
@@ -503,15 +870,17 @@ fn every_fault_of_experts_is_named() {
 
 #[test]
 fn every_fault_of_indices_is_named() {
-    let [classic, _, _, sparse] = models();
+    let [classic, _, _, sparse, _] = models();
     let blob = Blob::parse(&sparse.blob).unwrap();
+    let description = blob.decode().unwrap();
     let data = blob.data.len() as u32;
     assert_eq!(with(&sparse, |_| ()), Ok(()));
 
     // The first layer has to be dense.
     assert_eq!(with(&classic, |d| d.input.raw = Raw::Indices), Err(ModelError::Input));
     assert_eq!(with(&sparse, |d| d.layers.clear()), Err(ModelError::Input));
-    let pool = Layer::MaxPool2d(Window { kernel: [1, 1], stride: [1, 1], padding: [0; 4] });
+    let pool = Operation::MaxPool2d(Window { kernel: [1, 1], stride: [1, 1], padding: [0; 4] });
+    let pool = Layer { places: Places { output: 1 << 20, scratch: 0 }, operation: pool };
     assert_eq!(with(&sparse, |d| d.layers.insert(0, pool).unwrap()), Err(ModelError::Input));
     // An index tells 65,536 values apart; as many are looked at for their weights, which are not there.
     let out = Err(ModelError::OutOfBounds { part: Part::Layer(0) });
@@ -527,7 +896,7 @@ fn every_fault_of_indices_is_named() {
     assert_eq!(at(data.next_multiple_of(4) - 4 * 8 + 4), out);
     assert_eq!(at(u32::MAX - 3), out);
     assert_eq!(with(&sparse, |d| d.golden.samples += 2), misaligned);
-    let samples = blob.description.golden.samples as usize;
+    let samples = description.golden.samples as usize;
     let listed = |list: IndexList| {
         let mut data = blob.data.to_vec();
         // The last sample's.
@@ -535,10 +904,10 @@ fn every_fault_of_indices_is_named() {
         data[samples + 3 * 8 + 4..][..4].copy_from_slice(&list.count.to_le_bytes());
         let mut writer = BlobWriter::new();
         writer.push_u8(&data);
-        let bytes = writer.finish(&blob.description);
+        let bytes = writer.finish(&description);
         let model = Model::parse(&bytes)?;
         assert_eq!(model.golden().count(), 4);
-        Ok(model.verify(&mut vec![0; model.arena_bytes()]))
+        Ok(model.verify(&mut room(0, model.arena_bytes())))
     };
     let list = |offset, count| listed(IndexList { offset, count }).map(|_| ());
     let end = data / 2 * 2;
@@ -560,7 +929,7 @@ fn an_input_of_indices_has_up_to_65536_values() {
     let plan = ModelPlan { input: [256, 2, 128], ..sparse_plan() };
     let test = TestModel::new(&plan);
     let model = Model::parse(&test.blob).unwrap();
-    let mut arena = vec![0; model.arena_bytes()];
+    let mut arena = room(0, model.arena_bytes());
     assert_eq!(model.verify(&mut arena), Ok(4));
     for sample in [vec![0; 1 << 16], vec![1; 1 << 16]] {
         let indices = indices(&sample);

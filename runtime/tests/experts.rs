@@ -2,11 +2,13 @@
 
 mod common;
 
-use common::{Centres, ClusterPlan, HashPlan, ModelPlan, Plan, Random, TestModel, bytes_of};
+use common::{
+    Centres, ClusterPlan, HashPlan, ModelPlan, Plan, Random, TestModel, bytes_of, packed_bytes, requantize, room,
+};
 use eigenlet_runtime::{Assignment, Dims, Encoder, EncoderError, Expert, Head, Model, ModelError, Part, VerifyError};
 use eigenlet_shared::blob::crc32;
-use eigenlet_shared::description::{Clusters, Description, Experts, Golden, Hash, Input, Raw};
-use eigenlet_shared::numerics::Channel;
+use eigenlet_shared::description::{Clusters, Description, Experts, Golden, Hash, Input, Places, Raw, Rows};
+use eigenlet_shared::numerics::Scale;
 use eigenlet_shared::writer::{AlignedBytes, BlobWriter};
 use proptest::prelude::*;
 
@@ -58,7 +60,7 @@ proptest! {
         let outputs = test.outputs(&sample);
         let margin = margin(outputs.residuals.iter().copied());
         let expected = Assignment { id: outputs.cluster(), distance: Some(outputs.score()), margin };
-        let mut encoder = Encoder::<64>::new(&model).unwrap();
+        let mut encoder = Encoder::<128>::new(&model).unwrap();
         prop_assert_eq!(encoder.assign(&sample).unwrap(), expected);
     }
 
@@ -71,7 +73,7 @@ proptest! {
         let costs = outputs.distances.iter().chain(&outputs.residuals).copied();
         let margin = margin(costs.chain(outputs.sums.iter().map(|sum| -sum)));
         let score = matches!(gate, ClusterPlan::Residual(_)).then(|| outputs.score());
-        let mut encoder = Encoder::<64>::new(&model).unwrap();
+        let mut encoder = Encoder::<128>::new(&model).unwrap();
         for dims in 1..=rows {
             let embedding = &outputs.local()[..dims.into()];
             let expected = Expert { id: outputs.cluster(), margin, score, embedding };
@@ -110,7 +112,7 @@ proptest! {
         };
         let sample = Random(!seed).bytes(15);
         let outputs = test.outputs(&sample);
-        let mut arena = vec![0; model.arena_bytes()];
+        let mut arena = room(0, model.arena_bytes());
         let mut features = model.run(&mut arena, &sample).unwrap();
         prop_assert_eq!(usize::from(model.bits()), outputs.bits.len());
         for asked in 1..=model.bits() {
@@ -128,14 +130,15 @@ proptest! {
         let sample = Random(!seed).bytes(15);
         for dims in 1..rows {
             // As for embeddings: values that none has stand where the rows would go.
-            let mut arena = vec![-128; model.arena_bytes() + usize::from(rows)];
+            let mut arena = room(-128, model.arena_bytes() + 7);
             model.run(&mut arena, &sample).unwrap();
             let before = arena.clone();
             model.run(&mut arena, &sample).unwrap().expert(Dims::new(dims)).unwrap();
-            let place = before.len() - usize::from(rows);
+            let place = model.description().unwrap().heads.output as usize;
             let changed = &arena[place..];
             prop_assert!(changed[..dims.into()].iter().all(|value| *value != -128));
             prop_assert_eq!(&changed[dims.into()..], &before[place + usize::from(dims)..]);
+            prop_assert_eq!(&arena[..place], &before[..place]);
         }
     }
 
@@ -143,7 +146,7 @@ proptest! {
     fn the_oracles_golden_vectors_verify(rows in 1u16..10, gate in gate(), seed: u64) {
         let test = TestModel::new(&plan(rows, gate, Some(HashPlan::Thresholds(9)), seed));
         let model = Model::parse(&test.blob).unwrap();
-        prop_assert_eq!(model.verify(&mut vec![0; model.arena_bytes()]), Ok(3));
+        prop_assert_eq!(model.verify(&mut room(0, model.arena_bytes())), Ok(3));
         for golden in model.golden() {
             let outputs = test.outputs(bytes_of(golden.sample));
             prop_assert_eq!(golden.cluster, Some(outputs.cluster()));
@@ -173,34 +176,40 @@ impl Extreme {
         let mut writer = BlobWriter::new();
         let count = (self.centres.values.len() / self.features()) as u16;
         let rows = usize::from(count) * usize::from(self.rows);
-        let channel = Channel { bias: self.bias, multiplier: i32::MAX, shift: 0 };
+        let weights = vec![self.weight; rows * self.features()];
         let experts = Experts {
-            rows: self.rows,
-            weights: writer.push_i8(&vec![self.weight; rows * self.features()]),
-            channels: writer.push_channels(&vec![channel; rows]),
+            count: self.rows,
+            rows: Rows {
+                weights: writer.push_blocks(&weights, self.rows.into(), self.features()),
+                biases: writer.push_i32(&vec![self.bias; rows]),
+                scales: writer.push_scales(&vec![Scale::new(i32::MAX, 1, 0); rows]),
+            },
             scale: 1.0,
             eigenvalues: writer.push_f32(&vec![0.0; rows]),
         };
         let Centres { values, shift, multiplier, scale_shift } = &self.centres;
         let (shift, multiplier, scale_shift) = (*shift, *multiplier, *scale_shift);
         let centres = writer.push_i8(values);
-        writer.finish(&Description {
-            input: Input { shape: self.shape, raw: Raw::U8, scale: 1.0, offset: 0.0 },
+        let mut description = Description {
+            input: Input { shape: self.shape, place: 0, raw: Raw::U8, scale: 1.0, offset: 0.0 },
             layers: heapless::Vec::new(),
+            heads: Places::default(),
             embedding: None,
             hash: Some(Hash::Experts { classes: count, rows: 1 }),
             clusters: Some(Clusters::Residual { count, centres, shift, multiplier, scale_shift }),
             experts: Some(experts),
             golden: Golden::default(),
             card: &[],
-        })
+        };
+        eigenlet_shared::plan::place(&mut description).unwrap();
+        writer.finish(&description)
     }
 
     /// The assignment by definition, which the runtime must give.
     fn check(&self) -> Assignment {
         let blob = self.blob();
         let model = Model::parse(&blob).unwrap();
-        let mut arena = vec![0; model.arena_bytes()];
+        let mut arena = room(0, model.arena_bytes());
         let sample = vec![self.raw; self.features()];
         let features = vec![i64::from(self.raw) - 128; self.features()];
         let sum: i64 = features.iter().map(|f| f * i64::from(self.weight)).sum::<i64>() + i64::from(self.bias);
@@ -213,7 +222,7 @@ impl Extreme {
         let expected = Assignment { id, distance, margin: margin(residuals.iter().copied()) };
         let mut features = model.run(&mut arena, &sample).unwrap();
         assert_eq!(features.assign().unwrap(), expected);
-        let value = (sum * i64::from(i32::MAX) + (1 << 30)).div_euclid(1 << 31).clamp(-127, 127) as i8;
+        let value = requantize(sum, i32::MAX, 1).clamp(-127, 127) as i8;
         assert_eq!(features.expert(Dims::new(1)).unwrap().embedding, [value]);
         let mut code = vec![0; usize::from(model.bits()).div_ceil(8)];
         features.hash_into(model.bits(), &mut code).unwrap();
@@ -248,7 +257,7 @@ fn accumulators_saturate_at_both_ends_of_16_bits() {
         assert_eq!(found.distance, Some((distance(127) - 3 * 3 * a * a) as u32), "{bias} >> {shift}");
     }
     for shift in 0..=31 {
-        for (raw, weight) in [(255, 127), (255, -128), (0, 127), (0, -128)] {
+        for (raw, weight) in [(255, 127), (255, -127), (0, 127), (0, -127)] {
             most(raw, weight, 0, shift).check();
         }
     }
@@ -332,7 +341,7 @@ fn an_accumulator_of_0_gives_a_zero_bit() {
         let model = Model::parse(&blob).unwrap();
         // One cluster takes no bits.
         assert_eq!(model.bits(), 1);
-        assert_eq!(Encoder::<2>::new(&model).unwrap().hash::<1>(&[77]).unwrap().0, [bit]);
+        assert_eq!(Encoder::<16>::new(&model).unwrap().hash::<1>(&[77]).unwrap().0, [bit]);
     }
 }
 
@@ -348,13 +357,15 @@ fn experts_cost_the_choice_and_the_rows_of_one() {
         )
     };
     let layers = 15 * 24 + 24 * 13;
-    let common = layers as usize + 12 * (24 + 13) + 7 * (13 + 12) + 4 * 5 * (13 + 12);
+    let rows = 24 + 13 + 7 + 4 * 5;
+    let packed = packed_bytes(24, 15) + packed_bytes(13, 24) + packed_bytes(7, 13) + 4 * packed_bytes(5, 13);
+    let common = packed + (4 + 12) * rows;
     let code = Some(HashPlan::Experts(2));
 
     let linear = cost(ClusterPlan::Linear(4), code);
     assert_eq!(linear.0, layers + 7 * 13);
     assert_eq!(linear.1, [4 * 13 + 2 * 13, 4 * 13, 4 * 13 + 5 * 13]);
-    assert_eq!(linear.2, common + 4 * (13 + 4));
+    assert_eq!(linear.2, common + packed_bytes(4, 13) + 4 * 4);
 
     let gate = 3 * 13 + 4 * 3;
     let prototypes = cost(ClusterPlan::Prototypes { count: 4, dims: 3 }, code);
@@ -375,7 +386,7 @@ fn experts_cost_the_choice_and_the_rows_of_one() {
 fn any_changed_golden_byte_is_found_and_named() {
     let test = TestModel::new(&plan(5, ClusterPlan::Residual(4), Some(HashPlan::Experts(4)), 78));
     let model = Model::parse(&test.blob).unwrap();
-    let golden = model.description().golden;
+    let golden = model.description().unwrap().golden;
     let data = u32::from_le_bytes(test.blob[24..28].try_into().unwrap()) as usize;
     let places = [
         (golden.codes + 1, Head::Hash, 1, 0),
@@ -389,7 +400,7 @@ fn any_changed_golden_byte_is_found_and_named() {
         bytes[data + offset as usize] ^= 0x80;
         let bytes = sealed(bytes);
         let model = Model::parse(&bytes).unwrap();
-        match model.verify(&mut vec![0; model.arena_bytes()]) {
+        match model.verify(&mut room(0, model.arena_bytes())) {
             Err(VerifyError::Mismatch { sample, head, position, expected, found }) => {
                 assert_eq!((head, sample, position), (expected_head, expected_sample, expected_position));
                 // Of an int8, the changed bit is the sign.
@@ -410,7 +421,7 @@ fn wrong_arguments_are_named() {
     let test = TestModel::new(&plan(9, ClusterPlan::Residual(4), None, 3));
     let model = Model::parse(&test.blob).unwrap();
     let sample = [0; 15];
-    let mut encoder = Encoder::<64>::new(&model).unwrap();
+    let mut encoder = Encoder::<128>::new(&model).unwrap();
     for dims in [0, 10, u16::MAX] {
         let expected = EncoderError::Dims { expected: 9, found: dims.into() };
         assert_eq!(encoder.expert(&sample, Dims::new(dims)).unwrap_err(), expected);
@@ -423,7 +434,7 @@ fn wrong_arguments_are_named() {
 
     let without = TestModel::new(&plan(0, ClusterPlan::Linear(4), None, 3));
     let model = Model::parse(&without.blob).unwrap();
-    let mut encoder = Encoder::<64>::new(&model).unwrap();
+    let mut encoder = Encoder::<128>::new(&model).unwrap();
     assert_eq!(encoder.expert(&sample, Dims::new(1)).unwrap_err(), EncoderError::NoHead(Head::Experts));
     assert_eq!((model.experts(), model.expert_dims(), model.expert_scale()), (0, 0, None));
     assert_eq!(model.expert_eigenvalues(0), &[0f32; 0]);
@@ -431,14 +442,16 @@ fn wrong_arguments_are_named() {
 
 #[test]
 fn the_arena_has_room_for_the_local_embedding() {
-    // The last layer's output and the most rows are the largest sum.
+    // The last layer's output, the same widened, and the most rows are the largest sum.
     let plan = ModelPlan { layers: vec![Plan::Dense(20)], ..plan(30, ClusterPlan::Linear(2), None, 5) };
     let test = TestModel::new(&plan);
     let model = Model::parse(&test.blob).unwrap();
-    assert_eq!(model.arena_bytes(), 20 + 30);
-    let mut arena = vec![0; 50];
+    let needed = 20 + 2 * 20 + 30;
+    assert_eq!(model.arena_bytes(), needed);
+    let mut arena = room(0, needed);
     let mut features = model.run(&mut arena, &[9; 15]).unwrap();
     assert_eq!(features.expert(Dims::new(30)).unwrap().embedding, test.outputs(&[9; 15]).local());
-    let mut short = vec![0; 49];
-    assert_eq!(model.run(&mut short, &[9; 15]).unwrap_err(), EncoderError::Arena { expected: 50, found: 49 });
+    let mut short = room(0, needed - 1);
+    let expected = EncoderError::Arena { expected: needed, found: needed - 1 };
+    assert_eq!(model.run(&mut short, &[9; 15]).unwrap_err(), expected);
 }

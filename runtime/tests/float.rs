@@ -45,7 +45,7 @@ fn a_reading_becomes_the_nearest_raw_value() {
     let test = TestModel::new(&plan);
     let blob = Blob::parse(&test.blob).unwrap();
     for (offset, scale) in [(0.0, 1.0), (-3.5, 0.1), (20.0, 1e-3), (-1e4, 900.0)] {
-        let mut description = blob.description.clone();
+        let mut description = blob.decode().unwrap();
         (description.input.offset, description.input.scale) = (offset, scale);
         let mut writer = BlobWriter::new();
         writer.push_u8(blob.data);

@@ -2,10 +2,11 @@
 
 mod common;
 
-use common::{ClusterPlan, HashPlan, ModelPlan, Plan, Random, TestModel};
+use common::{ClusterPlan, HashPlan, ModelPlan, Plan, Random, TestModel, packed_bytes, room};
 use eigenlet_runtime::{Assignment, Dims, Encoder, EncoderError, Head, Model, VerifyError};
 use eigenlet_shared::blob::crc32;
 use eigenlet_shared::description::{Clusters, Hash, Raw, class_bits};
+use eigenlet_shared::packed;
 use eigenlet_shared::writer::AlignedBytes;
 use proptest::prelude::*;
 
@@ -34,7 +35,7 @@ fn hash() -> impl Strategy<Value = Option<HashPlan>> {
 fn check_prefixes(test: &TestModel, sample: &[u8]) -> Result<(), TestCaseError> {
     let model = Model::parse(&test.blob).unwrap();
     let outputs = test.outputs(sample);
-    let mut arena = vec![0; model.arena_bytes()];
+    let mut arena = room(0, model.arena_bytes());
     let mut features = model.run(&mut arena, sample).unwrap();
     prop_assert_eq!(usize::from(model.bits()), outputs.bits.len());
     for asked in 1..=model.bits() {
@@ -66,7 +67,7 @@ proptest! {
         let model = Model::parse(&test.blob).unwrap();
         let sample = Random(!seed).bytes(15);
         let whole = test.outputs(&sample).embedding;
-        let mut arena = vec![0; model.arena_bytes()];
+        let mut arena = room(0, model.arena_bytes());
         for dims in 1..=rows {
             let mut features = model.run(&mut arena, &sample).unwrap();
             prop_assert_eq!(features.embed(Dims::new(dims)).unwrap(), &whole[..dims.into()]);
@@ -83,28 +84,27 @@ proptest! {
         let sample = Random(!seed).bytes(15);
         for dims in 1..rows {
             // Values that no embedding has stand where the rows would go; so many of them are overwritten.
-            let mut arena = vec![-128; model.arena_bytes() + usize::from(rows)];
-            let count = model.run(&mut arena, &sample).unwrap().values().len();
+            let mut arena = room(-128, model.arena_bytes() + 7);
+            model.run(&mut arena, &sample).unwrap();
             let before = arena.clone();
             model.run(&mut arena, &sample).unwrap().embed(Dims::new(dims)).unwrap();
-            // Two dense layers: the features lie at the arena's beginning, the embedding at its end.
-            let place = before.len() - usize::from(rows);
-            prop_assert!(place > count);
+            let place = model.description().unwrap().heads.output as usize;
             let changed = &arena[place..];
             prop_assert!(changed[..dims.into()].iter().all(|value| *value != -128));
             prop_assert_eq!(&changed[dims.into()..], &before[place + usize::from(dims)..]);
+            prop_assert_eq!(&arena[..place], &before[..place]);
         }
     }
 
     #[test]
-    fn a_bit_is_a_threshold_on_an_accumulator(bits in 1u16..80, seed: u64) {
+    fn a_bit_is_whether_an_accumulator_is_above_0(bits in 1u16..80, seed: u64) {
         let test = TestModel::new(&plan(3, thresholds(bits), None, seed));
         let sample = Random(!seed).bytes(15);
         check_prefixes(&test, &sample)?;
 
         let model = Model::parse(&test.blob).unwrap();
         let outputs = test.outputs(&sample);
-        let mut arena = vec![0; model.arena_bytes()];
+        let mut arena = room(0, model.arena_bytes());
         let mut features = model.run(&mut arena, &sample).unwrap();
         if bits >= 8 {
             prop_assert_eq!(features.hash::<1>().unwrap().0.to_vec(), outputs.code(8));
@@ -129,7 +129,7 @@ proptest! {
         let distance = sorted[0] as u32;
         let margin = sorted.get(1).map_or(u32::MAX, |second| *second as u32 - distance);
         let expected = Assignment { id: outputs.cluster(), distance: Some(distance), margin };
-        let mut encoder = Encoder::<64>::new(&model).unwrap();
+        let mut encoder = Encoder::<128>::new(&model).unwrap();
         prop_assert_eq!(encoder.assign(&sample).unwrap(), expected);
     }
 
@@ -152,7 +152,7 @@ proptest! {
         sorted.reverse();
         let margin = sorted.get(1).map_or(u32::MAX, |second| (sorted[0] - second) as u32);
         let expected = Assignment { id: outputs.cluster(), distance: None, margin };
-        let mut encoder = Encoder::<64>::new(&model).unwrap();
+        let mut encoder = Encoder::<128>::new(&model).unwrap();
         prop_assert_eq!(encoder.assign(&sample).unwrap(), expected);
     }
 
@@ -163,7 +163,7 @@ proptest! {
         let model = Model::parse(&test.blob).unwrap();
         let sample = Random(!seed).bytes(15);
         let id = test.outputs(&sample).cluster();
-        let mut encoder = Encoder::<64>::new(&model).unwrap();
+        let mut encoder = Encoder::<128>::new(&model).unwrap();
         prop_assert_eq!(encoder.assign(&sample).unwrap().id, id);
         let width = model.bits() / u16::from(heads);
         let bits = &test.outputs(&sample).bits[usize::from(head) * usize::from(width)..][..width.into()];
@@ -182,7 +182,7 @@ proptest! {
         };
         let test = TestModel::new(&plan(rows, hash, clusters, seed));
         let model = Model::parse(&test.blob).unwrap();
-        prop_assert_eq!(model.verify(&mut vec![0; model.arena_bytes()]), Ok(3));
+        prop_assert_eq!(model.verify(&mut room(0, model.arena_bytes())), Ok(3));
         prop_assert_eq!(model.eigenvalues(), &test.eigenvalues);
         prop_assert_eq!((model.dims(), model.clusters()), (rows, clusters.map_or(0, |_| 5)));
         prop_assert_eq!(usize::from(model.bits()), test.outputs(&[0; 15]).bits.len());
@@ -194,7 +194,7 @@ fn equally_near_prototypes_give_the_lower_id_and_no_margin() {
     // One embedding dimension, many prototypes: some are bound to be equal.
     let test = TestModel::new(&plan(1, None, prototypes(2000, 1), 5));
     let model = Model::parse(&test.blob).unwrap();
-    let mut encoder = Encoder::<64>::new(&model).unwrap();
+    let mut encoder = Encoder::<128>::new(&model).unwrap();
     let mut random = Random(1);
     let mut ties = 0;
     for _ in 0..20 {
@@ -221,7 +221,7 @@ fn equally_large_sums_give_the_lower_id_and_no_margin() {
         let sample = Random(!seed).bytes(15);
         let sums = test.outputs(&sample).sums;
         let largest = sums.iter().max().unwrap();
-        let cluster = Encoder::<64>::new(&model).unwrap().assign(&sample).unwrap();
+        let cluster = Encoder::<128>::new(&model).unwrap().assign(&sample).unwrap();
         assert_eq!(usize::from(cluster.id), sums.iter().position(|sum| sum == largest).unwrap());
         match sums.iter().filter(|sum| *sum == largest).count() {
             1 => others += u32::from(cluster.margin > 0),
@@ -234,7 +234,8 @@ fn equally_large_sums_give_the_lower_id_and_no_margin() {
 #[test]
 fn sums_are_compared_as_they_are_over_all_of_their_range() {
     let test = TestModel::new(&plan(0, None, Some(ClusterPlan::Linear(2)), 21));
-    let Some(Clusters::Linear { weights, biases, .. }) = Model::parse(&test.blob).unwrap().description().clusters
+    let Some(Clusters::Linear { weights, biases, .. }) =
+        Model::parse(&test.blob).unwrap().description().unwrap().clusters
     else {
         unreachable!()
     };
@@ -242,13 +243,13 @@ fn sums_are_compared_as_they_are_over_all_of_their_range() {
     let (weights, biases) = (data + weights as usize, data + biases as usize);
     for pair in [[0, -1], [-1, 0], [1 << 30, -1 << 30], [-5, -3], [7, 7], [i32::MIN, i32::MAX], [i32::MAX, i32::MIN]] {
         let mut bytes = test.blob.to_vec();
-        bytes[weights..weights + 2 * 13].fill(0); // so that the sums are the biases
+        bytes[weights..weights + packed_bytes(2, 13)].fill(0); // so that the sums are the biases
         for (row, bias) in pair.iter().enumerate() {
             bytes[biases + 4 * row..][..4].copy_from_slice(&bias.to_le_bytes());
         }
         let bytes = sealed(bytes);
         let model = Model::parse(&bytes).unwrap();
-        let found = Encoder::<64>::new(&model).unwrap().assign(&[0; 15]).unwrap();
+        let found = Encoder::<128>::new(&model).unwrap().assign(&[0; 15]).unwrap();
         assert_eq!((found.id, found.margin), (u16::from(pair[1] > pair[0]), pair[0].abs_diff(pair[1])), "{pair:?}");
     }
 }
@@ -272,35 +273,39 @@ fn heads_cost_their_rows() {
         (model.macs(), heads, model.weight_bytes())
     };
     let layers = 15 * 24 + 24 * 13;
-    let constants = 12 * (24 + 13);
+    let tables = packed_bytes(24, 15) + packed_bytes(13, 24) + (4 + 12) * (24 + 13);
     let bare = macs(&model(&plan(0, None, None, 1)));
-    assert_eq!(bare, (layers, [0, 0, 0], layers as usize + constants));
+    assert_eq!(bare, (layers, [0, 0, 0], tables));
     let classic = macs(&model(&plan(5, thresholds(9), prototypes(4, 3), 1)));
     assert_eq!((classic.0, classic.1), (layers + 5 * 13, [5 * 13, 9 * 13, 3 * 13 + 4 * 3]));
-    assert_eq!(classic.2 - bare.2, 5 * (13 + 12) + 9 * (13 + 4) + 4 * 3);
+    assert_eq!(classic.2 - bare.2, packed_bytes(5, 13) + 5 * (4 + 12) + packed_bytes(9, 13) + 9 * 4 + 4 * 3);
     let product = Some(HashPlan::Product { heads: 3, classes: 7 });
     let native = macs(&model(&plan(0, product, Some(ClusterPlan::Linear(6)), 1)));
     assert_eq!((native.0, native.1), (layers, [0, 21 * 13, 6 * 13]));
-    assert_eq!(native.2 - bare.2, (21 + 6) * (13 + 4));
+    assert_eq!(native.2 - bare.2, 3 * packed_bytes(7, 13) + packed_bytes(6, 13) + (21 + 6) * 4);
 }
 
 #[test]
-fn a_sum_equal_to_its_threshold_gives_a_zero_bit() {
+fn a_sum_of_0_gives_a_zero_bit() {
     let test = TestModel::new(&plan(0, thresholds(2), None, 11));
     let model = Model::parse(&test.blob).unwrap();
     let sample = Random(12).bytes(15);
-    let mut arena = vec![0; model.arena_bytes()];
+    let mut arena = room(0, model.arena_bytes());
     let features = model.run(&mut arena, &sample).unwrap().values().to_vec();
 
-    let Some(Hash::Thresholds { weights: rows, thresholds, .. }) = model.description().hash else { unreachable!() };
+    let Some(Hash::Thresholds { weights, biases, .. }) = model.description().unwrap().hash else { unreachable!() };
     let data = data_offset(&test.blob);
     let mut bytes = test.blob.to_vec();
-    for (bit, less) in [(0, 0), (1, 1)] {
-        let weights = &bytes[data + rows as usize + bit * features.len()..];
-        let products = weights.iter().zip(&features).map(|(w, x)| i32::from(*w as i8) * i32::from(*x));
-        let threshold = products.sum::<i32>() - less;
-        let at = data + thresholds as usize + bit * 4;
-        bytes[at..at + 4].copy_from_slice(&threshold.to_le_bytes());
+    for (bit, more) in [(0, 0), (1, 1)] {
+        let product = |(column, x): (usize, &i8)| {
+            let (lane, is_odd) = packed::lane(2, features.len(), bit, column);
+            let at = data + weights as usize + 2 * lane;
+            let [even, odd] = packed::weights(i16::from_le_bytes([bytes[at], bytes[at + 1]]));
+            i32::from(if is_odd { odd } else { even }) * i32::from(*x)
+        };
+        let sum: i32 = features.iter().enumerate().map(product).sum();
+        let at = data + biases as usize + bit * 4;
+        bytes[at..at + 4].copy_from_slice(&(more - sum).to_le_bytes());
     }
     let bytes = sealed(bytes);
     let model = Model::parse(&bytes).unwrap();
@@ -318,7 +323,7 @@ fn any_changed_golden_byte_is_found_and_named() {
 fn changed_golden_bytes_are_found(hash: Option<HashPlan>, clusters: Option<ClusterPlan>) {
     let test = TestModel::new(&plan(5, hash, clusters, 77));
     let model = Model::parse(&test.blob).unwrap();
-    let golden = model.description().golden;
+    let golden = model.description().unwrap().golden;
     let data = data_offset(&test.blob);
     let places = [
         (golden.embeddings as usize + 5 + 2, Head::Embedding, 1, 2),
@@ -330,7 +335,7 @@ fn changed_golden_bytes_are_found(hash: Option<HashPlan>, clusters: Option<Clust
         bytes[data + offset] ^= 1;
         let bytes = sealed(bytes);
         let model = Model::parse(&bytes).unwrap();
-        match model.verify(&mut vec![0; model.arena_bytes()]) {
+        match model.verify(&mut room(0, model.arena_bytes())) {
             Err(VerifyError::Mismatch { sample, head, position, expected, found }) => {
                 assert_eq!((head, sample, position), (expected_head, expected_sample, expected_position));
                 assert_eq!((expected ^ found).abs() & 0xff, 1);
@@ -346,12 +351,17 @@ fn wrong_arguments_are_named() {
     let model = Model::parse(&test.blob).unwrap();
     let needed = model.arena_bytes();
     assert_eq!(Encoder::<8>::new(&model).unwrap_err(), EncoderError::Arena { expected: needed, found: 8 });
-    let mut short = vec![0; needed - 1];
+    let mut short = room(0, needed - 1);
     assert_eq!(
         model.run(&mut short, &[0; 15]).unwrap_err(),
         EncoderError::Arena { expected: needed, found: needed - 1 }
     );
-    let mut encoder = Encoder::<64>::new(&model).unwrap();
+    let mut off = room(0, needed + 4);
+    for offset in 1..4 {
+        assert_eq!(model.run(&mut off[offset..], &[0; 15]).unwrap_err(), EncoderError::Misaligned);
+    }
+    assert!(model.run(&mut off[4..], &[0; 15]).is_ok());
+    let mut encoder = Encoder::<128>::new(&model).unwrap();
     let sample = [0; 15];
     assert_eq!(encoder.run(&sample[1..]).unwrap_err(), EncoderError::Sample { expected: 15, found: 14 });
     for dims in [0, 7, u16::MAX] {
@@ -369,7 +379,7 @@ fn wrong_arguments_are_named() {
 
     let bare = TestModel::new(&ModelPlan { golden: 0, ..plan(0, None, None, 3) });
     let model = Model::parse(&bare.blob).unwrap();
-    let mut encoder = Encoder::<64>::new(&model).unwrap();
+    let mut encoder = Encoder::<128>::new(&model).unwrap();
     let none = EncoderError::NoHead;
     assert_eq!(encoder.embed(&sample, Dims::new(1)).unwrap_err(), none(Head::Embedding));
     assert_eq!(encoder.hash::<1>(&sample).unwrap_err(), none(Head::Hash));

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ClusterPlan, HashPlan, ModelPlan, Plan, Random, TestModel, indices};
+use common::{ClusterPlan, HashPlan, ModelPlan, Plan, Random, TestModel, indices, room};
 use eigenlet_runtime::{Dims, Encoder, EncoderError, Model, Raw, Sample};
 use eigenlet_shared::description::Window;
 use proptest::prelude::*;
@@ -48,7 +48,7 @@ proptest! {
         }));
         let test = TestModel::new(&plan([h, w, c], layers, seed));
         let model = Model::parse(&test.blob).unwrap();
-        let mut arena = vec![0x55; model.arena_bytes()];
+        let mut arena = room(0x55, model.arena_bytes());
         prop_assert_eq!(model.verify(&mut arena), Ok(3));
         let mut random = Random(!seed);
         let mut found = Vec::new();
@@ -66,7 +66,7 @@ proptest! {
         // The same weights on bytes, where the bias takes their zero point into account.
         let test = test.of_bytes();
         let model = Model::parse(&test.blob).unwrap();
-        let mut arena = vec![0x55; model.arena_bytes()];
+        let mut arena = room(0x55, model.arena_bytes());
         for (sample, expected) in samples.iter().zip(found) {
             let features = model.run(&mut arena, sample).unwrap();
             prop_assert_eq!(features.values(), expected);
@@ -79,7 +79,7 @@ proptest! {
     ) {
         let test = TestModel::new(&plan([1, 1, 30], vec![Plan::Dense(3)], seed));
         let model = Model::parse(&test.blob).unwrap();
-        let mut arena = vec![0; model.arena_bytes()];
+        let mut arena = room(0, model.arena_bytes());
         let wrong = (0..list.len()).find(|at| list[*at] >= 30 || *at > 0 && list[at - 1] >= list[*at]);
         let expected = wrong.map(|position| EncoderError::Index { position, below: 30, found: list[position] });
         prop_assert_eq!(model.run_sample(&mut arena, Sample::Indices(&list)).err(), expected);
@@ -96,7 +96,7 @@ fn samples_of_another_form_are_refused() {
     assert_eq!((sparse.raw(), bytes.raw()), (Raw::Indices, Raw::U8));
     assert_eq!((Sample::Indices(&[]).raw(), Sample::Bytes(&[]).raw()), (Raw::Indices, Raw::U8));
 
-    let mut encoder = Encoder::<64>::new(&sparse).unwrap();
+    let mut encoder = Encoder::<128>::new(&sparse).unwrap();
     let form = EncoderError::Form { expected: Raw::Indices, found: Raw::U8 };
     assert_eq!(encoder.run(&[0; 6]).unwrap_err(), form);
     assert_eq!(encoder.run_sample(Sample::Bytes(&[0; 6])).unwrap_err(), form);
@@ -106,7 +106,7 @@ fn samples_of_another_form_are_refused() {
     assert_eq!(form.to_string(), "the sample has the wrong form: expected indices, found bytes");
     assert!(encoder.run_sample(Sample::Indices(&[0, 5])).is_ok());
 
-    let mut encoder = Encoder::<64>::new(&bytes).unwrap();
+    let mut encoder = Encoder::<128>::new(&bytes).unwrap();
     let form = EncoderError::Form { expected: Raw::U8, found: Raw::Indices };
     assert_eq!(encoder.run_sample(Sample::Indices(&[0, 5])).unwrap_err(), form);
     assert!(encoder.run_sample(Sample::Bytes(&[0; 6])).is_ok());
@@ -118,7 +118,7 @@ fn samples_of_another_form_are_refused() {
 fn indices_that_do_not_rise_or_are_too_large_are_refused() {
     let test = TestModel::new(&plan([1, 2, 3], vec![Plan::Dense(3)], 2));
     let model = Model::parse(&test.blob).unwrap();
-    let mut arena = vec![0; model.arena_bytes()];
+    let mut arena = room(0, model.arena_bytes());
     let mut run = |indices: &[u16]| model.run_sample(&mut arena, Sample::Indices(indices)).map(|_| ());
     let wrong = |position, found| Err(EncoderError::Index { position, below: 6, found });
     assert_eq!(run(&[]), Ok(()));
@@ -138,12 +138,13 @@ fn the_input_takes_no_arena_and_costs_what_is_set() {
     let test = TestModel::new(&plan([1, 1, 1433], vec![Plan::Dense(32), Plan::Dense(16)], 3));
     let model = Model::parse(&test.blob).unwrap();
     assert_eq!(model.input_len(), 1433);
-    assert_eq!(model.arena_bytes(), 32 + 16);
+    // The second layer's input, the same widened to 16 bits, and nothing else.
+    assert_eq!(model.arena_bytes(), 32 + 2 * 32);
     let sample = Sample::Indices(&[7, 1432]);
-    assert!(model.run_sample(&mut [0; 48], sample).is_ok());
-    for found in [0, 31, 47] {
-        let short = EncoderError::Arena { expected: 48, found };
-        assert_eq!(model.run_sample(&mut vec![0; found], sample).unwrap_err(), short);
+    assert!(model.run_sample(&mut room(0, 96), sample).is_ok());
+    for found in [0, 31, 95] {
+        let short = EncoderError::Arena { expected: 96, found };
+        assert_eq!(model.run_sample(&mut room(0, found), sample).unwrap_err(), short);
     }
 
     assert_eq!(model.macs_of_ones(18, 4), 18 * 32 + 32 * 16 + 4 * 16);
@@ -155,7 +156,7 @@ fn the_input_takes_no_arena_and_costs_what_is_set() {
 
     let bytes = test.of_bytes();
     let bytes = Model::parse(&bytes.blob).unwrap();
-    assert_eq!(bytes.arena_bytes(), 1433 + 32);
+    assert_eq!(bytes.arena_bytes(), 2 * 1436 + 32, "read where the sample lies, and widened");
     assert_eq!(bytes.macs_of_ones(18, 4), bytes.macs_for(4), "bytes all count");
     assert_eq!(bytes.macs_for(4), all);
 }
@@ -164,7 +165,7 @@ fn the_input_takes_no_arena_and_costs_what_is_set() {
 fn golden_samples_are_given_back_as_indices() {
     let test = TestModel::new(&ModelPlan { golden: 40, ..plan([1, 1, 9], vec![Plan::Dense(4)], 4) });
     let model = Model::parse(&test.blob).unwrap();
-    assert_eq!(model.verify(&mut vec![0; model.arena_bytes()]), Ok(40));
+    assert_eq!(model.verify(&mut room(0, model.arena_bytes())), Ok(40));
     let mut lengths = Vec::new();
     for golden in model.golden() {
         let Sample::Indices(indices) = golden.sample else { panic!("{golden:?}") };

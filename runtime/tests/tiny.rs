@@ -3,7 +3,7 @@
 mod common;
 
 use common::{ClusterPlan, HashPlan, ModelPlan, Plan, TestModel};
-use eigenlet_runtime::{Model, include_model};
+use eigenlet_runtime::{Arena, Model, include_model};
 use eigenlet_shared::description::{Raw, Window};
 
 static TINY: &[u8] = include_model!("tiny.eigenlet");
@@ -35,5 +35,5 @@ fn todays_writer_writes_it() {
 #[test]
 fn it_verifies() {
     let model = Model::parse(TINY).unwrap();
-    assert_eq!(model.verify(&mut [0; 64]), Ok(16));
+    assert_eq!(model.verify(Arena::<64>::new().bytes()), Ok(16));
 }

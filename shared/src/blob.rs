@@ -156,7 +156,7 @@ pub fn announced_length(bytes: &[u8]) -> Result<usize, BlobError> {
 impl<'a> Blob<'a> {
     /// Reads a blob in place. `bytes` may be longer than the blob (a flash region).
     ///
-    /// Costs one pass over the bytes (the checksum); copies nothing but the description's numbers.
+    /// Costs one pass over the bytes (the checksum), and copies nothing.
     ///
     /// # Errors
     /// Any [`BlobError`].

@@ -78,7 +78,7 @@ pub const MAX_INDEXED: usize = 1 << u16::BITS;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layer {
     /// Where the output goes, and what is scratch meanwhile. The input does not overlap the output, but for a dense layer's, nor
-    /// the scratch; and the scratch overlaps neither.
+    /// the scratch; and the scratch overlaps neither. An addition's output stays in its input's place, whatever stands here.
     pub places: Places,
     /// What is computed.
     pub operation: Operation,
@@ -87,7 +87,7 @@ pub struct Layer {
 /// Places in the arena.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Places {
-    /// Of the output; of the heads, that of an embedding.
+    /// Of the output; of the heads, that of an embedding, and of no meaning where there is none.
     pub output: u32,
     /// Of the scratch, a multiple of 4: the activations widened to 16 bits; of no meaning where none is needed.
     pub scratch: u32,
@@ -193,7 +193,7 @@ pub struct Window {
 /// Ordered embedding: weights packed `[rows][features]`, row 0 the most important. A device computes any prefix of rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Embedding {
-    /// Number of dimensions.
+    /// Number of dimensions, at least 1.
     pub count: u16,
     /// Where the rows' weights and constants lie. Outputs have zero point 0, range -127..=127.
     pub rows: Rows,
@@ -208,7 +208,8 @@ pub struct Embedding {
 /// `[clusters][count]` biases, scales and eigenvalues, which do not rise inside an expert. The real scale is the same for all.
 pub type Experts = Embedding;
 
-/// How a sample gets its hash code. Weights may be another head's own: offsets may point into the same data.
+/// How a sample gets its hash code. Weights may be another head's own: offsets may point into the same data. Of packed weights, fewer
+/// rows are the beginning of more where they are a multiple of 4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Hash {
     /// Bit `j` is 1 where `sum(weights[j] * features) + bias[j] > 0`.

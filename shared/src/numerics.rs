@@ -265,6 +265,68 @@ mod tests {
     }
 
     #[test]
+    fn a_sum_is_that_of_the_published_definition() {
+        let grids = [(-128, -128, 127), (3, -100, 90), (127, 127, 127)];
+        let factors = [(0, 0), (1 << 30, 0), (i32::MAX, 0), (1_518_500_250, 1), (i32::MAX, 31), (3, 2)];
+        let outputs = [(1 << 30, 18), (i32::MAX, 0), (1_234_567_890, 19), (i32::MAX, 31), (0, 7)];
+        for (at, first) in factors.into_iter().enumerate() {
+            for (second, output) in factors.into_iter().zip(outputs.into_iter().cycle().skip(at)) {
+                for (zero_point, minimum, maximum) in grids {
+                    let (zero_points, out) = ([5, -128], Output { zero_point, minimum, maximum });
+                    let (multipliers, shifts) = ([first.0, second.0], [first.1, second.1]);
+                    let sum = Sum { zero_points, multipliers, shifts, multiplier: output.0, shift: output.1 };
+                    assert!(sum.is_lawful());
+                    let scaled =
+                        |value, (multiplier, shift)| rounded_quotient(gemmlowp_multiply(value, multiplier), shift);
+                    for a in i8::MIN..=i8::MAX {
+                        for b in [-128, -127, -77, -1, 0, 5, 100, 126, 127] {
+                            let operand = |value: i8, zero: i32| (i32::from(value) - zero) * (1 << 20);
+                            let common = scaled(operand(a, 5), first) + scaled(operand(b, -128), second);
+                            let expected = scaled(common, output) + i32::from(zero_point);
+                            let expected = expected.clamp(minimum.into(), maximum.into());
+                            assert_eq!(i32::from(sum.output(a, b, out)), expected, "{sum:?}: {a}, {b}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the reader of a model relies on: at the largest shift, nothing wraps.
+    #[test]
+    fn addends_and_products_add_up_within_32_bits() {
+        let most = (ACCUMULATOR_BOUND - 1) as i32;
+        for zero_point in [i8::MIN, 0, i8::MAX] {
+            let scale = Scale::new(i32::MAX, Scale::MAX_SHIFT, zero_point);
+            for high in [most, -most] {
+                assert!((doubling_high_multiply(high, i32::MAX) - 1).checked_add(scale.addend).is_some());
+            }
+        }
+        assert!(!Scale { shift: 0, ..Scale::new(1, 1, 0) }.is_lawful(0));
+        assert!(!Scale::new(1, Scale::MAX_SHIFT + 1, 0).is_lawful(0));
+        assert!(!Scale::new(-1, 1, 0).is_lawful(0));
+        assert!(!Scale::new(1, 1, 0).is_lawful(1));
+    }
+
+    /// Two lanes apart, at the edge of what they hold: see `NUMERICS.md`.
+    #[test]
+    fn lanes_tell_both_sums_of_512_columns_and_not_of_more() {
+        use crate::packed::EXACT_COLUMNS;
+        let odd_sum = |columns: usize, even: i32, odd: i32, x: i32| {
+            let both = (0..columns).fold(0i32, |sum, _| sum.wrapping_add((256 * odd + even).wrapping_mul(x)));
+            both.wrapping_sub(columns as i32 * even * x) >> 8
+        };
+        for even in [-127, 127] {
+            for odd in [-127, 127] {
+                for x in [-128, 127] {
+                    assert_eq!(odd_sum(EXACT_COLUMNS, even, odd, x), EXACT_COLUMNS as i32 * odd * x);
+                }
+            }
+        }
+        assert_ne!(odd_sum(EXACT_COLUMNS + 5, 127, -127, -128), (EXACT_COLUMNS + 5) as i32 * -127 * -128);
+    }
+
+    #[test]
     fn raw_bytes_lose_nothing() {
         for raw in 0..=u8::MAX {
             assert_eq!(i32::from(quantize_u8(raw)), i32::from(raw) - 128);

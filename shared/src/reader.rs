@@ -129,6 +129,8 @@ pub struct HeadsRecord {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct EmbeddingRecord {
+    /// 0: none, 1: some.
+    pub kind: u32,
     /// Rows.
     pub count: u32,
     /// Offset of the weights.
@@ -315,7 +317,8 @@ impl<'a> Cursor<'a> {
     #[inline(never)]
     pub fn layer(&mut self, to: &mut LayerRecord) {
         const WIDTHS: [u8; 23] = [
-            16, BYTE, BYTE, BYTE, BYTE, BYTE, BYTE, BYTE, BYTE, 32, 32, 32, 32, 32, 16, 16, 16, BYTE, BYTE, BYTE, 0, 0, 0,
+            16, BYTE, BYTE, BYTE, BYTE, BYTE, BYTE, BYTE, BYTE, 32, 32, 32, 32, 32, 16, 16, 16, BYTE, BYTE, BYTE, 0, 0,
+            0,
         ];
         const OUTPUTS: u32 = 1;
         const WINDOW: u32 = 0xff << 1;
@@ -364,8 +367,9 @@ impl<'a> Cursor<'a> {
 
     #[inline(never)]
     fn embedding(&mut self, to: &mut EmbeddingRecord) {
-        let mask = 0u32.wrapping_sub(self.option());
-        self.fields(&[16, 32, 32, 32, FLOAT, 32], mask, bytemuck::must_cast_mut::<_, [u32; 6]>(to));
+        let [kind, rest @ ..] = bytemuck::must_cast_mut::<_, [u32; 7]>(to);
+        *kind = self.option();
+        self.fields(&[16, 32, 32, 32, FLOAT, 32], 0u32.wrapping_sub(*kind), rest);
     }
 
     /// Passes the card, the last field.
@@ -462,6 +466,7 @@ mod tests {
 
     fn embedding_record(embedding: Option<Embedding>) -> EmbeddingRecord {
         embedding.map_or(EmbeddingRecord::default(), |Embedding { count, rows, scale, eigenvalues }| EmbeddingRecord {
+            kind: 1,
             count: count.into(),
             weights: rows.weights,
             biases: rows.biases,

@@ -2,12 +2,16 @@
 //! 64-bit sums, rounding from the published definitions. It shares no arithmetic with the runtime.
 #![allow(dead_code)] // each test file uses its part
 
+use std::ops::{Deref, DerefMut};
+
 use eigenlet_runtime::Sample;
 use eigenlet_shared::description::{
-    Clusters, Conv2d, Dense, DepthwiseConv2d, Description, Embedding, Experts, Golden, Hash, Input, Layer, Raw, Window,
+    Add, Clusters, Conv2d, Dense, DepthwiseConv2d, Description, Embedding, Experts, Golden, Hash, Input, Layer, Layers,
+    Operation, Places, Raw, Recall, Rows, Window,
 };
-use eigenlet_shared::numerics::{Channel, Output, nonzero_indices};
+use eigenlet_shared::numerics::{Output, Scale, Sum, nonzero_indices};
 use eigenlet_shared::writer::{AlignedBytes, BlobWriter};
+use eigenlet_shared::{packed, plan};
 
 /// SplitMix64.
 pub struct Random(pub u64);
@@ -29,10 +33,50 @@ impl Random {
         (0..count).map(|_| self.next() as u8).collect()
     }
 
-    /// Weights, -128 among them.
-    fn weights(&mut self, count: usize) -> Vec<i8> {
+    /// Values of every kind.
+    fn values(&mut self, count: usize) -> Vec<i8> {
         (0..count).map(|_| self.next() as i8).collect()
     }
+
+    /// Weights, never -128; now and then all of them as far from 0 as can be, with one sign or with both.
+    fn weights(&mut self, count: usize) -> Vec<i8> {
+        match self.below(12) {
+            0 => vec![if self.below(2) == 0 { 127 } else { -127 }; count],
+            1 => (0..count).map(|_| if self.below(2) == 0 { 127 } else { -127 }).collect(),
+            _ => (0..count).map(|_| (self.next() as i8).max(-127)).collect(),
+        }
+    }
+}
+
+/// An arena of any length, on a multiple of 4 as [`eigenlet_runtime::Model::run`] takes it.
+#[derive(Clone, Debug)]
+pub struct Room {
+    words: Vec<u32>,
+    bytes: usize,
+}
+
+/// So many bytes of that value.
+pub fn room(value: i8, bytes: usize) -> Room {
+    Room { words: vec![u32::from_ne_bytes([value as u8; 4]); bytes.div_ceil(4)], bytes }
+}
+
+impl Deref for Room {
+    type Target = [i8];
+
+    fn deref(&self) -> &[i8] {
+        &bytemuck::cast_slice(&self.words)[..self.bytes]
+    }
+}
+
+impl DerefMut for Room {
+    fn deref_mut(&mut self) -> &mut [i8] {
+        &mut bytemuck::cast_slice_mut(&mut self.words)[..self.bytes]
+    }
+}
+
+/// Bytes that packed rows take.
+pub fn packed_bytes(rows: usize, columns: usize) -> usize {
+    4 * packed::words(rows, columns)
 }
 
 /// What to make a layer of; its constants are random.
@@ -43,6 +87,10 @@ pub enum Plan {
     DepthwiseConv2d(Window),
     MaxPool2d(Window),
     AveragePool2d(Window),
+    /// Adds the tensor of that number: 0 is the sample, `n` what the `n`-th layer gives.
+    Add(usize),
+    /// Goes on with the tensor of that number.
+    Recall(usize),
 }
 
 /// What to make a model of.
@@ -124,6 +172,29 @@ pub fn bytes_of(sample: Sample<'_>) -> &[u8] {
     }
 }
 
+/// What an addition takes, but for the zero points.
+struct Factors {
+    multipliers: [i32; 2],
+    shifts: [i32; 2],
+    multiplier: i32,
+    shift: i32,
+    output: Output,
+}
+
+/// A layer's numbers.
+enum Table {
+    None,
+    Rows(Weighted),
+    Sum(Factors),
+}
+
+/// What a layer gives: its values, its shape, the value of a real zero.
+struct Tensor {
+    values: Vec<i64>,
+    shape: [usize; 3],
+    zero_point: i64,
+}
+
 struct Weighted {
     weights: Vec<i8>,
     /// Without the input's zero point.
@@ -136,10 +207,10 @@ struct Weighted {
 /// A model as the oracle runs it, and as a blob.
 pub struct TestModel {
     plan: ModelPlan,
-    layers: Vec<(Plan, Option<Weighted>)>,
+    layers: Vec<(Plan, Table)>,
     embedding: Option<Weighted>,
     hash: Vec<i8>,
-    thresholds: Vec<i32>,
+    hash_biases: Vec<i32>,
     product: Option<Linear>,
     prototypes: Vec<i8>,
     linear: Option<Linear>,
@@ -147,6 +218,8 @@ pub struct TestModel {
     experts: Vec<Weighted>,
     pub eigenvalues: Vec<f32>,
     pub blob: AlignedBytes,
+    /// Bytes that the planner laid out.
+    pub arena: usize,
 }
 
 /// What a sample must give.
@@ -232,11 +305,12 @@ impl Linear {
         self.rows().map(sum).collect()
     }
 
-    /// The offsets of weights and biases, the zero point folded in.
-    fn write(&self, writer: &mut BlobWriter, zero_point: i64) -> (u32, u32) {
+    /// The offsets of weights and biases, the zero point folded in; so many rows to a block.
+    fn write(&self, writer: &mut BlobWriter, zero_point: i64, rows: usize) -> (u32, u32) {
         let folded = |(row, bias): (&[i8], i64)| bias - zero_point * row.iter().map(|w| i64::from(*w)).sum::<i64>();
         let biases: Vec<i32> = self.rows().map(|row| i32::try_from(folded(row)).unwrap()).collect();
-        (writer.push_i8(&self.weights), writer.push_i32(&biases))
+        let columns = self.weights.len() / self.bias.len();
+        (writer.push_blocks(&self.weights, rows, columns), writer.push_i32(&biases))
     }
 }
 
@@ -244,6 +318,7 @@ impl TestModel {
     pub fn new(plan: &ModelPlan) -> Self {
         let mut random = Random(plan.seed);
         let mut shape = plan.input.map(usize::from);
+        let mut shapes = vec![shape];
         let mut layers = Vec::new();
         for layer in &plan.layers {
             let [_, _, c] = shape;
@@ -256,28 +331,33 @@ impl TestModel {
                     _ => Output { zero_point, minimum: a.min(b), maximum: a.max(b) },
                 }
             };
-            let weighted = match layer {
+            let table = match layer {
                 Plan::Dense(outputs) => {
                     let grid = grid(&mut random);
                     // What zeros and ones sum up to is smaller by the range of bytes.
                     let range = if plan.raw == Raw::Indices && layers.is_empty() { 1.0 } else { 128.0 };
                     let taps = shape.iter().product();
-                    Some(Weighted::in_range(&mut random, *outputs as usize, taps, grid, range))
+                    Table::Rows(Weighted::in_range(&mut random, *outputs as usize, taps, grid, range))
                 }
                 Plan::Conv2d(outputs, window) => {
                     let [height, width] = window.kernel.map(usize::from);
                     let grid = grid(&mut random);
-                    Some(Weighted::new(&mut random, *outputs as usize, height * width * c, grid))
+                    Table::Rows(Weighted::new(&mut random, *outputs as usize, height * width * c, grid))
                 }
                 Plan::DepthwiseConv2d(window) => {
                     let [height, width] = window.kernel.map(usize::from);
                     let grid = grid(&mut random);
-                    Some(Weighted::new(&mut random, c, height * width, grid))
+                    Table::Rows(Weighted::new(&mut random, c, height * width, grid))
                 }
-                _ => None,
+                Plan::Add(_) => {
+                    let grid = grid(&mut random);
+                    Table::Sum(Factors::new(&mut random, grid))
+                }
+                Plan::MaxPool2d(_) | Plan::AveragePool2d(_) | Plan::Recall(_) => Table::None,
             };
-            shape = output_shape(shape, layer);
-            layers.push((*layer, weighted));
+            shape = if let Plan::Recall(tensor) = layer { shapes[*tensor] } else { output_shape(shape, layer) };
+            shapes.push(shape);
+            layers.push((*layer, table));
         }
         let features: usize = shape.iter().product();
         let embedding = (plan.rows > 0).then(|| {
@@ -287,7 +367,7 @@ impl TestModel {
         let bits = if let Some(HashPlan::Thresholds(bits)) = plan.hash { bits } else { 0 };
         let hash = random.weights(features * usize::from(bits));
         let spread = 4000.0 * (features as f64).sqrt();
-        let thresholds = (0..bits).map(|_| ((random.next() as i8) as f64 / 127.0 * spread) as i32).collect();
+        let hash_biases = (0..bits).map(|_| ((random.next() as i8) as f64 / 127.0 * spread) as i32).collect();
         let product = match plan.hash {
             Some(HashPlan::Product { heads, classes }) => {
                 Some(Linear::new(&mut random, usize::from(heads) * usize::from(classes), features))
@@ -297,7 +377,7 @@ impl TestModel {
         let (mut prototypes, mut linear) = (Vec::new(), None);
         match plan.clusters {
             Some(ClusterPlan::Prototypes { count, dims }) => {
-                prototypes = random.weights(usize::from(count) * usize::from(dims));
+                prototypes = random.values(usize::from(count) * usize::from(dims));
             }
             Some(ClusterPlan::Linear(count)) => linear = Some(Linear::new(&mut random, count.into(), features)),
             Some(ClusterPlan::Head(head)) => {
@@ -326,7 +406,7 @@ impl TestModel {
             layers,
             embedding,
             hash,
-            thresholds,
+            hash_biases,
             product,
             prototypes,
             linear,
@@ -334,8 +414,9 @@ impl TestModel {
             experts,
             eigenvalues: (0..plan.rows).map(|row| 1.0 / f32::from(row + 1)).collect(),
             blob: AlignedBytes::from(&[][..]),
+            arena: 0,
         };
-        model.blob = model.write(&mut random);
+        (model.blob, model.arena) = model.write(&mut random);
         model
     }
 
@@ -353,7 +434,7 @@ impl TestModel {
     pub fn of_bytes(mut self) -> Self {
         self.plan.raw = Raw::U8;
         self.plan.golden = 0;
-        self.blob = self.write(&mut Random(0));
+        (self.blob, self.arena) = self.write(&mut Random(0));
         self
     }
 
@@ -378,23 +459,25 @@ impl TestModel {
 
     /// Runs a sample by definition.
     pub fn outputs(&self, sample: &[u8]) -> Outputs {
-        let mut shape = self.plan.input.map(usize::from);
-        let mut zero_point = self.zero_point();
-        let mut values: Vec<i64> = sample.iter().map(|raw| i64::from(*raw) + zero_point).collect();
-        for (layer, weighted) in &self.layers {
-            values = run_layer(layer, weighted.as_ref(), &values, shape, zero_point);
-            shape = output_shape(shape, layer);
-            zero_point = weighted.as_ref().map_or(zero_point, |table| table.output.zero_point.into());
+        let zero_point = self.zero_point();
+        let mut tensors = vec![Tensor {
+            values: sample.iter().map(|raw| i64::from(*raw) + zero_point).collect(),
+            shape: self.plan.input.map(usize::from),
+            zero_point,
+        }];
+        for (layer, table) in &self.layers {
+            tensors.push(run_layer(layer, table, &tensors));
         }
+        let Tensor { values, zero_point, .. } = tensors.pop().unwrap();
         let embedding: Vec<i64> = match &self.embedding {
             Some(table) => dense(table, &values, zero_point),
             None => Vec::new(),
         };
         let count = values.len();
         let mut bits: Vec<bool> = Vec::new();
-        for (bit, threshold) in self.thresholds.iter().enumerate() {
+        for (bit, bias) in self.hash_biases.iter().enumerate() {
             let sum: i64 = (0..count).map(|i| i64::from(self.hash[bit * count + i]) * values[i]).sum();
-            bits.push(sum > i64::from(*threshold));
+            bits.push(sum + i64::from(*bias) > 0);
         }
         if let (Some(product), Some(HashPlan::Product { classes, .. })) = (&self.product, self.plan.hash) {
             for sums in product.sums(&values, zero_point).chunks(classes.into()) {
@@ -431,45 +514,61 @@ impl TestModel {
         outputs
     }
 
-    fn write(&self, random: &mut Random) -> AlignedBytes {
+    /// The blob, and the bytes of its arena.
+    fn write(&self, random: &mut Random) -> (AlignedBytes, usize) {
         let mut writer = BlobWriter::new();
-        let mut zero_point = self.zero_point();
-        let mut layers = heapless::Vec::new();
-        for (layer, weighted) in &self.layers {
-            let table = weighted.as_ref().map(|table| {
-                let tables = table.write(&mut writer, zero_point, matches!(layer, Plan::DepthwiseConv2d(_)));
-                zero_point = table.output.zero_point.into();
-                (tables, table.output)
-            });
-            let layer = match (*layer, table) {
-                (Plan::Dense(outputs), Some(((weights, channels), output))) => {
-                    Layer::Dense(Dense { outputs, weights, channels, output })
+        // Of each tensor, its shape and zero point.
+        let mut tensors = vec![(self.plan.input.map(usize::from), self.zero_point())];
+        let mut layers = Layers::new();
+        for (layer, table) in &self.layers {
+            let (shape, zero_point) = tensors[tensors.len() - 1];
+            let (rows, output) = match table {
+                Table::Rows(table) => {
+                    (table.write(&mut writer, zero_point, matches!(layer, Plan::DepthwiseConv2d(_))), table.output)
                 }
-                (Plan::Conv2d(outputs, window), Some(((weights, channels), output))) => {
-                    Layer::Conv2d(Conv2d { outputs, window, weights, channels, output })
-                }
-                (Plan::DepthwiseConv2d(window), Some(((weights, channels), output))) => {
-                    Layer::DepthwiseConv2d(DepthwiseConv2d { window, weights, channels, output })
-                }
-                (Plan::MaxPool2d(window), _) => Layer::MaxPool2d(window),
-                (Plan::AveragePool2d(window), _) => Layer::AveragePool2d(window),
-                _ => unreachable!(),
+                Table::Sum(table) => (Rows::default(), table.output),
+                Table::None => (Rows::default(), Output { zero_point: zero_point as i8, minimum: -128, maximum: 127 }),
             };
-            layers.push(layer).unwrap();
+            let mut places = Places::default();
+            let mut next = (output_shape(shape, layer), output.zero_point.into());
+            let operation = match (*layer, table) {
+                (Plan::Dense(outputs), _) => Operation::Dense(Dense { outputs, rows, output }),
+                (Plan::Conv2d(outputs, window), _) => Operation::Conv2d(Conv2d { outputs, window, rows, output }),
+                (Plan::DepthwiseConv2d(window), _) => {
+                    Operation::DepthwiseConv2d(DepthwiseConv2d { window, rows, output })
+                }
+                (Plan::MaxPool2d(window), _) => Operation::MaxPool2d(window),
+                (Plan::AveragePool2d(window), _) => Operation::AveragePool2d(window),
+                (Plan::Add(other), Table::Sum(factors)) => {
+                    let sum = writer.push_sum(factors.with([zero_point, tensors[other].1]));
+                    Operation::Add(Add { other: other as u32, sum, output })
+                }
+                (Plan::Recall(tensor), _) => {
+                    places.output = tensor as u32;
+                    next = tensors[tensor];
+                    let (shape, zero_point) = next;
+                    Operation::Recall(Recall { shape: shape.map(|side| side as u16), zero_point: zero_point as i8 })
+                }
+                (Plan::Add(_), _) => unreachable!(),
+            };
+            layers.push(Layer { places, operation }).unwrap();
+            tensors.push(next);
         }
+        let (shape, zero_point) = tensors[tensors.len() - 1];
+        let features: usize = shape.iter().product();
         let embedding = self.embedding.as_ref().map(|table| {
-            let (weights, channels) = table.write(&mut writer, zero_point, false);
+            let rows = table.write(&mut writer, zero_point, false);
             let eigenvalues = writer.push_f32(&self.eigenvalues);
-            Embedding { rows: self.plan.rows, weights, channels, scale: 0.02, eigenvalues }
+            Embedding { count: self.plan.rows, rows, scale: 0.02, eigenvalues }
         });
         let hash = self.plan.hash.map(|hash| match hash {
             HashPlan::Thresholds(bits) => Hash::Thresholds {
                 bits,
-                weights: writer.push_i8(&self.hash),
-                thresholds: writer.push_i32(&self.thresholds),
+                weights: writer.push_packed(&self.hash, features),
+                biases: writer.push_i32(&self.hash_biases),
             },
             HashPlan::Product { heads, classes } => {
-                let (weights, biases) = self.product.as_ref().unwrap().write(&mut writer, zero_point);
+                let (weights, biases) = self.product.as_ref().unwrap().write(&mut writer, zero_point, classes.into());
                 Hash::Product { heads, classes, weights, biases }
             }
             HashPlan::Experts(rows) => {
@@ -481,13 +580,15 @@ impl TestModel {
                 Clusters::Prototypes { count, dims, prototypes: writer.push_i8(&self.prototypes) }
             }
             (ClusterPlan::Head(head), Some(Hash::Product { classes, weights, biases, .. })) => {
-                let linear = self.linear.as_ref().unwrap();
-                let before = u32::from(head) * u32::from(classes);
-                let features = (linear.weights.len() / linear.bias.len()) as u32;
-                Clusters::Linear { count: classes, weights: weights + before * features, biases: biases + before * 4 }
+                let head = u32::from(head);
+                Clusters::Linear {
+                    count: classes,
+                    weights: weights + head * packed_bytes(classes.into(), features) as u32,
+                    biases: biases + head * u32::from(classes) * 4,
+                }
             }
             (ClusterPlan::Linear(count), _) => {
-                let (weights, biases) = self.linear.as_ref().unwrap().write(&mut writer, zero_point);
+                let (weights, biases) = self.linear.as_ref().unwrap().write(&mut writer, zero_point, count.into());
                 Clusters::Linear { count, weights, biases }
             }
             (ClusterPlan::Residual(count), _) => {
@@ -499,12 +600,16 @@ impl TestModel {
         });
         let experts = (!self.experts.is_empty()).then(|| {
             let weights: Vec<i8> = self.experts.iter().flat_map(|expert| expert.weights.clone()).collect();
-            let channels: Vec<Channel> = self.experts.iter().flat_map(|expert| expert.constants(zero_point)).collect();
+            let biases: Vec<i32> = self.experts.iter().flat_map(|expert| expert.biases(zero_point)).collect();
+            let scales: Vec<Scale> = self.experts.iter().flat_map(Weighted::scales).collect();
             let eigenvalues: Vec<f32> = (0..self.experts.len()).flat_map(|id| self.expert_eigenvalues(id)).collect();
             Experts {
-                rows: self.plan.experts,
-                weights: writer.push_i8(&weights),
-                channels: writer.push_channels(&channels),
+                count: self.plan.experts,
+                rows: Rows {
+                    weights: writer.push_blocks(&weights, self.plan.experts.into(), features),
+                    biases: writer.push_i32(&biases),
+                    scales: writer.push_scales(&scales),
+                },
                 scale: 0.03,
                 eigenvalues: writer.push_f32(&eigenvalues),
             }
@@ -535,8 +640,12 @@ impl TestModel {
                 None => Vec::new(),
             }),
         };
-        let input = Input { shape: self.plan.input, raw: self.plan.raw, scale: 1.0 / 255.0, offset: 0.0 };
-        writer.finish(&Description { input, layers, embedding, hash, clusters, experts, golden, card: &[] })
+        let input = Input { shape: self.plan.input, place: 0, raw: self.plan.raw, scale: 1.0 / 255.0, offset: 0.0 };
+        let heads = Places::default();
+        let mut description =
+            Description { input, layers, heads, embedding, hash, clusters, experts, golden, card: &[] };
+        let arena = plan::place(&mut description).unwrap();
+        (writer.finish(&description), arena)
     }
 }
 
@@ -550,14 +659,15 @@ impl Weighted {
     fn in_range(random: &mut Random, channels: usize, taps: usize, output: Output, range: f64) -> Self {
         let spread = (taps as f64).sqrt() * 74.0 * range;
         let shift = |random: &mut Random| match random.below(16) {
-            0 => 0,
-            1 => 31,
-            _ => ((spread / 64.0).log2() as i32 - 1 + random.below(3) as i32).max(0),
+            0 => 1,
+            1 => 22,
+            _ => ((spread / 64.0).log2() as i32 - 1 + random.below(3) as i32).clamp(1, 22),
         };
         let multiplier = |random: &mut Random| match random.below(16) {
             0 => 0,
             1 => 1 << 30,
             2 => i32::MAX,
+            3 => random.below(1 << 31) as i32,
             _ => (1 << 30) + random.below(1 << 30) as i32,
         };
         Self {
@@ -587,26 +697,72 @@ impl Weighted {
         rows.map(sum).collect()
     }
 
-    /// The offsets of weights and channels. Depthwise weights go `[taps][channels]` into the blob.
-    fn write(&self, writer: &mut BlobWriter, zero_point: i64, depthwise: bool) -> (u32, u32) {
+    /// Where the tables lie. Depthwise weights go `[taps][channels]` into the blob, all others packed.
+    fn write(&self, writer: &mut BlobWriter, zero_point: i64, depthwise: bool) -> Rows {
         let (channels, taps) = (self.bias.len(), self.taps());
-        let weights: Vec<i8> = if depthwise {
-            (0..taps * channels).map(|i| self.weights[i % channels * taps + i / channels]).collect()
+        let weights = if depthwise {
+            let turned: Vec<i8> =
+                (0..taps * channels).map(|i| self.weights[i % channels * taps + i / channels]).collect();
+            writer.push_i8(&turned)
         } else {
-            self.weights.clone()
+            writer.push_packed(&self.weights, taps)
         };
-        (writer.push_i8(&weights), writer.push_channels(&self.constants(zero_point)))
+        let biases: Vec<i32> = self.biases(zero_point).collect();
+        let scales: Vec<Scale> = self.scales().collect();
+        Rows { weights, biases: writer.push_i32(&biases), scales: writer.push_scales(&scales) }
     }
 
-    fn constants(&self, zero_point: i64) -> Vec<Channel> {
-        let taps = self.taps();
-        let constants = |channel: usize| {
-            let row = &self.weights[channel * taps..][..taps];
-            let sum: i64 = row.iter().map(|weight| i64::from(*weight)).sum();
-            let bias = i32::try_from(self.bias[channel] - zero_point * sum).unwrap();
-            Channel { bias, multiplier: self.multiplier[channel], shift: self.shift[channel] }
+    /// The biases with the input's zero point folded in.
+    fn biases(&self, zero_point: i64) -> impl Iterator<Item = i32> {
+        let sums = self.weights.chunks(self.taps()).map(|row| row.iter().map(|weight| i64::from(*weight)).sum::<i64>());
+        self.bias.iter().zip(sums).map(move |(bias, sum)| i32::try_from(bias - zero_point * sum).unwrap())
+    }
+
+    /// The scales as `NUMERICS.md` forms them.
+    fn scales(&self) -> impl Iterator<Item = Scale> {
+        let zero_point = i32::from(self.output.zero_point);
+        self.multiplier.iter().zip(&self.shift).map(move |(multiplier, shift)| Scale {
+            multiplier: *multiplier,
+            addend: (2 * zero_point + 1) * 2i32.pow(*shift as u32 - 1),
+            shift: *shift,
+        })
+    }
+}
+
+impl Factors {
+    /// Numbers that spread the sums over the grid, and some extreme ones.
+    fn new(random: &mut Random, output: Output) -> Self {
+        let multiplier = |random: &mut Random| match random.below(12) {
+            0 => 0,
+            1 => i32::MAX,
+            2 => random.below(1 << 31) as i32,
+            _ => (1 << 30) + random.below(1 << 30) as i32,
         };
-        (0..self.bias.len()).map(constants).collect()
+        let shift = |random: &mut Random, usual: usize| match random.below(12) {
+            0 => 0,
+            1 => 31,
+            _ => (usual + random.below(3)) as i32,
+        };
+        Self {
+            multipliers: [multiplier(random), multiplier(random)],
+            shifts: [shift(random, 0), shift(random, 0)],
+            multiplier: multiplier(random),
+            shift: shift(random, 17),
+            output,
+        }
+    }
+
+    fn with(&self, zero_points: [i64; 2]) -> Sum {
+        let Self { multipliers, shifts, multiplier, shift, .. } = *self;
+        Sum { zero_points: zero_points.map(|zero| zero as i32), multipliers, shifts, multiplier, shift }
+    }
+
+    /// The sum of two values, each less its zero point.
+    fn sum(&self, operands: [i64; 2]) -> i64 {
+        let operand = |side: usize| requantize(operands[side] * (1 << 20), self.multipliers[side], self.shifts[side]);
+        let value = requantize(operand(0) + operand(1), self.multiplier, self.shift);
+        let Output { zero_point, minimum, maximum } = self.output;
+        (value + i64::from(zero_point)).clamp(minimum.into(), maximum.into())
     }
 }
 
@@ -629,7 +785,7 @@ impl Centres {
             1 => u16::MAX,
             _ => random.next() as u16,
         };
-        Self { values: random.weights(count * features), shift, multiplier, scale_shift }
+        Self { values: random.values(count * features), shift, multiplier, scale_shift }
     }
 
     /// The squared distance to the centre less what the accumulators explain.
@@ -647,21 +803,25 @@ impl Centres {
     }
 }
 
-fn run_layer(layer: &Plan, table: Option<&Weighted>, x: &[i64], shape: [usize; 3], zero_point: i64) -> Vec<i64> {
+fn run_layer(layer: &Plan, table: &Table, tensors: &[Tensor]) -> Tensor {
+    let Tensor { values: x, shape, zero_point } = &tensors[tensors.len() - 1];
+    let (shape, zero_point) = (*shape, *zero_point);
     let [_, _, c] = shape;
-    match (layer, table) {
-        (Plan::Dense(_), Some(table)) => dense(table, x, zero_point),
-        (Plan::Conv2d(outputs, window), Some(table)) => slide(shape, window, (*outputs).into(), |output, inside| {
-            let mut sum = table.bias[output];
-            for channel in 0..c {
-                for (tap, pixel) in inside {
-                    let weight = table.weights[output * table.taps() + tap * c + channel];
-                    sum += i64::from(weight) * (x[pixel * c + channel] - zero_point);
+    let values = match (layer, table) {
+        (Plan::Dense(_), Table::Rows(table)) => dense(table, x, zero_point),
+        (Plan::Conv2d(outputs, window), Table::Rows(table)) => {
+            slide(shape, window, (*outputs).into(), |output, inside| {
+                let mut sum = table.bias[output];
+                for channel in 0..c {
+                    for (tap, pixel) in inside {
+                        let weight = table.weights[output * table.taps() + tap * c + channel];
+                        sum += i64::from(weight) * (x[pixel * c + channel] - zero_point);
+                    }
                 }
-            }
-            table.finish(output, sum)
-        }),
-        (Plan::DepthwiseConv2d(window), Some(table)) => slide(shape, window, c, |channel, inside| {
+                table.finish(output, sum)
+            })
+        }
+        (Plan::DepthwiseConv2d(window), Table::Rows(table)) => slide(shape, window, c, |channel, inside| {
             let mut sum = table.bias[channel];
             for (tap, pixel) in inside {
                 let weight = table.weights[channel * table.taps() + tap];
@@ -676,8 +836,24 @@ fn run_layer(layer: &Plan, table: Option<&Weighted>, x: &[i64], shape: [usize; 3
             let sum: i64 = inside.iter().map(|(_, pixel)| x[pixel * c + channel]).sum();
             (sum as f64 / inside.len() as f64).round() as i64 // halves away from zero
         }),
+        (Plan::Add(other), Table::Sum(factors)) => {
+            let other = &tensors[*other];
+            assert_eq!(other.shape, shape, "values are added one by one");
+            let sum = |(a, b): (&i64, &i64)| factors.sum([a - zero_point, b - other.zero_point]);
+            x.iter().zip(&other.values).map(sum).collect()
+        }
+        (Plan::Recall(tensor), _) => {
+            let Tensor { values, shape, zero_point } = &tensors[*tensor];
+            return Tensor { values: values.clone(), shape: *shape, zero_point: *zero_point };
+        }
         _ => unreachable!(),
-    }
+    };
+    let zero_point = match table {
+        Table::Rows(table) => table.output.zero_point.into(),
+        Table::Sum(factors) => factors.output.zero_point.into(),
+        Table::None => zero_point,
+    };
+    Tensor { values, shape: output_shape(shape, layer), zero_point }
 }
 
 fn dense(table: &Weighted, x: &[i64], zero_point: i64) -> Vec<i64> {
@@ -720,6 +896,7 @@ fn slide(
     out
 }
 
+/// The shape that a layer gives; a recalled tensor keeps its own.
 pub fn output_shape([h, w, c]: [usize; 3], layer: &Plan) -> [usize; 3] {
     let sides = |window: &Window| {
         let [kernel_h, kernel_w] = window.kernel.map(usize::from);
@@ -737,11 +914,12 @@ pub fn output_shape([h, w, c]: [usize; 3], layer: &Plan) -> [usize; 3] {
             let [h, w] = sides(window);
             [h, w, c]
         }
+        Plan::Add(_) | Plan::Recall(_) => [h, w, c],
     }
 }
 
 /// Both roundings of TensorFlow Lite's reference, from exact quotients.
-fn requantize(sum: i64, multiplier: i32, shift: i32) -> i64 {
+pub fn requantize(sum: i64, multiplier: i32, shift: i32) -> i64 {
     let sum = i128::from(i32::try_from(sum).unwrap());
     // To the nearest, halves up: floor(p / 2^31 + 1/2).
     let high = (2 * sum * i128::from(multiplier) + (1 << 31)).div_euclid(1 << 32);
