@@ -173,7 +173,7 @@ impl<'a> Model<'a> {
     fn check(&mut self, part: &mut Part) -> Result<(), Fault> {
         let mut steps = self.steps();
         let mut number = 0;
-        while let Some(step) = steps.next() {
+        for step in steps.by_ref() {
             *part = Part::Layer(number);
             let step = step?;
             let [input, scratch, output] = step.regions();

@@ -607,15 +607,14 @@ mod tests {
             })
         };
         let mut most = 0;
-        for at in 0..=layers {
+        for (at, scratch) in scratches.into_iter().enumerate() {
             for second in [false, true] {
-                let mut sum = scratches[at];
-                for owner in 0..=layers {
-                    let is_new = owners.iter().position(|other| *other == owner).is_some_and(|first| first == owner);
-                    let is_written = owner <= at || second && owner == at + 1;
-                    if is_new && is_written && !(owner == 0 && starts_dense) {
-                        let is_being_written = owner == at + 1;
-                        sum += if is_being_written || uses(owner, at, second) { lengths[owner] } else { 0 };
+                let mut sum = scratch;
+                for (owner, length) in lengths.iter().enumerate() {
+                    let is_first = owners[owner] == owner && !(owner == 0 && starts_dense);
+                    let is_being_written = second && owner == at + 1;
+                    if is_first && (is_being_written || owner <= at && uses(owner, at, second)) {
+                        sum += length;
                     }
                 }
                 if at == layers {
