@@ -142,8 +142,9 @@ fn stage() -> impl Strategy<Value = (u8, u16, [u8; 4])> {
 enum Block {
     /// Two convolutions, and what went in.
     Identity,
-    /// Two convolutions, the first with that stride and those channels; and a convolution of what went in.
-    Projection(u8, u16),
+    /// Two convolutions, the first with that stride and those channels; and a convolution of what went in, with padding or of
+    /// single pixels.
+    Projection(u8, u16, bool),
     /// A depthwise convolution, and what went in.
     Depthwise,
     /// Three dense layers, the last one's output and the first one's.
@@ -155,7 +156,8 @@ enum Block {
 fn block() -> impl Strategy<Value = Block> {
     prop_oneof![
         Just(Block::Identity),
-        (1u8..3, 1u16..6).prop_map(|(stride, channels)| Block::Projection(stride, channels)),
+        (1u8..3, 1u16..6, any::<bool>())
+            .prop_map(|(stride, outputs, padded)| Block::Projection(stride, outputs, padded)),
         Just(Block::Depthwise),
         (1u16..9).prop_map(Block::Dense),
         (0usize..8).prop_map(Block::Earlier),
@@ -190,9 +192,10 @@ fn residual(input: [u16; 3], blocks: &[Block]) -> Vec<Plan> {
         let channels = channels as u16;
         let plans = match *block {
             Block::Identity => vec![Plan::Conv2d(channels, same), Plan::Conv2d(channels, same), Plan::Add(start)],
-            Block::Projection(stride, outputs) => {
+            Block::Projection(stride, outputs, padded) => {
                 let first = Window { stride: [stride; 2], ..same };
-                let shortcut = Window { kernel: [1, 1], stride: [stride; 2], padding: [0; 4] };
+                let pixel = Window { kernel: [1, 1], stride: [stride; 2], padding: [0; 4] };
+                let shortcut = if padded { first } else { pixel };
                 vec![
                     Plan::Conv2d(outputs, first),
                     Plan::Conv2d(outputs, same),
@@ -241,7 +244,7 @@ proptest! {
 
 #[test]
 fn sixty_four_layers_are_their_definition() {
-    let layers = residual([5, 5, 2], &[Block::Projection(1, 3); 40]);
+    let layers = residual([5, 5, 2], &[Block::Projection(1, 3, true); 40]);
     assert!((60..=64).contains(&layers.len()), "{} layers", layers.len());
     let more = [layers, vec![Plan::Dense(9); 64]].concat()[..64].to_vec();
     check(&ModelPlan { layers: more, ..one_layer([5, 5, 2], Plan::Dense(1), 64) });
@@ -256,7 +259,7 @@ fn the_arena_is_the_largest_sum_of_what_lives_at_the_same_time() {
     assert_eq!(output_shape([8, 8, 8], &Plan::MaxPool2d(pool)), [4, 4, 8]);
     let test = TestModel::new(&plan);
     let model = Model::parse(&test.blob).unwrap();
-    assert_eq!(model.arena_bytes(), 8 * 8 * 8 + 4 * 4 * 8, "the pooling layer's input and output");
+    assert_eq!(model.arena_bytes(), 64 + 76 + 8 * 8 * 8, "the convolution's input, scratch and output");
     assert_eq!(model.macs_for(0), 64 * 9 * 8 + 128 * 32);
     assert_eq!(model.macs_for(4), model.macs_for(0) + 4 * 32);
     assert_eq!(model.macs(), model.macs_for(16));

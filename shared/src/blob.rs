@@ -205,7 +205,11 @@ pub fn header(description: u32, data_offset: u32, data: u32, crc: u32) -> [u8; H
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::description::{Clusters, Golden, Hash, Input, Places, Raw};
+    use crate::description::{
+        Add, Clusters, Conv2d, Dense, DepthwiseConv2d, Embedding, Golden, Hash, Input, Layer, Operation, Places, Raw,
+        Recall, Rows, Window,
+    };
+    use crate::numerics::{Output, Scale, Sum};
     use crate::writer::{AlignedBytes, BlobWriter};
 
     fn description() -> Description<'static> {
@@ -286,6 +290,50 @@ mod tests {
         for (head, bytes) in clusters {
             assert_eq!(postcard::to_allocvec(&head).unwrap(), bytes);
         }
+    }
+
+    /// As for the whole: places first, then what is computed.
+    #[test]
+    fn the_layers_bytes_are_those_of_the_format() {
+        let window = Window { kernel: [3, 5], stride: [1, 2], padding: [2, 4, 1, 0] };
+        let rows = Rows { weights: 4, biases: 300, scales: 8 };
+        let output = Output { zero_point: -1, minimum: -128, maximum: 127 };
+        let operations = [
+            (Operation::Dense(Dense { outputs: 300, rows, output }), &[0, 0xac, 2, 4, 0xac, 2, 8, 255, 128, 127][..]),
+            (
+                Operation::Conv2d(Conv2d { outputs: 9, window, rows, output }),
+                &[1, 9, 3, 5, 1, 2, 2, 4, 1, 0, 4, 0xac, 2, 8, 255, 128, 127],
+            ),
+            (
+                Operation::DepthwiseConv2d(DepthwiseConv2d { window, rows, output }),
+                &[2, 3, 5, 1, 2, 2, 4, 1, 0, 4, 0xac, 2, 8, 255, 128, 127],
+            ),
+            (Operation::MaxPool2d(window), &[3, 3, 5, 1, 2, 2, 4, 1, 0]),
+            (Operation::AveragePool2d(window), &[4, 3, 5, 1, 2, 2, 4, 1, 0]),
+            (Operation::Add(Add { other: 300, sum: 12, output }), &[5, 0xac, 2, 12, 255, 128, 127]),
+            (Operation::Recall(Recall { shape: [7, 300, 2], zero_point: -128 }), &[6, 7, 0xac, 2, 2, 128]),
+        ];
+        for (operation, bytes) in operations {
+            let layer = Layer { places: Places { output: 300, scratch: 16 }, operation };
+            assert_eq!(postcard::to_allocvec(&layer).unwrap(), [&[0xac, 2, 16], bytes].concat());
+        }
+        let embedding = Embedding { count: 300, rows, scale: 0.5, eigenvalues: 5 };
+        let bytes = [0xac, 2, 4, 0xac, 2, 8, 0, 0, 0, 0x3f, 5];
+        assert_eq!(postcard::to_allocvec(&embedding).unwrap(), bytes);
+
+        let mut writer = BlobWriter::new();
+        assert_eq!(writer.push_scales(&[Scale { multiplier: 1, addend: -2, shift: 3 }]), 0);
+        let factors = ([5, 6], [7, 8]);
+        let sum = Sum { zero_points: [3, -4], multipliers: factors.0, shifts: factors.1, multiplier: 9, shift: 10 };
+        assert_eq!(writer.push_sum(sum), 12);
+        let words: [i32; 11] = [1, -2, 3, 3, -4, 5, 6, 7, 8, 9, 10];
+        let data: alloc::vec::Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        assert_eq!(Blob::parse(&writer.finish(&description())).unwrap().data, data);
+        // Two blocks of one row of one column are two words each; two rows of one column are two together.
+        assert_eq!(writer.push_blocks(&[1, 2], 1, 1), 44);
+        assert_eq!(writer.push_packed(&[1, 2], 1), 60);
+        let packed = [1, 0, 2, 0, 513, 0].map(u32::to_le_bytes).concat();
+        assert_eq!(Blob::parse(&writer.finish(&description())).unwrap().data[44..], packed);
     }
 
     /// As for the whole: samples of different lengths.

@@ -342,6 +342,10 @@ mod tests {
         shapes
     }
 
+    fn layer_is_pointwise(window: &Window) -> bool {
+        window.kernel == [1, 1] && window.stride == [1, 1]
+    }
+
     fn length(shape: [usize; 3]) -> usize {
         shape.iter().product()
     }
@@ -356,7 +360,9 @@ mod tests {
                 Operation::Dense(_) => widened(*input),
                 Operation::Conv2d(conv) => {
                     let [height, width] = conv.window.kernel.map(usize::from);
-                    (height * width * input[2]).div_ceil(4) * 20
+                    let (row, is_pointwise) = (width * input[2], layer_is_pointwise(&conv.window));
+                    let patch = (height * row).div_ceil(4);
+                    if is_pointwise { 16 * patch } else { 24 * patch + 4 * row.div_ceil(4) }
                 }
                 _ => 0,
             });
@@ -606,15 +612,14 @@ mod tests {
             })
         };
         let mut most = 0;
-        for at in 0..=layers {
+        for (at, scratch) in scratches.into_iter().enumerate() {
             for second in [false, true] {
-                let mut sum = scratches[at];
-                for owner in 0..=layers {
-                    let is_new = owners.iter().position(|other| *other == owner).is_some_and(|first| first == owner);
-                    let is_written = owner <= at || second && owner == at + 1;
-                    if is_new && is_written && !(owner == 0 && starts_dense) {
-                        let is_being_written = owner == at + 1;
-                        sum += if is_being_written || uses(owner, at, second) { lengths[owner] } else { 0 };
+                let mut sum = scratch;
+                for (owner, length) in lengths.iter().enumerate() {
+                    let is_first = owners[owner] == owner && !(owner == 0 && starts_dense);
+                    let is_being_written = second && owner == at + 1;
+                    if is_first && (is_being_written || owner <= at && uses(owner, at, second)) {
+                        sum += length;
                     }
                 }
                 if at == layers {
@@ -706,6 +711,6 @@ mod tests {
         let arena = place(&mut after).unwrap();
         simulate(&before, &after, arena);
         // Three images, and the patches of a convolution.
-        assert_eq!(arena, 3 * 72 + 20 * 5);
+        assert_eq!(arena, 3 * 72 + 24 * 5 + 4 * 2);
     }
 }
