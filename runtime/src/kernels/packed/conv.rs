@@ -5,9 +5,11 @@ use core::ops::Range as Lines;
 use eigenlet_shared::description::Window;
 use eigenlet_shared::packed::{SIDE, groups};
 
+use super::rows::{Pixels, outputs};
 use super::widen::widen_two;
 use super::window::{Corner, Corners, outputs_of};
-use super::{Range, Rows, Slide, rows::pixels, widen};
+use super::{Range, Rows, Slide, widen};
+use crate::geometry::Shape;
 
 /// The words of scratch that [`conv2d`] takes for a window over so many channels: two widened patches, two patches as they lie, and
 /// a row of padding.
@@ -42,15 +44,14 @@ pub fn conv2d(
 
 /// Every pixel is a patch.
 fn pointwise(rows: &Rows, input: &[i8], x: &mut [u32], output: &mut [i8]) {
-    let (channels, outputs) = (rows.columns, rows.rows);
-    let inputs = input.chunks(channels.wrapping_mul(2).max(1));
-    for (inputs, outputs_of_both) in inputs.zip(output.chunks_mut(outputs.wrapping_mul(2).max(1))) {
-        match (inputs.split_at_checked(channels), outputs_of_both.split_at_mut_checked(outputs)) {
-            (Some((first, second)), Some((to, and_to))) if to.len() == and_to.len() => {
-                widen_two(first, second, x);
-                pixels(rows, x, 0, [to, and_to]);
-            }
-            _ => one(rows, inputs, x, outputs_of_both),
+    let both = Pixels::new(rows, 2, 0, rows.rows);
+    let inputs = input.chunks(rows.columns.wrapping_mul(2).max(1));
+    for (inputs, outputs) in inputs.zip(output.chunks_mut(rows.rows.wrapping_mul(2).max(1))) {
+        if outputs.len() < rows.rows.wrapping_mul(2) {
+            one(rows, inputs, x, outputs);
+        } else if let Some((first, second)) = inputs.split_at_checked(rows.columns) {
+            widen_two(first, second, x);
+            both.outputs(x, outputs);
         }
     }
 }
@@ -60,7 +61,7 @@ fn pointwise(rows: &Rows, input: &[i8], x: &mut [u32], output: &mut [i8]) {
 fn one(rows: &Rows, patch: &[i8], x: &mut [u32], to: &mut [i8]) {
     let Some(x) = x.get_mut(..groups(rows.columns).wrapping_mul(2)) else { return };
     widen(patch.get(..rows.columns).unwrap_or_default(), x);
-    pixels(rows, x, 0, [to]);
+    outputs(rows, x, 0, Range::WHOLE, to);
 }
 
 fn windows(
@@ -73,40 +74,38 @@ fn windows(
     output: &mut [i8],
 ) {
     let row = slide.window_row();
-    let patch = groups(rows.columns).wrapping_mul(SIDE);
-    let Some((patches, padding)) = bytes.split_at_mut_checked(patch.wrapping_mul(2)) else { return };
-    let Some(padding) = padding.get_mut(..row) else { return };
-    let Some((patch, second_patch)) = patches.split_at_mut_checked(patch) else { return };
+    let of_patch = groups(rows.columns).wrapping_mul(SIDE);
+    let Some((patch, bytes)) = bytes.split_at_mut_checked(of_patch) else { return };
+    let Some((second_patch, padding)) = bytes.split_at_mut_checked(of_patch) else { return };
     let (Some(patch), Some(second_patch)) = (patch.get_mut(..rows.columns), second_patch.get_mut(..rows.columns))
     else {
         return;
     };
+    let Some(padding) = padding.get_mut(..row) else { return };
     padding.fill(slide.zero_point);
     let view = View { slide, input, padding };
+    let both = Pixels::new(rows, 2, 0, rows.rows);
     let mut corners = Corners::new(slide, lines);
+    // Row by row, mostly straight from the image, where a row is whole groups.
+    let is_straight = row.is_multiple_of(SIDE) && row > 0;
     for outputs in output.chunks_mut(rows.rows.wrapping_mul(2).max(1)) {
-        let corner = corners.next();
-        match outputs.split_at_mut_checked(rows.rows) {
-            Some((to, and_to)) if to.len() == and_to.len() => {
-                let second = corners.next();
-                if row.is_multiple_of(SIDE) && row > 0 {
-                    // Row by row, mostly straight from the image.
-                    for (y, x) in x.chunks_exact_mut(row).enumerate() {
-                        let (first, second) = (view.row(corner, y, patch), view.row(second, y, second_patch));
-                        widen_two(first, second, x);
-                    }
-                } else {
-                    view.gather(corner, patch);
-                    view.gather(second, second_patch);
-                    widen_two(patch, second_patch, x);
-                }
-                pixels(rows, x, 0, [to, and_to]);
-            }
-            _ => {
-                view.gather(corner, patch);
-                one(rows, patch, x, outputs);
-            }
+        let first = corners.next();
+        if outputs.len() < rows.rows.wrapping_mul(2) {
+            view.gather(first, patch);
+            one(rows, patch, x, outputs);
+            continue;
         }
+        let second = corners.next();
+        if is_straight {
+            for (y, x) in x.chunks_exact_mut(row).enumerate() {
+                widen_two(view.row(first, y, patch), view.row(second, y, second_patch), x);
+            }
+        } else {
+            view.gather(first, patch);
+            view.gather(second, second_patch);
+            widen_two(patch, second_patch, x);
+        }
+        both.outputs(x, outputs);
     }
 }
 
@@ -120,36 +119,24 @@ struct View<'a> {
 
 impl View<'_> {
     /// A row of the window, from the image where it lies inside, else put together in `buffer`.
-    #[inline(always)]
-    fn row<'r>(&'r self, corner: Corner, y: usize, buffer: &'r mut [i8]) -> &'r [i8] {
-        let row = self.padding.len();
-        let line = corner.top.wrapping_add(y as i32);
-        let right = corner.left.wrapping_add(self.slide.window.kernel[1].into());
-        if corner.left >= 0
-            && right <= self.slide.input.width as i32
-            && (line as u32 as usize) < self.slide.input.height
-        {
-            let pixels = self.slide.pixels_from(self.input, line as usize, corner.left as usize);
-            return pixels.get(..row).unwrap_or_default();
-        }
-        self.edge(corner, line, buffer)
-    }
-
     #[inline(never)]
-    fn edge<'r>(&'r self, corner: Corner, line: i32, buffer: &'r mut [i8]) -> &'r [i8] {
-        if line as u32 as usize >= self.slide.input.height {
+    fn row<'r>(&'r self, corner: Corner, y: usize, buffer: &'r mut [i8]) -> &'r [i8] {
+        let length = self.padding.len();
+        let line = corner.top.wrapping_add(y as i32) as u32 as usize;
+        let Shape { height, width, channels } = self.slide.input;
+        if line >= height {
             return self.padding;
         }
-        let Some(buffer) = buffer.get_mut(..self.padding.len()) else { return &[] };
-        let channels = self.slide.input.channels;
+        let kernel = usize::from(self.slide.window.kernel[1]);
+        let pixels = self.slide.pixels_from(self.input, line, corner.left.max(0) as usize);
+        if corner.left >= 0 && (corner.left as usize).wrapping_add(kernel) <= width {
+            return pixels.get(..length).unwrap_or_default();
+        }
         let (before, inside) = self.slide.columns_seen(corner.left);
-        let column = corner.left.max(0) as usize;
-        let pixels = self.slide.pixels_from(self.input, line as usize, column);
+        let Some(buffer) = buffer.get_mut(..length) else { return &[] };
         buffer.copy_from_slice(self.padding);
         let to = buffer.get_mut(before.wrapping_mul(channels)..).unwrap_or_default();
-        for (to, value) in to.iter_mut().zip(pixels.iter().take(inside.wrapping_mul(channels))) {
-            *to = *value;
-        }
+        copy(to, pixels, inside.wrapping_mul(channels));
         buffer
     }
 
@@ -158,14 +145,27 @@ impl View<'_> {
     fn gather(&self, corner: Corner, patch: &mut [i8]) {
         let row = self.padding.len().max(1);
         for (y, to) in patch.chunks_exact_mut(row).enumerate() {
-            let line = corner.top.wrapping_add(y as i32);
-            if line as u32 as usize >= self.slide.input.height {
-                for (to, value) in to.iter_mut().zip(self.padding) {
-                    *to = *value;
-                }
-            } else {
-                self.edge(corner, line, to);
+            let line = corner.top.wrapping_add(y as i32) as u32 as usize;
+            let (before, inside) =
+                if line < self.slide.input.height { self.slide.columns_seen(corner.left) } else { (0, 0) };
+            let channels = self.slide.input.channels;
+            let pixels = self.slide.pixels_from(self.input, line, corner.left.max(0) as usize);
+            if inside.wrapping_mul(channels) < row {
+                copy(to, self.padding, row);
             }
+            copy(
+                to.get_mut(before.wrapping_mul(channels)..).unwrap_or_default(),
+                pixels,
+                inside.wrapping_mul(channels),
+            );
         }
+    }
+}
+
+/// Copies so many values, where there are as many.
+#[inline(always)]
+fn copy(to: &mut [i8], from: &[i8], count: usize) {
+    if let (Some(to), Some(from)) = (to.get_mut(..count), from.get(..count)) {
+        to.copy_from_slice(from);
     }
 }

@@ -22,40 +22,54 @@ pub(super) fn widen_two(first: &[[i8; SIDE]], second: &[[i8; SIDE]], to: &mut [[
     }
 }
 
-/// Outputs of whole quads, as many as are done: none, since nothing is gained here over quad by quad.
-#[inline(always)]
-pub(super) fn outputs<const PIXELS: usize>(
-    _words: &[u32],
-    _x: &[u32],
-    _biases: &[i32],
-    _scales: &[Scale],
-    _to: [&mut [i8]; PIXELS],
-) -> usize {
-    0
+/// Whole quads of a layer: none, since nothing is gained here over block by block.
+pub(super) struct Quads;
+
+impl Quads {
+    #[inline(always)]
+    pub(super) fn new(_: &[u32], _: usize, _: usize, _: &[i32], _: Option<&[Scale]>, _: usize) -> Self {
+        Self
+    }
+
+    #[inline(always)]
+    pub(super) fn outputs(&self, _: &[u32], _: &mut [i8]) -> usize {
+        0
+    }
+
+    #[inline(always)]
+    pub(super) fn sums(&self, _: &[u32], _: &mut [i32]) -> usize {
+        0
+    }
 }
 
-/// Sums of whole quads, as many as are done: as for `outputs`.
+/// The sums of a quad's four rows, or of a pair's two in the first places, for each of one or two pixels; biases left out.
 #[inline(always)]
-pub(super) fn sums(_words: &[u32], _x: &[u32], _biases: &[i32], _to: &mut [i32]) -> usize {
-    0
-}
-
-/// The sums of a quad's four rows, for each pixel, biases left out.
-pub(super) fn quad<const PIXELS: usize>(words: &[u32], x: &[u32]) -> [[i32; SIDE]; PIXELS] {
-    let mut sums = [[0; SIDE]; PIXELS];
-    for (pair, offset) in [(0, 0), (1, 2)] {
-        let words = words.get(pair..).unwrap_or_default();
-        for (to, [even, odd]) in sums.iter_mut().zip(lanes_of_rows::<2, PIXELS>(words, x)) {
-            for (to, sum) in to.iter_mut().skip(offset).zip([even, odd]) {
-                *to = sum;
-            }
+pub(super) fn block(is_quad: bool, pixels: usize, words: &[u32], x: &[u32]) -> [[i32; SIDE]; 2] {
+    match (is_quad, pixels) {
+        (true, 2) => quad::<2>(words, x),
+        (true, _) => {
+            let [sums] = quad::<1>(words, x);
+            [sums, [0; SIDE]]
         }
+        (false, 2) => pair::<2>(words, x),
+        (false, _) => {
+            let [sums] = pair::<1>(words, x);
+            [sums, [0; SIDE]]
+        }
+    }
+}
+
+fn quad<const PIXELS: usize>(words: &[u32], x: &[u32]) -> [[i32; SIDE]; PIXELS] {
+    let mut sums = [[0; SIDE]; PIXELS];
+    let first = lanes_of_rows::<2, PIXELS>(words, x);
+    let second = lanes_of_rows::<2, PIXELS>(words.get(1..).unwrap_or_default(), x);
+    for ((to, [a, b]), [c, d]) in sums.iter_mut().zip(first).zip(second) {
+        *to = [a, b, c, d];
     }
     sums
 }
 
-/// The sums of a pair's two rows, in the first two places.
-pub(super) fn pair<const PIXELS: usize>(words: &[u32], x: &[u32]) -> [[i32; SIDE]; PIXELS] {
+fn pair<const PIXELS: usize>(words: &[u32], x: &[u32]) -> [[i32; SIDE]; PIXELS] {
     lanes_of_rows::<1, PIXELS>(words, x).map(|[even, odd]| [even, odd, 0, 0])
 }
 
