@@ -5,6 +5,7 @@ use core::ops::Range as Lines;
 use eigenlet_shared::description::Window;
 use eigenlet_shared::packed::{SIDE, groups};
 
+use super::engine::copy;
 use super::rows::{Pixels, outputs};
 use super::widen::widen_two;
 use super::window::{Corner, Corners, outputs_of};
@@ -97,9 +98,7 @@ fn windows(
         }
         let second = corners.next();
         if is_straight {
-            for (y, x) in x.chunks_exact_mut(row).enumerate() {
-                widen_two(view.row(first, y, patch), view.row(second, y, second_patch), x);
-            }
+            view.widen_rows(first, second, x, patch, second_patch);
         } else {
             view.gather(first, patch);
             view.gather(second, second_patch);
@@ -118,54 +117,91 @@ struct View<'a> {
 }
 
 impl View<'_> {
-    /// A row of the window, from the image where it lies inside, else put together in `buffer`.
+    /// Widens two windows row by row, from the image where a row lies inside.
     #[inline(never)]
-    fn row<'r>(&'r self, corner: Corner, y: usize, buffer: &'r mut [i8]) -> &'r [i8] {
-        let length = self.padding.len();
-        let line = corner.top.wrapping_add(y as i32) as u32 as usize;
-        let Shape { height, width, channels } = self.slide.input;
-        if line >= height {
-            return self.padding;
+    fn widen_rows(&self, first: Corner, second: Corner, x: &mut [u32], buffer: &mut [i8], second_buffer: &mut [i8]) {
+        let row = self.padding.len().max(1);
+        let Some(buffer) = buffer.get_mut(..row) else { return };
+        let Some(second_buffer) = second_buffer.get_mut(..row) else { return };
+        let (mut first, mut second) = (WindowRows::new(self, first), WindowRows::new(self, second));
+        for x in x.chunks_exact_mut(row) {
+            widen_two(first.next(buffer), second.next(second_buffer), x);
         }
-        let kernel = usize::from(self.slide.window.kernel[1]);
-        let pixels = self.slide.pixels_from(self.input, line, corner.left.max(0) as usize);
-        if corner.left >= 0 && (corner.left as usize).wrapping_add(kernel) <= width {
-            return pixels.get(..length).unwrap_or_default();
-        }
-        let (before, inside) = self.slide.columns_seen(corner.left);
-        let Some(buffer) = buffer.get_mut(..length) else { return &[] };
-        buffer.copy_from_slice(self.padding);
-        let to = buffer.get_mut(before.wrapping_mul(channels)..).unwrap_or_default();
-        copy(to, pixels, inside.wrapping_mul(channels));
-        buffer
     }
 
     /// All rows of the window, one after another.
     #[inline(never)]
     fn gather(&self, corner: Corner, patch: &mut [i8]) {
         let row = self.padding.len().max(1);
-        for (y, to) in patch.chunks_exact_mut(row).enumerate() {
-            let line = corner.top.wrapping_add(y as i32) as u32 as usize;
-            let (before, inside) =
-                if line < self.slide.input.height { self.slide.columns_seen(corner.left) } else { (0, 0) };
-            let channels = self.slide.input.channels;
-            let pixels = self.slide.pixels_from(self.input, line, corner.left.max(0) as usize);
-            if inside.wrapping_mul(channels) < row {
-                copy(to, self.padding, row);
-            }
-            copy(
-                to.get_mut(before.wrapping_mul(channels)..).unwrap_or_default(),
-                pixels,
-                inside.wrapping_mul(channels),
-            );
+        let mut rows = WindowRows::new(self, corner);
+        for to in patch.chunks_exact_mut(row) {
+            rows.copy_to(to);
         }
     }
 }
 
-/// Copies so many values, where there are as many.
-#[inline(always)]
-fn copy(to: &mut [i8], from: &[i8], count: usize) {
-    if let (Some(to), Some(from)) = (to.get_mut(..count), from.get(..count)) {
-        to.copy_from_slice(from);
+/// The rows of a window, from its first on.
+struct WindowRows<'a> {
+    view: &'a View<'a>,
+    /// The next row: its line in the image, and where its first value that the window sees lies.
+    line: i32,
+    start: usize,
+    /// Values before the image, and values in it.
+    before: usize,
+    inside: usize,
+}
+
+impl<'a> WindowRows<'a> {
+    #[inline(always)]
+    fn new(view: &'a View, Corner { top, left }: Corner) -> Self {
+        let Shape { width, channels, .. } = view.slide.input;
+        let (before, inside) = view.slide.columns_seen(left);
+        let column = top.wrapping_mul(width as i32).wrapping_add(left.max(0));
+        let start = (column as usize).wrapping_mul(channels);
+        let (before, inside) = (before.wrapping_mul(channels), inside.wrapping_mul(channels));
+        Self { view, line: top, start, before, inside }
+    }
+
+    /// What the window sees of the next row; nothing where that lies outside.
+    #[inline(always)]
+    fn seen(&mut self) -> &'a [i8] {
+        let Shape { height, width, channels } = self.view.slide.input;
+        let (line, start) = (self.line as u32 as usize, self.start);
+        self.line = self.line.wrapping_add(1);
+        self.start = start.wrapping_add(width.wrapping_mul(channels));
+        let seen = if line < height { self.view.input.get(start..start.wrapping_add(self.inside)) } else { None };
+        seen.unwrap_or_default()
+    }
+
+    /// The next row, from the image if all of it lies there, else put together in `buffer`.
+    #[inline(always)]
+    fn next<'r>(&mut self, buffer: &'r mut [i8]) -> &'r [i8]
+    where
+        'a: 'r,
+    {
+        let padding = self.view.padding;
+        let seen = self.seen();
+        if seen.len() == padding.len() {
+            seen
+        } else if seen.is_empty() {
+            padding
+        } else {
+            self.put(seen, buffer);
+            buffer
+        }
+    }
+
+    /// Copies the next row.
+    #[inline(always)]
+    fn copy_to(&mut self, to: &mut [i8]) {
+        let seen = self.seen();
+        if seen.len() == to.len() { copy(to, seen) } else { self.put(seen, to) }
+    }
+
+    /// What is seen of a row between what is padding.
+    #[inline(never)]
+    fn put(&self, seen: &[i8], to: &mut [i8]) {
+        copy(to, self.view.padding);
+        copy(to.get_mut(self.before..).unwrap_or_default(), seen);
     }
 }

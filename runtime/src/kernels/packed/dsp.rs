@@ -10,7 +10,9 @@ use core::marker::PhantomData;
 use core::ops::Range;
 
 use eigenlet_shared::numerics::Scale;
-use eigenlet_shared::packed::SIDE;
+use eigenlet_shared::packed::{EXACT_COLUMNS, SIDE};
+
+use super::requantise;
 
 /// Which kernels these are.
 #[cfg(not(eigenlet_armv8m))]
@@ -87,6 +89,26 @@ global_asm!(
     "bne 1b",
     "pop {{r4-r7, pc}}",
     ".size eigenlet_widen_two, . - eigenlet_widen_two",
+    //
+    // Bytes as they lie. r0 from, r1 bytes (4 or more), r2 to. The last word may overlap the one before.
+    ".section .text.eigenlet_copy,\"ax\",%progbits",
+    ".p2align 2",
+    ".global eigenlet_copy",
+    ".type eigenlet_copy,%function",
+    ".thumb_func",
+    "eigenlet_copy:",
+    "subs r1, #4",
+    "ldr r12, [r0, r1]",
+    "str r12, [r2, r1]",
+    "it eq",
+    "bxeq lr",
+    "1:",
+    "ldr r3, [r0], #4",
+    "str r3, [r2], #4",
+    "subs r1, #4",
+    "bhi 1b",
+    "bx lr",
+    ".size eigenlet_copy, . - eigenlet_copy",
     //
     // The four below: r0 a `Job`, r1 to, r2 x.
     //
@@ -393,6 +415,7 @@ type Routine = unsafe extern "C" fn(job: *const Job, to: *mut u8, x: *const u32)
 unsafe extern "C" {
     fn eigenlet_widen(from: *const i8, groups: usize, to: *mut u32);
     fn eigenlet_widen_two(first: *const i8, second: *const i8, groups: usize, to: *mut u32);
+    fn eigenlet_copy(from: *const i8, bytes: usize, to: *mut i8);
     fn eigenlet_quads(job: *const Job, to: *mut u8, x: *const u32);
     fn eigenlet_quads_by_two(job: *const Job, to: *mut u8, x: *const u32);
     fn eigenlet_pair(job: *const Job, to: *mut u8, x: *const u32);
@@ -417,6 +440,21 @@ pub(super) fn widen_two(first: &[[i8; SIDE]], second: &[[i8; SIDE]], to: &mut [[
     }
 }
 
+/// Copies values to the beginning of `to`, where they fit.
+// The library's copy takes three times as long where bytes are not aligned.
+#[inline(always)]
+pub(super) fn copy(to: &mut [i8], from: &[i8]) {
+    let Some(to) = to.get_mut(..from.len()) else { return };
+    if from.len() >= 4 {
+        // SAFETY: both slices have that many bytes, at least a word's, at any alignment, and are apart from each other.
+        unsafe { eigenlet_copy(from.as_ptr(), from.len(), to.as_mut_ptr()) }
+    } else {
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = *from;
+        }
+    }
+}
+
 /// Whole quads of a layer: what is to be checked of them is checked once.
 pub(super) struct Quads<'a> {
     job: Job,
@@ -426,6 +464,7 @@ pub(super) struct Quads<'a> {
     rows: usize,
     reach: usize,
     routine: Routine,
+    is_two: bool,
     _of: PhantomData<&'a [u32]>,
 }
 
@@ -461,6 +500,7 @@ impl<'a> Quads<'a> {
             job,
             x_words,
             rows,
+            is_two,
             reach: if is_two { wanted.wrapping_add(rows) } else { rows },
             routine: if is_two { eigenlet_quads_by_two } else { eigenlet_quads },
             _of: PhantomData,
@@ -473,16 +513,66 @@ impl<'a> Quads<'a> {
         if self.rows == 0 || self.job.scales.is_null() || x.len() != self.x_words || to.len() < self.reach {
             return 0;
         }
+        if self.job.x_bytes > self.longest() {
+            self.wide(x, to);
+            return self.rows;
+        }
         // SAFETY: the routine reads all of `x`, which is as long as the job's, again for each quad, and, by `new`, no further than words,
         // biases and scales reach; it writes a byte for each row and pixel, up to `reach`.
         unsafe { (self.routine)(&self.job, to.as_mut_ptr().cast(), x.as_ptr()) }
         self.rows
     }
 
+    /// Bytes of `x` over which the two sums of a lane can be told apart.
+    #[inline(always)]
+    fn longest(&self) -> usize {
+        if self.is_two { 4 * EXACT_COLUMNS } else { 2 * EXACT_COLUMNS }
+    }
+
+    /// Outputs of more columns than that: part by part.
+    #[inline(never)]
+    fn wide(&self, x: &[u32], to: &mut [i8]) {
+        let scales = self.job.scales;
+        let mut job = Job { scales: core::ptr::null(), stride: size_of::<[i32; SIDE]>(), ..self.job };
+        let longest = self.longest();
+        for row in (0..self.rows).step_by(SIDE) {
+            let mut sums = [[0i32; SIDE]; 2];
+            // SAFETY: `row` is below `rows`, for which there are biases, scales.
+            job.biases = unsafe { self.job.biases.add(row) };
+            for x in x.chunks(longest / 4) {
+                job.x_bytes = size_of_val(x);
+                let words = if self.is_two { x.len() } else { x.len().wrapping_mul(2) };
+                let mut part = [[0i32; SIDE]; 2];
+                // SAFETY: these are the words of this quad that belong to the part: all parts of all quads are the job's words.
+                job.words_end = unsafe { job.words.add(words) };
+                // SAFETY: as for `outputs`, with one quad whose sums are stored, four for each pixel.
+                unsafe { (self.routine)(&job, part.as_mut_ptr().cast(), x.as_ptr()) }
+                job.words = job.words_end;
+                job.biases = [0; SIDE].as_ptr();
+                for (sum, part) in sums.as_flattened_mut().iter_mut().zip(part.as_flattened()) {
+                    *sum = sum.wrapping_add(*part);
+                }
+            }
+            // SAFETY: as for the biases.
+            let scales = unsafe { core::slice::from_raw_parts(scales.add(row), SIDE) };
+            let pixels = to.chunks_mut(self.reach.wrapping_sub(self.rows).max(self.rows));
+            for (to, sums) in pixels.zip(&sums) {
+                for ((to, sum), scale) in to.iter_mut().skip(row).zip(sums).zip(scales) {
+                    *to = requantise(*sum, scale);
+                }
+            }
+        }
+    }
+
     /// The same for sums.
     #[inline(always)]
     pub(super) fn sums(&self, x: &[u32], to: &mut [i32]) -> usize {
-        if self.rows == 0 || !self.job.scales.is_null() || x.len() != self.x_words || to.len() < self.reach {
+        if self.job.x_bytes > self.longest()
+            || self.rows == 0
+            || !self.job.scales.is_null()
+            || x.len() != self.x_words
+            || to.len() < self.reach
+        {
             return 0;
         }
         // SAFETY: as for `outputs`; without scales it reads none, and writes a word for each row and pixel.

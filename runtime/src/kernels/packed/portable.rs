@@ -22,6 +22,14 @@ pub(super) fn widen_two(first: &[[i8; SIDE]], second: &[[i8; SIDE]], to: &mut [[
     }
 }
 
+/// Copies values to the beginning of `to`, where they fit.
+#[inline(always)]
+pub(super) fn copy(to: &mut [i8], from: &[i8]) {
+    if let Some(to) = to.get_mut(..from.len()) {
+        to.copy_from_slice(from);
+    }
+}
+
 /// Whole quads of a layer: none, since nothing is gained here over block by block.
 pub(super) struct Quads;
 

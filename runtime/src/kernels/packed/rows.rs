@@ -105,7 +105,7 @@ impl<'a> Pixels<'a> {
 impl<'a> Rows<'a> {
     /// The whole quads of `wanted` rows from `first` on, the first of a quad, over so many pixels.
     fn quads(&self, pixels: usize, first: usize, scales: Option<&'a [Scale]>, wanted: usize) -> Quads<'a> {
-        let groups = if self.columns > EXACT_COLUMNS { 0 } else { groups(self.columns) };
+        let groups = groups(self.columns);
         let words = self.words.get(groups.wrapping_mul(first)..).unwrap_or_default();
         let biases = self.biases.get(first..).unwrap_or_default();
         // The last rows may be less than a quad.
