@@ -5,7 +5,7 @@ use core::ops::Range as Lines;
 use eigenlet_shared::description::Window;
 use eigenlet_shared::packed::{SIDE, groups};
 
-use super::engine::copy;
+use super::engine::{copy, widen_windows};
 use super::rows::{Pixels, outputs};
 use super::widen::widen_two;
 use super::window::{Corner, Corners, outputs_of};
@@ -84,7 +84,7 @@ fn windows(
     };
     let Some(padding) = padding.get_mut(..row) else { return };
     padding.fill(slide.zero_point);
-    let view = View { slide, input, padding };
+    let view = View::new(slide, input, padding);
     let both = Pixels::new(rows, 2, 0, rows.rows);
     let mut corners = Corners::new(slide, lines);
     // Row by row, mostly straight from the image, where a row is whole groups.
@@ -97,7 +97,9 @@ fn windows(
             continue;
         }
         let second = corners.next();
-        if is_straight {
+        let inside = view.inside(first).zip(view.inside(second));
+        if is_straight && inside.is_some_and(|(first, second)| widen_windows(first, second, view.size, x)) {
+        } else if is_straight {
             view.widen_rows(first, second, x, patch, second_patch);
         } else {
             view.gather(first, patch);
@@ -114,9 +116,30 @@ struct View<'a> {
     input: &'a [i8],
     /// A row of the window that lies outside.
     padding: &'a [i8],
+    /// Rows of the window, their values, and values from a line of the image to the next.
+    size: [usize; 3],
+    /// The last corner of a window that lies inside.
+    last: Corner,
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
+    fn new(slide: &'a Slide, input: &'a [i8], padding: &'a [i8]) -> Self {
+        let [rows, columns] = slide.window.kernel.map(usize::from);
+        let Shape { height, width, channels } = slide.input;
+        let last = Corner {
+            top: (height as i32).wrapping_sub(rows as i32),
+            left: (width as i32).wrapping_sub(columns as i32),
+        };
+        Self { slide, input, padding, size: [rows, padding.len(), width.wrapping_mul(channels)], last }
+    }
+
+    /// The image from a window's first value on, if the window lies inside.
+    #[inline(always)]
+    fn inside(&self, Corner { top, left }: Corner) -> Option<&'a [i8]> {
+        let is_inside = top >= 0 && top <= self.last.top && left >= 0 && left <= self.last.left;
+        is_inside.then(|| self.slide.pixels_from(self.input, top as usize, left as usize))
+    }
+
     /// Widens two windows row by row, from the image where a row lies inside.
     #[inline(never)]
     fn widen_rows(&self, first: Corner, second: Corner, x: &mut [u32], buffer: &mut [i8], second_buffer: &mut [i8]) {

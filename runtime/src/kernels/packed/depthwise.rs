@@ -27,99 +27,112 @@ pub fn depthwise_conv2d(
     let output = outputs_of(slide, &lines, output);
     for pixel in output.chunks_exact_mut(slide.output.channels.max(1)) {
         let window = Seen::new(slide, corners.next(), weights, input);
+        let (blocks, rest) = pixel.as_chunks_mut::<BLOCK>();
         let mut channel = 0usize;
-        let mut constants = biases.iter().zip(scales);
-        for to in pixel.chunks_mut(BLOCK) {
-            let sums = window.sums(channel, to.len());
-            for ((to, sum), (bias, scale)) in to.iter_mut().zip(sums).zip(&mut constants) {
-                *to = requantise(sum.wrapping_add(*bias), scale);
-            }
+        for to in blocks {
+            finish(to, window.sums::<BLOCK>(channel), biases, scales, channel);
             channel = channel.wrapping_add(BLOCK);
+        }
+        for to in rest {
+            finish(core::slice::from_mut(to), window.sums::<1>(channel), biases, scales, channel);
+            channel = channel.wrapping_add(1);
         }
     }
     range.clamp(output);
 }
 
+/// The outputs of a block of channels.
+#[inline(always)]
+fn finish<const N: usize>(to: &mut [i8], sums: [i32; N], biases: &[i32], scales: &[Scale], channel: usize) {
+    let biases = biases.get(channel..).unwrap_or_default();
+    let scales = scales.get(channel..).unwrap_or_default();
+    for (((to, sum), bias), scale) in to.iter_mut().zip(sums).zip(biases).zip(scales) {
+        *to = requantise(sum.wrapping_add(*bias), scale);
+    }
+}
+
 /// A window's taps, and which of them lie in the image.
 struct Seen<'a> {
     weights: &'a [i8],
+    /// The image from the first pixel on that the window sees.
     input: &'a [i8],
     channels: usize,
     zero_point: i8,
-    /// Rows and columns of the window.
-    kernel: [usize; 2],
-    /// Its rows and columns that lie in the image.
-    rows: Lines<usize>,
-    columns: Lines<usize>,
-    /// The first value of the window's first row, which may lie before the image, and values from a line to the next.
-    start: usize,
+    /// Rows of the window: all, those above the image, and those in it; columns likewise.
+    rows: [usize; 3],
+    columns: [usize; 3],
+    /// Values from a line of the image to the next, and from a row of the window to the next.
     line: usize,
+    row: usize,
 }
 
 impl<'a> Seen<'a> {
-    #[inline(always)]
+    #[inline(never)]
     fn new(slide: &Slide, corner: Corner, weights: &'a [i8], input: &'a [i8]) -> Self {
         let channels = slide.input.channels;
+        let [height, width] = slide.window.kernel.map(usize::from);
         let (above, rows) = slide.rows_seen(corner.top);
         let (before, columns) = slide.columns_seen(corner.left);
-        let line = slide.input.width.wrapping_mul(channels);
-        let start =
-            (corner.top as usize).wrapping_mul(line).wrapping_add((corner.left as usize).wrapping_mul(channels));
         Self {
             weights,
-            input,
+            input: slide.pixels_from(input, corner.top.max(0) as usize, corner.left.max(0) as usize),
             channels,
             zero_point: slide.zero_point,
-            kernel: slide.window.kernel.map(usize::from),
-            rows: above..above.wrapping_add(rows),
-            columns: before..before.wrapping_add(columns),
-            start,
-            line,
+            rows: [height, above, rows],
+            columns: [width, before, columns],
+            line: slide.input.width.wrapping_mul(channels),
+            row: width.wrapping_mul(channels),
         }
     }
 
-    /// The sums of up to four channels from `channel` on.
+    /// The sums of `N` channels from `channel` on.
     #[inline(never)]
-    fn sums(&self, channel: usize, count: usize) -> [i32; BLOCK] {
-        let mut sums = [0i32; BLOCK];
-        let padding = [self.zero_point; BLOCK];
-        let [height, width] = self.kernel;
-        let mut weight = channel;
-        let mut line = self.start.wrapping_add(channel);
+    fn sums<const N: usize>(&self, channel: usize) -> [i32; N] {
+        let mut sums = [0i32; N];
+        let mut weights = self.weights.get(channel..).unwrap_or_default();
+        let mut input = self.input.get(channel..).unwrap_or_default();
+        let ([height, above, rows], [width, before, columns]) = (self.rows, self.columns);
+        let padding = [self.zero_point; N];
         for y in 0..height {
-            let is_line = self.rows.contains(&y);
-            let mut at = line;
-            for x in 0..width {
-                let weights = four(self.weights, weight, count);
-                let inputs = if is_line && self.columns.contains(&x) { four(self.input, at, count) } else { padding };
-                for ((sum, weight), input) in sums.iter_mut().zip(weights).zip(inputs) {
-                    *sum = sum.wrapping_add(i32::from(weight).wrapping_mul(input.into()));
-                }
-                weight = weight.wrapping_add(self.channels);
-                at = at.wrapping_add(self.channels);
+            let mut row = weights;
+            weights = weights.get(self.row..).unwrap_or_default();
+            // Usual rows lie inside from end to end.
+            let seen = if y.wrapping_sub(above) < rows { columns } else { 0 };
+            if seen != width {
+                let before = if seen == 0 { width } else { before };
+                row = self.taps(&mut sums, row, &padding, 0, before);
             }
-            line = line.wrapping_add(self.line);
+            if seen == 0 {
+                continue;
+            }
+            row = self.taps(&mut sums, row, input, self.channels, seen);
+            input = input.get(self.line..).unwrap_or_default();
+            if seen != width {
+                self.taps(&mut sums, row, &padding, 0, width.wrapping_sub(seen).wrapping_sub(before));
+            }
         }
         sums
     }
-}
 
-/// Four values from `at` on, or `count` and zeros.
-#[inline(always)]
-fn four(values: &[i8], at: usize, count: usize) -> [i8; BLOCK] {
-    let values = values.get(at..).unwrap_or_default();
-    match values.first_chunk::<BLOCK>() {
-        Some(four) => *four,
-        None => few(values, count),
+    /// Adds so many taps, whose inputs are `step` apart; gives the weights after them.
+    #[inline(always)]
+    fn taps<'w, const N: usize>(
+        &self,
+        sums: &mut [i32; N],
+        weights: &'w [i8],
+        inputs: &[i8],
+        step: usize,
+        count: usize,
+    ) -> &'w [i8] {
+        let (mut weights, mut inputs) = (weights, inputs);
+        for _ in 0..count {
+            let (Some(these), Some(values)) = (weights.first_chunk::<N>(), inputs.first_chunk::<N>()) else { break };
+            for ((sum, weight), value) in sums.iter_mut().zip(these).zip(values) {
+                *sum = sum.wrapping_add(i32::from(*weight).wrapping_mul((*value).into()));
+            }
+            weights = weights.get(self.channels..).unwrap_or_default();
+            inputs = inputs.get(step..).unwrap_or_default();
+        }
+        weights
     }
-}
-
-#[cold]
-#[inline(never)]
-fn few(values: &[i8], count: usize) -> [i8; BLOCK] {
-    let mut four = [0; BLOCK];
-    for (to, value) in four.iter_mut().zip(values.iter().take(count)) {
-        *to = *value;
-    }
-    four
 }

@@ -69,14 +69,18 @@ global_asm!(
     "bx lr",
     ".size eigenlet_widen, . - eigenlet_widen",
     //
-    // Bytes of two pixels to lanes. r0, r1 from, r2 groups (not 0), r3 to.
+    // Bytes of two pixels to lanes. r0, r1 from, r2 groups in a row (not 0), r3 to; on the stack rows (not 0), and the bytes between the end
+    // of a row and the next.
     ".section .text.eigenlet_widen_two,\"ax\",%progbits",
     ".p2align 2",
     ".global eigenlet_widen_two",
     ".type eigenlet_widen_two,%function",
     ".thumb_func",
     "eigenlet_widen_two:",
-    "push {{r4-r7, lr}}",
+    "push {{r4-r9, lr}}",
+    "ldrd r8, r9, [sp, #28]",
+    "2:",
+    "mov r12, r2",
     "1:",
     "ldr r6, [r0], #4",
     "ldr r7, [r1], #4",
@@ -85,9 +89,13 @@ global_asm!(
     "sxtb16 r6, r6, ror #8",
     "sxtb16 r7, r7, ror #8",
     "stm r3!, {{r4-r7}}",
-    "subs r2, #1",
+    "subs r12, r12, #1",
     "bne 1b",
-    "pop {{r4-r7, pc}}",
+    "add r0, r0, r9",
+    "add r1, r1, r9",
+    "subs r8, r8, #1",
+    "bne 2b",
+    "pop {{r4-r9, pc}}",
     ".size eigenlet_widen_two, . - eigenlet_widen_two",
     //
     // Bytes as they lie. r0 from, r1 bytes (4 or more), r2 to. The last word may overlap the one before.
@@ -173,8 +181,14 @@ global_asm!(
     "adds r4, #16",
     "ldr r0, [sp, #4]",
     "cbnz r5, 4f",
-    "strd r11, r3, [r0], #8",
-    "strd lr, r12, [r0], #8",
+    "ldrd r6, r7, [r0]",
+    "add r6, r6, r11",
+    "add r7, r7, r3",
+    "strd r6, r7, [r0], #8",
+    "ldrd r6, r7, [r0]",
+    "add r6, r6, lr",
+    "add r7, r7, r12",
+    "strd r6, r7, [r0], #8",
     "b 3f",
     "4:",
     "ldm r5!, {{r6, r7, r8}}",
@@ -269,10 +283,22 @@ global_asm!(
     "str r6, [sp, #20]",
     "cbnz r7, 4f",
     "ldrd r4, r5, [sp, #8]",
-    "strd r8, r2, [r4], #8",
-    "strd r12, r10, [r4], #8",
-    "strd r9, r3, [r5], #8",
-    "strd lr, r11, [r5], #8",
+    "ldrd r0, r6, [r4]",
+    "add r0, r0, r8",
+    "add r6, r6, r2",
+    "strd r0, r6, [r4], #8",
+    "ldrd r0, r6, [r4]",
+    "add r0, r0, r12",
+    "add r6, r6, r10",
+    "strd r0, r6, [r4], #8",
+    "ldrd r0, r6, [r5]",
+    "add r0, r0, r9",
+    "add r6, r6, r3",
+    "strd r0, r6, [r5], #8",
+    "ldrd r0, r6, [r5]",
+    "add r0, r0, lr",
+    "add r6, r6, r11",
+    "strd r0, r6, [r5], #8",
     "b 3f",
     "4:",
     "ldm r7!, {{r0, r4, r5}}",
@@ -402,7 +428,7 @@ struct Job {
     /// Bytes of the widened pixels, whole groups, not 0.
     x_bytes: usize,
     biases: *const i32,
-    /// Null where sums are stored, not outputs.
+    /// Null where sums are added to what `to` has, and no outputs are stored.
     scales: *const Scale,
     words_end: *const u32,
     words: *const u32,
@@ -414,7 +440,14 @@ type Routine = unsafe extern "C" fn(job: *const Job, to: *mut u8, x: *const u32)
 
 unsafe extern "C" {
     fn eigenlet_widen(from: *const i8, groups: usize, to: *mut u32);
-    fn eigenlet_widen_two(first: *const i8, second: *const i8, groups: usize, to: *mut u32);
+    fn eigenlet_widen_two(
+        first: *const i8,
+        second: *const i8,
+        groups: usize,
+        to: *mut u32,
+        rows: usize,
+        between: usize,
+    );
     fn eigenlet_copy(from: *const i8, bytes: usize, to: *mut i8);
     fn eigenlet_quads(job: *const Job, to: *mut u8, x: *const u32);
     fn eigenlet_quads_by_two(job: *const Job, to: *mut u8, x: *const u32);
@@ -436,8 +469,28 @@ pub(super) fn widen_two(first: &[[i8; SIDE]], second: &[[i8; SIDE]], to: &mut [[
     let count = first.len().min(second.len()).min(to.len());
     if count > 0 {
         // SAFETY: as for `widen`, with 4 words for a group of each.
-        unsafe { eigenlet_widen_two(first.as_ptr().cast(), second.as_ptr().cast(), count, to.as_mut_ptr().cast()) }
+        unsafe {
+            eigenlet_widen_two(first.as_ptr().cast(), second.as_ptr().cast(), count, to.as_mut_ptr().cast(), 1, 0)
+        }
     }
+}
+
+/// Widens two windows of `rows` rows, each `row` values, whole groups, and `line` values from one to the next; whether all is there.
+#[inline(always)]
+pub(super) fn widen_windows(first: &[i8], second: &[i8], [rows, row, line]: [usize; 3], to: &mut [u32]) -> bool {
+    let reach = line.checked_mul(rows.wrapping_sub(1)).and_then(|before| before.checked_add(row));
+    let Some(reach) = reach.filter(|_| rows > 0 && row > 0 && row <= line && row.is_multiple_of(SIDE)) else {
+        return false;
+    };
+    // Below what was just computed without overflow.
+    let words = rows.wrapping_mul(row);
+    if first.len() < reach || second.len() < reach || to.len() < words {
+        return false;
+    }
+    let (groups, between) = (row / SIDE, line.wrapping_sub(row));
+    // SAFETY: of either window it reads `rows` rows of `row` bytes, the last of which ends at `reach`, and it writes as many words.
+    unsafe { eigenlet_widen_two(first.as_ptr(), second.as_ptr(), groups, to.as_mut_ptr(), rows, between) }
+    true
 }
 
 /// Copies values to the beginning of `to`, where they fit.
@@ -542,16 +595,12 @@ impl<'a> Quads<'a> {
             for x in x.chunks(longest / 4) {
                 job.x_bytes = size_of_val(x);
                 let words = if self.is_two { x.len() } else { x.len().wrapping_mul(2) };
-                let mut part = [[0i32; SIDE]; 2];
                 // SAFETY: these are the words of this quad that belong to the part: all parts of all quads are the job's words.
                 job.words_end = unsafe { job.words.add(words) };
                 // SAFETY: as for `outputs`, with one quad whose sums are stored, four for each pixel.
-                unsafe { (self.routine)(&job, part.as_mut_ptr().cast(), x.as_ptr()) }
+                unsafe { (self.routine)(&job, sums.as_mut_ptr().cast(), x.as_ptr()) }
                 job.words = job.words_end;
                 job.biases = [0; SIDE].as_ptr();
-                for (sum, part) in sums.as_flattened_mut().iter_mut().zip(part.as_flattened()) {
-                    *sum = sum.wrapping_add(*part);
-                }
             }
             // SAFETY: as for the biases.
             let scales = unsafe { core::slice::from_raw_parts(scales.add(row), SIDE) };
@@ -575,7 +624,8 @@ impl<'a> Quads<'a> {
         {
             return 0;
         }
-        // SAFETY: as for `outputs`; without scales it reads none, and writes a word for each row and pixel.
+        to.fill(0);
+        // SAFETY: as for `outputs`; without scales it reads none, and adds to a word for each row and pixel.
         unsafe { (self.routine)(&self.job, to.as_mut_ptr().cast(), x.as_ptr()) }
         self.rows
     }

@@ -1,5 +1,7 @@
 //! The kernels in safe Rust, for cores that multiply one lane at a time: Cortex-M0, M3, RISC-V, and the host.
 
+use core::marker::PhantomData;
+
 use eigenlet_shared::numerics::Scale;
 use eigenlet_shared::packed::SIDE;
 
@@ -22,6 +24,19 @@ pub(super) fn widen_two(first: &[[i8; SIDE]], second: &[[i8; SIDE]], to: &mut [[
     }
 }
 
+/// Widens two windows of `rows` rows, each `row` values, whole groups, and `line` values from one to the next; whether all is there.
+#[inline(never)]
+pub(super) fn widen_windows(first: &[i8], second: &[i8], [rows, row, line]: [usize; 3], to: &mut [u32]) -> bool {
+    let (mut first, mut second) = (first, second);
+    for to in to.chunks_exact_mut(row.max(1)).take(rows) {
+        let (Some(one), Some(other)) = (first.get(..row), second.get(..row)) else { return false };
+        widen_two(one.as_chunks().0, other.as_chunks().0, to.as_chunks_mut().0);
+        first = first.get(line..).unwrap_or_default();
+        second = second.get(line..).unwrap_or_default();
+    }
+    true
+}
+
 /// Copies values to the beginning of `to`, where they fit.
 #[inline(always)]
 pub(super) fn copy(to: &mut [i8], from: &[i8]) {
@@ -31,12 +46,12 @@ pub(super) fn copy(to: &mut [i8], from: &[i8]) {
 }
 
 /// Whole quads of a layer: none, since nothing is gained here over block by block.
-pub(super) struct Quads;
+pub(super) struct Quads<'a>(PhantomData<&'a [u32]>);
 
-impl Quads {
+impl<'a> Quads<'a> {
     #[inline(always)]
-    pub(super) fn new(_: &[u32], _: usize, _: usize, _: &[i32], _: Option<&[Scale]>, _: usize) -> Self {
-        Self
+    pub(super) fn new(_: &'a [u32], _: usize, _: usize, _: &'a [i32], _: Option<&'a [Scale]>, _: usize) -> Self {
+        Self(PhantomData)
     }
 
     #[inline(always)]
