@@ -69,46 +69,87 @@ impl<'a> Quads<'a> {
 #[inline(always)]
 pub(super) fn block(is_quad: bool, pixels: usize, words: &[u32], x: &[u32]) -> [[i32; SIDE]; 2] {
     match (is_quad, pixels) {
-        (true, 2) => quad::<2>(words, x),
-        (true, _) => {
-            let [sums] = quad::<1>(words, x);
-            [sums, [0; SIDE]]
+        (true, 2) => {
+            let ([a, b], [c, d]) = (pair_by_two::<8, 0>(words, x), pair_by_two::<8, 2>(words, x));
+            [joined(a, c), joined(b, d)]
         }
-        (false, 2) => pair::<2>(words, x),
-        (false, _) => {
-            let [sums] = pair::<1>(words, x);
-            [sums, [0; SIDE]]
-        }
+        (true, _) => [quad(words, x), [0; SIDE]],
+        (false, 2) => pair_by_two::<4, 0>(words, x).map(|sums| joined(sums, [0; 2])),
+        (false, _) => [joined(pair(words, x), [0; 2]), [0; SIDE]],
     }
 }
 
-fn quad<const PIXELS: usize>(words: &[u32], x: &[u32]) -> [[i32; SIDE]; PIXELS] {
-    let mut sums = [[0; SIDE]; PIXELS];
-    let first = lanes_of_rows::<2, PIXELS>(words, x);
-    let second = lanes_of_rows::<2, PIXELS>(words.get(1..).unwrap_or_default(), x);
-    for ((to, [a, b]), [c, d]) in sums.iter_mut().zip(first).zip(second) {
-        *to = [a, b, c, d];
+fn joined([a, b]: [i32; 2], [c, d]: [i32; 2]) -> [i32; SIDE] {
+    [a, b, c, d]
+}
+
+/// Two rows' sums on their way.
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    /// That of the even row, and 256 times the odd row's.
+    both: i32,
+    even: i32,
+}
+
+impl Sums {
+    #[inline(always)]
+    fn add(&mut self, lane: i16, x: i16) {
+        self.both = self.both.wrapping_add(i32::from(lane).wrapping_mul(x.into()));
+        self.even = self.even.wrapping_add(i32::from(lane as i8).wrapping_mul(x.into()));
     }
-    sums
+
+    #[inline(always)]
+    fn rows(self) -> [i32; 2] {
+        [self.even, self.both.wrapping_sub(self.even) >> 8]
+    }
 }
 
-fn pair<const PIXELS: usize>(words: &[u32], x: &[u32]) -> [[i32; SIDE]; PIXELS] {
-    lanes_of_rows::<1, PIXELS>(words, x).map(|[even, odd]| [even, odd, 0, 0])
-}
-
-/// The sums of two rows whose words are `STEP` apart.
 #[inline(never)]
-fn lanes_of_rows<const STEP: usize, const PIXELS: usize>(words: &[u32], x: &[u32]) -> [[i32; 2]; PIXELS] {
-    let mut sums = [[0i32; 2]; PIXELS];
-    let (x, _) = x.as_chunks::<PIXELS>();
-    for (word, x) in words.iter().step_by(STEP).zip(x) {
-        for (sums, x) in sums.iter_mut().zip(x) {
-            let [both, even] = sums;
-            *both = both.wrapping_add((*word as i16 as i32).wrapping_mul(*x as i16 as i32));
-            *even = even.wrapping_add((*word as i8 as i32).wrapping_mul(*x as i16 as i32));
-            *both = both.wrapping_add((*word as i32 >> 16).wrapping_mul(*x as i32 >> 16));
-            *even = even.wrapping_add(((*word >> 16) as i8 as i32).wrapping_mul(*x as i32 >> 16));
-        }
+fn quad(words: &[u32], x: &[u32]) -> [i32; SIDE] {
+    let (lanes, _) = bytemuck::must_cast_slice::<u32, i16>(words).as_chunks::<8>();
+    let (x, _) = bytemuck::must_cast_slice::<u32, i16>(x).as_chunks::<4>();
+    let [mut low, mut high] = [Sums::default(); 2];
+    for ([a, b, c, d, e, f, g, h], [x0, x2, x1, x3]) in lanes.iter().zip(x) {
+        low.add(*a, *x0);
+        high.add(*c, *x0);
+        low.add(*b, *x2);
+        high.add(*d, *x2);
+        low.add(*e, *x1);
+        high.add(*g, *x1);
+        low.add(*f, *x3);
+        high.add(*h, *x3);
     }
-    sums.map(|[both, even]| [even, both.wrapping_sub(even) >> 8])
+    joined(low.rows(), high.rows())
+}
+
+#[inline(never)]
+fn pair(words: &[u32], x: &[u32]) -> [i32; 2] {
+    let mut sums = Sums::default();
+    for (lane, x) in bytemuck::must_cast_slice(words).iter().zip(bytemuck::must_cast_slice::<u32, i16>(x)) {
+        sums.add(*lane, *x);
+    }
+    sums.rows()
+}
+
+/// The pair whose lanes begin at `FIRST` of the `OF_GROUP` that a group of columns has, by two pixels.
+// More would not fit the registers of an M3.
+#[inline(never)]
+fn pair_by_two<const OF_GROUP: usize, const FIRST: usize>(words: &[u32], x: &[u32]) -> [[i32; 2]; 2] {
+    let (lanes, _) = bytemuck::must_cast_slice::<u32, i16>(words).as_chunks::<OF_GROUP>();
+    let (x, _) = bytemuck::must_cast_slice::<u32, i16>(x).as_chunks::<8>();
+    let [mut first, mut second] = [Sums::default(); 2];
+    for (lanes, x) in lanes.iter().zip(x) {
+        let [a, b, ..] = lanes.get(FIRST..).unwrap_or_default() else { continue };
+        let [c, d, ..] = lanes.get(FIRST.wrapping_add(OF_GROUP / 2)..).unwrap_or_default() else { continue };
+        let [x0, x2, y0, y2, x1, x3, y1, y3] = x;
+        first.add(*a, *x0);
+        second.add(*a, *y0);
+        first.add(*b, *x2);
+        second.add(*b, *y2);
+        first.add(*c, *x1);
+        second.add(*c, *y1);
+        first.add(*d, *x3);
+        second.add(*d, *y3);
+    }
+    [first.rows(), second.rows()]
 }
