@@ -124,15 +124,17 @@ impl<'a> Seen<'a> {
         step: usize,
         count: usize,
     ) -> &'w [i8] {
-        let (mut weights, mut inputs) = (weights, inputs);
+        let (mut at, mut input) = (0usize, 0usize);
         for _ in 0..count {
-            let (Some(these), Some(values)) = (weights.first_chunk::<N>(), inputs.first_chunk::<N>()) else { break };
+            let these = weights.get(at..at.wrapping_add(N));
+            let values = inputs.get(input..input.wrapping_add(N));
+            let (Some(these), Some(values)) = (these, values) else { break };
             for ((sum, weight), value) in sums.iter_mut().zip(these).zip(values) {
                 *sum = sum.wrapping_add(i32::from(*weight).wrapping_mul((*value).into()));
             }
-            weights = weights.get(self.channels..).unwrap_or_default();
-            inputs = inputs.get(step..).unwrap_or_default();
+            at = at.wrapping_add(self.channels);
+            input = input.wrapping_add(step);
         }
-        weights
+        weights.get(at..).unwrap_or_default()
     }
 }

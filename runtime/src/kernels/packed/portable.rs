@@ -70,11 +70,11 @@ impl<'a> Quads<'a> {
 pub(super) fn block(is_quad: bool, pixels: usize, words: &[u32], x: &[u32]) -> [[i32; SIDE]; 2] {
     match (is_quad, pixels) {
         (true, 2) => {
-            let ([a, b], [c, d]) = (pair_by_two::<8, 0>(words, x), pair_by_two::<8, 2>(words, x));
+            let ([a, b], [c, d]) = (pair_by_two::<4, 0>(words, x), pair_by_two::<4, 2>(words, x));
             [joined(a, c), joined(b, d)]
         }
         (true, _) => [quad(words, x), [0; SIDE]],
-        (false, 2) => pair_by_two::<4, 0>(words, x).map(|sums| joined(sums, [0; 2])),
+        (false, 2) => pair_by_two::<2, 0>(words, x).map(|sums| joined(sums, [0; 2])),
         (false, _) => [joined(pair(words, x), [0; 2]), [0; SIDE]],
     }
 }
@@ -104,20 +104,18 @@ impl Sums {
     }
 }
 
+// Each loop takes two columns at a time: with a whole group the compiler loads all of it first, and spills.
+
 #[inline(never)]
 fn quad(words: &[u32], x: &[u32]) -> [i32; SIDE] {
-    let (lanes, _) = bytemuck::must_cast_slice::<u32, i16>(words).as_chunks::<8>();
-    let (x, _) = bytemuck::must_cast_slice::<u32, i16>(x).as_chunks::<4>();
+    let (lanes, _) = bytemuck::must_cast_slice::<u32, i16>(words).as_chunks::<4>();
+    let (x, _) = bytemuck::must_cast_slice::<u32, i16>(x).as_chunks::<2>();
     let [mut low, mut high] = [Sums::default(); 2];
-    for ([a, b, c, d, e, f, g, h], [x0, x2, x1, x3]) in lanes.iter().zip(x) {
-        low.add(*a, *x0);
-        high.add(*c, *x0);
-        low.add(*b, *x2);
-        high.add(*d, *x2);
-        low.add(*e, *x1);
-        high.add(*g, *x1);
-        low.add(*f, *x3);
-        high.add(*h, *x3);
+    for ([a, b, c, d], [x, y]) in lanes.iter().zip(x) {
+        low.add(*a, *x);
+        high.add(*c, *x);
+        low.add(*b, *y);
+        high.add(*d, *y);
     }
     joined(low.rows(), high.rows())
 }
@@ -131,25 +129,19 @@ fn pair(words: &[u32], x: &[u32]) -> [i32; 2] {
     sums.rows()
 }
 
-/// The pair whose lanes begin at `FIRST` of the `OF_GROUP` that a group of columns has, by two pixels.
+/// The pair whose lanes begin at `FIRST` of the `OF_STEP` that two columns have, by two pixels.
 // More would not fit the registers of an M3.
 #[inline(never)]
-fn pair_by_two<const OF_GROUP: usize, const FIRST: usize>(words: &[u32], x: &[u32]) -> [[i32; 2]; 2] {
-    let (lanes, _) = bytemuck::must_cast_slice::<u32, i16>(words).as_chunks::<OF_GROUP>();
-    let (x, _) = bytemuck::must_cast_slice::<u32, i16>(x).as_chunks::<8>();
+fn pair_by_two<const OF_STEP: usize, const FIRST: usize>(words: &[u32], x: &[u32]) -> [[i32; 2]; 2] {
+    let (lanes, _) = bytemuck::must_cast_slice::<u32, i16>(words).as_chunks::<OF_STEP>();
+    let (x, _) = bytemuck::must_cast_slice::<u32, i16>(x).as_chunks::<4>();
     let [mut first, mut second] = [Sums::default(); 2];
-    for (lanes, x) in lanes.iter().zip(x) {
+    for (lanes, [x0, x1, y0, y1]) in lanes.iter().zip(x) {
         let [a, b, ..] = lanes.get(FIRST..).unwrap_or_default() else { continue };
-        let [c, d, ..] = lanes.get(FIRST.wrapping_add(OF_GROUP / 2)..).unwrap_or_default() else { continue };
-        let [x0, x2, y0, y2, x1, x3, y1, y3] = x;
         first.add(*a, *x0);
         second.add(*a, *y0);
-        first.add(*b, *x2);
-        second.add(*b, *y2);
-        first.add(*c, *x1);
-        second.add(*c, *y1);
-        first.add(*d, *x3);
-        second.add(*d, *y3);
+        first.add(*b, *x1);
+        second.add(*b, *y1);
     }
     [first.rows(), second.rows()]
 }
