@@ -5,7 +5,7 @@ use core::ops::Range as Lines;
 use eigenlet_shared::numerics::Scale;
 
 use super::window::{Corner, Corners, outputs_of};
-use super::{Range, Slide, requantise};
+use super::{Range, Slide, engine, requantise};
 
 /// Channels whose sums are kept in registers together.
 const BLOCK: usize = 4;
@@ -27,8 +27,8 @@ pub fn depthwise_conv2d(
     let output = outputs_of(slide, &lines, output);
     for pixel in output.chunks_exact_mut(slide.output.channels.max(1)) {
         let window = Seen::new(slide, corners.next(), weights, input);
-        let (blocks, rest) = pixel.as_chunks_mut::<BLOCK>();
-        let mut channel = 0usize;
+        let mut channel = window.in_one_go(biases, scales, pixel);
+        let (blocks, rest) = pixel.get_mut(channel..).unwrap_or_default().as_chunks_mut::<BLOCK>();
         for to in blocks {
             finish(to, window.sums::<BLOCK>(channel), biases, scales, channel);
             channel = channel.wrapping_add(BLOCK);
@@ -64,12 +64,13 @@ struct Seen<'a> {
     /// Values from a line of the image to the next, and from a row of the window to the next.
     line: usize,
     row: usize,
+    is_inside: bool,
 }
 
 impl<'a> Seen<'a> {
     #[inline(never)]
     fn new(slide: &Slide, corner: Corner, weights: &'a [i8], input: &'a [i8]) -> Self {
-        let channels = slide.input.channels;
+        let channels = slide.input.channels.max(1);
         let [height, width] = slide.window.kernel.map(usize::from);
         let (above, rows) = slide.rows_seen(corner.top);
         let (before, columns) = slide.columns_seen(corner.left);
@@ -82,12 +83,52 @@ impl<'a> Seen<'a> {
             columns: [width, before, columns],
             line: slide.input.width.wrapping_mul(channels),
             row: width.wrapping_mul(channels),
+            is_inside: rows == height && columns == width,
         }
     }
 
+    /// The outputs of the first channels, as many as the engine does at once; all of int8.
+    #[inline(always)]
+    fn in_one_go(&self, biases: &[i32], scales: &[Scale], pixel: &mut [i8]) -> usize {
+        if !self.is_inside || pixel.len() != self.channels {
+            return 0;
+        }
+        let size = [self.rows[0], self.columns[0], self.line];
+        engine::depthwise(self.weights, biases, scales, size, self.input, pixel)
+    }
+
     /// The sums of `N` channels from `channel` on.
-    #[inline(never)]
+    #[inline(always)]
     fn sums<const N: usize>(&self, channel: usize) -> [i32; N] {
+        if self.is_inside { self.inside(channel) } else { self.edge(channel) }
+    }
+
+    /// The same, where the whole window lies in the image.
+    #[inline(never)]
+    fn inside<const N: usize>(&self, channel: usize) -> [i32; N] {
+        let mut sums = [0i32; N];
+        let mut input = self.input.get(channel..).unwrap_or_default();
+        let mut weights = self.weights.get(channel..).unwrap_or_default();
+        // From the first tap of a row to the end of its last.
+        let length = self.row.wrapping_sub(self.channels).wrapping_add(N);
+        for _ in 0..self.rows[0] {
+            let (Some(inputs), Some(row)) = (input.get(..length), weights.get(..length)) else { break };
+            let mut at = 0usize;
+            while let (Some(these), Some(values)) = (part::<N>(row, at), part::<N>(inputs, at)) {
+                for ((sum, weight), value) in sums.iter_mut().zip(these).zip(values) {
+                    *sum = sum.wrapping_add(i32::from(*weight).wrapping_mul((*value).into()));
+                }
+                at = at.wrapping_add(self.channels);
+            }
+            input = input.get(self.line..).unwrap_or_default();
+            weights = weights.get(self.row..).unwrap_or_default();
+        }
+        sums
+    }
+
+    /// The same, where padding is seen too.
+    #[inline(never)]
+    fn edge<const N: usize>(&self, channel: usize) -> [i32; N] {
         let mut sums = [0i32; N];
         let mut weights = self.weights.get(channel..).unwrap_or_default();
         let mut input = self.input.get(channel..).unwrap_or_default();
@@ -126,9 +167,7 @@ impl<'a> Seen<'a> {
     ) -> &'w [i8] {
         let (mut at, mut input) = (0usize, 0usize);
         for _ in 0..count {
-            let these = weights.get(at..at.wrapping_add(N));
-            let values = inputs.get(input..input.wrapping_add(N));
-            let (Some(these), Some(values)) = (these, values) else { break };
+            let (Some(these), Some(values)) = (part::<N>(weights, at), part::<N>(inputs, input)) else { break };
             for ((sum, weight), value) in sums.iter_mut().zip(these).zip(values) {
                 *sum = sum.wrapping_add(i32::from(*weight).wrapping_mul((*value).into()));
             }
@@ -137,4 +176,10 @@ impl<'a> Seen<'a> {
         }
         weights.get(at..).unwrap_or_default()
     }
+}
+
+/// `N` values from `at` on.
+#[inline(always)]
+fn part<const N: usize>(values: &[i8], at: usize) -> Option<&[i8; N]> {
+    values.get(at..at.wrapping_add(N))?.first_chunk()
 }

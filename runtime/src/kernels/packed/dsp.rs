@@ -118,6 +118,74 @@ global_asm!(
     "bx lr",
     ".size eigenlet_copy, . - eigenlet_copy",
     //
+    // A pixel of a depthwise convolution, four channels at a time. r0 a `Depthwise`, r1 to, r2 x.
+    ".section .text.eigenlet_depthwise,\"ax\",%progbits",
+    ".p2align 2",
+    ".global eigenlet_depthwise",
+    ".type eigenlet_depthwise,%function",
+    ".thumb_func",
+    "eigenlet_depthwise:",
+    "push {{r4-r11, lr}}",
+    "ldm r0, {{r3, r4, r5, r6, r7, r8, r9, r10}}",
+    // On the stack: x, weights, biases, scales, to, blocks, rows, columns.
+    "sub sp, #32",
+    "strd r2, r8, [sp]",
+    "strd r9, r10, [sp, #8]",
+    "strd r1, r3, [sp, #16]",
+    "strd r4, r5, [sp, #24]",
+    "mov r3, r6",
+    "mov lr, r7",
+    "3:",
+    "ldrd r0, r1, [sp]",
+    "add r8, r0, #4",
+    "add r9, r1, #4",
+    "strd r8, r9, [sp]",
+    "ldr r8, [sp, #8]",
+    "ldr r12, [sp, #24]",
+    "ldm r8!, {{r4, r5, r6, r7}}",
+    "str r8, [sp, #8]",
+    "2:",
+    "ldr r2, [sp, #28]",
+    "1:",
+    "ldr r8, [r0]",
+    "ldr r9, [r1]",
+    "add r0, r0, r3",
+    "add r1, r1, r3",
+    "sxtb16 r10, r8",
+    "sxtb16 r11, r9",
+    "smlabb r4, r10, r11, r4",
+    "smlatt r6, r10, r11, r6",
+    "sxtb16 r10, r8, ror #8",
+    "sxtb16 r11, r9, ror #8",
+    "smlabb r5, r10, r11, r5",
+    "smlatt r7, r10, r11, r7",
+    "subs r2, r2, #1",
+    "bne 1b",
+    "add r0, r0, lr",
+    "subs r12, r12, #1",
+    "bne 2b",
+    "ldrd r8, r9, [sp, #12]",
+    "ldm r8!, {{r0, r1, r2}}",
+    "eigenlet_requantise r4, r10, r0, r1, r2",
+    "strb r4, [r9], #1",
+    "ldm r8!, {{r0, r1, r2}}",
+    "eigenlet_requantise r5, r10, r0, r1, r2",
+    "strb r5, [r9], #1",
+    "ldm r8!, {{r0, r1, r2}}",
+    "eigenlet_requantise r6, r10, r0, r1, r2",
+    "strb r6, [r9], #1",
+    "ldm r8!, {{r0, r1, r2}}",
+    "eigenlet_requantise r7, r10, r0, r1, r2",
+    "strb r7, [r9], #1",
+    "strd r8, r9, [sp, #12]",
+    "ldr r0, [sp, #20]",
+    "subs r0, r0, #1",
+    "str r0, [sp, #20]",
+    "bne 3b",
+    "add sp, #32",
+    "pop {{r4-r11, pc}}",
+    ".size eigenlet_depthwise, . - eigenlet_depthwise",
+    //
     // The four below: r0 a `Job`, r1 to, r2 x.
     //
     // Quads by one pixel.
@@ -436,6 +504,21 @@ struct Job {
     stride: usize,
 }
 
+/// What a pixel of a depthwise convolution is made of; its fields in the order in which the assembly loads them.
+#[repr(C)]
+struct Depthwise {
+    /// Blocks of four channels, rows and columns of the window: none of them 0.
+    blocks: usize,
+    rows: usize,
+    columns: usize,
+    /// Bytes from a column to the next, and between the last column of a row and the next row.
+    step: usize,
+    between: usize,
+    weights: *const i8,
+    biases: *const i32,
+    scales: *const Scale,
+}
+
 type Routine = unsafe extern "C" fn(job: *const Job, to: *mut u8, x: *const u32);
 
 unsafe extern "C" {
@@ -448,6 +531,7 @@ unsafe extern "C" {
         rows: usize,
         between: usize,
     );
+    fn eigenlet_depthwise(job: *const Depthwise, to: *mut i8, x: *const i8);
     fn eigenlet_copy(from: *const i8, bytes: usize, to: *mut i8);
     fn eigenlet_quads(job: *const Job, to: *mut u8, x: *const u32);
     fn eigenlet_quads_by_two(job: *const Job, to: *mut u8, x: *const u32);
@@ -491,6 +575,43 @@ pub(super) fn widen_windows(first: &[i8], second: &[i8], [rows, row, line]: [usi
     // SAFETY: of either window it reads `rows` rows of `row` bytes, the last of which ends at `reach`, and it writes as many words.
     unsafe { eigenlet_widen_two(first.as_ptr(), second.as_ptr(), groups, to.as_mut_ptr(), rows, between) }
     true
+}
+
+/// A pixel of a depthwise convolution whose window, `rows` by `columns` with `line` values from a row to the next, lies in the image and
+/// begins with `x`: as many channels as are done.
+#[inline(always)]
+pub(super) fn depthwise(
+    weights: &[i8],
+    biases: &[i32],
+    scales: &[Scale],
+    [rows, columns, line]: [usize; 3],
+    x: &[i8],
+    to: &mut [i8],
+) -> usize {
+    let step = to.len();
+    let done = step.wrapping_sub(step % SIDE);
+    // Where the last tap's channels end.
+    let reach = |taps: usize, of_tap: usize| Some(taps.checked_sub(1)?.checked_mul(of_tap)?.checked_add(step)?);
+    let Some((of_row, of_weights)) = reach(columns, step).zip(reach(rows.wrapping_mul(columns), step)) else {
+        return 0;
+    };
+    let Some(of_x) = rows.checked_sub(1).and_then(|rows| rows.checked_mul(line)?.checked_add(of_row)) else { return 0 };
+    let fits = of_x <= x.len() && of_weights <= weights.len() && done <= biases.len() && done <= scales.len();
+    let Some(between) = line.checked_sub(of_row).filter(|_| fits && done > 0) else { return 0 };
+    let job = Depthwise {
+        blocks: done / SIDE,
+        rows,
+        columns,
+        step,
+        between,
+        weights: weights.as_ptr(),
+        biases: biases.as_ptr(),
+        scales: scales.as_ptr(),
+    };
+    // SAFETY: it reads four bytes of each tap for each block of channels, no further than `of_x` and `of_weights`, four biases and four
+    // scales for each block, and writes four bytes for each.
+    unsafe { eigenlet_depthwise(&job, to.as_mut_ptr(), x.as_ptr()) }
+    done
 }
 
 /// Copies values to the beginning of `to`, where they fit.

@@ -37,6 +37,12 @@ pub(super) fn widen_windows(first: &[i8], second: &[i8], [rows, row, line]: [usi
     true
 }
 
+/// Channels of a pixel of a depthwise convolution: none.
+#[inline(always)]
+pub(super) fn depthwise(_: &[i8], _: &[i32], _: &[Scale], _: [usize; 3], _: &[i8], _: &mut [i8]) -> usize {
+    0
+}
+
 /// Copies values to the beginning of `to`, where they fit.
 #[inline(always)]
 pub(super) fn copy(to: &mut [i8], from: &[i8]) {
