@@ -9,7 +9,7 @@ use super::rows::{Pixels, outputs};
 use super::widen::widen_two;
 use super::window::{Corner, Corners, outputs_of};
 use super::{Range, Rows, Slide, widen};
-use crate::geometry::Shape;
+use eigenlet_shared::geometry::Shape;
 
 /// A convolution: the output's `lines` of `rows.rows` channels. `rows.columns` is the window's size by the input's channels;
 /// `scratch` has [`patch_words`](eigenlet_shared::packed::patch_words); `input` and `output` are as long as their shapes say.
