@@ -36,8 +36,8 @@ unsafe fn HardFault(frame: &cortex_m_rt::ExceptionFrame) -> ! {
 
 /// A processor fault, as on Arm.
 #[cfg(target_arch = "riscv32")]
-#[unsafe(no_mangle)]
-fn ExceptionHandler(_: &riscv_rt::TrapFrame) -> ! {
+#[unsafe(export_name = "ExceptionHandler")]
+fn exception(_: &riscv_rt::TrapFrame) -> ! {
     use riscv::register::{mcause, mepc};
     defmt::error!("exception {=usize} at {=usize:#010x}", mcause::read().code(), mepc::read());
     board::exit(false)

@@ -43,16 +43,39 @@ fn pointer() -> *mut u32 {
 }
 
 /// Paints the free stack.
+// In assembly: the compiler may move the stack pointer anywhere between two statements.
 #[inline(never)]
 fn paint() {
-    let (mut word, end) = (bottom(), pointer());
-    while word < end {
-        // SAFETY: words between the stack's end and its pointer are nobody's. Neither a call nor an interrupt takes them
-        // meanwhile: the loop calls nothing, and the programs use no interrupts.
-        unsafe {
-            word.write_volatile(PAINT);
-            word = word.add(1);
-        }
+    // SAFETY: words between the stack's end and its pointer are nobody's. No interrupt takes them meanwhile: the programs
+    // use none.
+    unsafe {
+        #[cfg(target_arch = "arm")]
+        asm!(
+            "mov {end}, sp",
+            "2:",
+            "cmp {word}, {end}",
+            "bhs 3f",
+            "str {paint}, [{word}]",
+            "adds {word}, #4",
+            "b 2b",
+            "3:",
+            word = inout(reg) bottom() => _,
+            paint = in(reg) PAINT,
+            end = out(reg) _,
+            options(nostack),
+        );
+        #[cfg(target_arch = "riscv32")]
+        asm!(
+            "2:",
+            "bgeu {word}, sp, 3f",
+            "sw {paint}, 0({word})",
+            "addi {word}, {word}, 4",
+            "j 2b",
+            "3:",
+            word = inout(reg) bottom() => _,
+            paint = in(reg) PAINT,
+            options(nostack),
+        );
     }
 }
 

@@ -4,8 +4,8 @@ pub use super::emulated::{UNIT, exit};
 
 /// The board's name.
 pub const NAME: &str = "microbit (QEMU, Cortex-M0)";
-/// Bytes of RAM for activations: of 16 KB, the stack wants some.
-pub const ARENA: usize = 8 * 1024;
+/// Bytes of RAM for activations: of 16 KB, the stack wants most.
+pub const ARENA: usize = 4 * 1024;
 
 const TIMER: *mut u32 = 0x4000_8000 as *mut u32;
 
