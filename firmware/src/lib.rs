@@ -2,7 +2,7 @@
 //!
 //! Programs take `entry` and `singleton` from here: the processor's runtime has them, whichever it is.
 #![no_std]
-// Without a board, only the programs that measure sizes are built; they share nothing.
+// The programs that measure sizes are built without a board, and share nothing.
 #![cfg(feature = "board")]
 
 pub mod board;
