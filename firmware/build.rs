@@ -9,10 +9,10 @@ fn main() {
     let feature = |board: &str| format!("CARGO_FEATURE_{}", board.to_uppercase().replace('-', "_"));
     let chosen: Vec<&str> = BOARDS.into_iter().filter(|board| env::var_os(feature(board)).is_some()).collect();
     let map = match chosen[..] {
-        [] => "boards/none.x".to_string(),
         [board] => format!("boards/{board}.x"),
+        [] if env::var_os(feature("sizes")).is_some() => "boards/none.x".to_string(),
         _ => {
-            panic!("choose at most one board of {BOARDS:?} (--no-default-features --features BOARD), found {chosen:?}")
+            panic!("choose exactly one board of {BOARDS:?} (--no-default-features --features BOARD), found {chosen:?}")
         }
     };
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
