@@ -1,6 +1,7 @@
 //! The firmware in QEMU, as tests use it: its self-test, and a host's end of the link.
 //!
-//! The programs must have been built; `EIGENLET_PROGRAMS` names their folder. `tests/run chip` sees to both.
+//! The programs must have been built; `EIGENLET_PROGRAMS` names a folder with one of programs for each board, named after it,
+//! and after a `+` whatever else tells it apart. `tests/run chip` sees to both.
 
 use std::{
     env,
@@ -28,15 +29,39 @@ pub struct SelfTest {
     pub log: String,
 }
 
+/// The board that serves, and that tests use where one board will do: the folder of its programs.
+const SERVING: &str = "mps2-an386";
+
+/// The folders of all boards' programs, by name.
+///
+/// # Panics
+/// Where there is none.
+pub fn boards() -> Vec<String> {
+    let entries = fs::read_dir(programs()).expect("EIGENLET_PROGRAMS names a folder");
+    let names = entries.map(|entry| entry.expect("the folder is readable").file_name().into_string());
+    let mut names: Vec<String> = names.map(|name| name.expect("boards' names are text")).collect();
+    names.sort();
+    assert!(!names.is_empty(), "no board in {}: use tests/run chip", programs().display());
+    names
+}
+
 /// Runs the self-test with `model` in the board's slot, or with an erased slot.
 ///
 /// # Panics
 /// Where QEMU or the programs are missing.
 pub fn self_test(model: Option<&[u8]>) -> SelfTest {
-    let folder = Folder::new();
-    let mut command = Command::new(firmware().join("boards/run-mps2-an386"));
-    command.arg(program("selftest")).env_remove("EIGENLET_MODEL");
-    if let Some(path) = folder.model(model) {
+    self_test_on(SERVING, model)
+}
+
+/// The same on the board of that folder, see [`boards`].
+///
+/// # Panics
+/// Where QEMU or the programs are missing.
+pub fn self_test_on(folder: &str, model: Option<&[u8]>) -> SelfTest {
+    let temporary = Folder::new();
+    let mut command = Command::new(firmware().join("boards/run"));
+    command.arg(board(folder)).arg(program(folder, "selftest")).env_remove("EIGENLET_MODEL");
+    if let Some(path) = temporary.model(model) {
         command.env("EIGENLET_MODEL", path);
     }
     let output = command.output().expect("the firmware's runner starts");
@@ -63,8 +88,8 @@ impl Board {
         let folder = Folder::new();
         let socket = folder.0.join("line");
         let words = folder.0.join("stderr");
-        let mut command = Command::new(firmware().join("boards/qemu-mps2-an386"));
-        command.arg(program("serve")).args(folder.model(model)).arg("--");
+        let mut command = Command::new(firmware().join("boards/qemu"));
+        command.arg(board(SERVING)).arg(program(SERVING, "serve")).args(folder.model(model)).arg("--");
         command.arg("-serial").arg(format!("unix:{},server=on,wait=on", socket.display()));
         command.env("EIGENLET_TIMEOUT", "300").stdout(Stdio::null());
         command.stderr(File::create(&words).expect("the temporary folder is writable"));
@@ -138,10 +163,18 @@ fn firmware() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware")
 }
 
-fn program(name: &str) -> PathBuf {
+fn programs() -> PathBuf {
     let folder = env::var_os("EIGENLET_PROGRAMS").map(PathBuf::from);
-    let folder = folder.expect("EIGENLET_PROGRAMS names the folder of the firmware's programs: use tests/run chip");
-    let path = folder.join(name);
+    folder.expect("EIGENLET_PROGRAMS names the folder of the firmware's programs: use tests/run chip")
+}
+
+/// The board that a folder of programs is for.
+fn board(folder: &str) -> &str {
+    folder.split_once('+').map_or(folder, |(board, _)| board)
+}
+
+fn program(folder: &str, name: &str) -> PathBuf {
+    let path = programs().join(folder).join(name);
     assert!(path.is_file(), "expected the program at {}: use tests/run chip", path.display());
     path
 }

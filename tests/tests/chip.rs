@@ -1,4 +1,5 @@
-//! Host equals chip: the same model, the same samples, the same bytes, on the machine that trained it and on a Cortex-M4F.
+//! Host equals chip: the same model, the same samples, the same bytes, on the machine that trained it and on a Cortex-M4F; and
+//! the same golden vectors on every other board.
 
 use std::{env, fs, path::Path};
 
@@ -8,7 +9,7 @@ use eigenlet_shared::{
     writer::AlignedBytes,
 };
 use eigenlet_tests::{
-    chip::{Board, self_test},
+    chip::{Board, boards, self_test, self_test_on},
     random_bag::{WORDS, bag, random_bag_model},
     random_model::{Random, SAMPLE, forged, random_model},
 };
@@ -130,6 +131,19 @@ fn every_kind_of_layer_and_head_comes_out_the_same() {
         let mut random = Random::new(seed + 100);
         for _ in 0..32 {
             assert_same(&mut board, &model, &random.bytes(SAMPLE));
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs QEMU and an embedded target: run tests/run chip"]
+fn every_board_gives_every_golden_vector() {
+    let mut models: Vec<AlignedBytes> = (1..=5).map(random_model).collect();
+    models.push(random_bag_model(1));
+    for board in boards() {
+        for blob in &models {
+            let found = self_test_on(&board, Some(blob));
+            assert!(found.passed && found.log.contains("golden vectors: all 16 right"), "{board}: {}", found.log);
         }
     }
 }

@@ -5,8 +5,10 @@
 
 use core::hint::black_box;
 
-use cortex_m_rt::entry;
-use eigenlet_firmware::board::{self, Counter};
+use eigenlet_firmware::{
+    board::{self, Counter},
+    entry, singleton,
+};
 use eigenlet_runtime::Shape;
 use eigenlet_runtime::kernels::packed::{self, KERNELS, Range, Rows, Slide};
 use eigenlet_shared::description::Window;
@@ -103,7 +105,7 @@ const fn random_scales<const COUNT: usize>() -> [Scale; COUNT] {
 #[entry]
 fn main() -> ! {
     defmt::info!("kernels on {}: {}", board::NAME, KERNELS);
-    let buffers = cortex_m::singleton!(: Buffers = Buffers {
+    let buffers = singleton!(: Buffers = Buffers {
         input: [0; INPUT],
         output: [0; OUTPUT],
         scratch: [0; SCRATCH],

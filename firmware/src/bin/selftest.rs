@@ -1,17 +1,17 @@
 //! Checks the model in the board's slot: is it there, is it whole, does every golden vector come out right, and what does
-//! it cost to run? Exit status 0 only if the answers are good.
+//! it cost to run, in stack and in time? Exit status 0 only if the answers are good.
 #![no_std]
 #![no_main]
 
 use core::hint::black_box;
 
-use cortex_m_rt::entry;
 use eigenlet_firmware::{
-    ARENA,
-    board::{self, Counter},
+    board::{self, ARENA, Counter},
+    entry, singleton,
     slot::{self, SlotError},
+    stack,
 };
-use eigenlet_runtime::{Dims, EncoderError, GoldenVector, Model, Sample};
+use eigenlet_runtime::{Dims, EncoderError, GoldenVector, KERNELS, Model, Sample};
 
 /// Numbers of leading dimensions, bits and local dimensions that the self-test counts.
 const PREFIXES: [u16; 4] = [4, 8, 16, 32];
@@ -20,11 +20,27 @@ const CODE: usize = 4;
 
 #[entry]
 fn main() -> ! {
-    defmt::info!("eigenlet self-test on {}", board::NAME);
-    board::exit(passes())
+    let Some(arena) = singleton!(: [i8; ARENA] = [0; ARENA]) else { board::exit(false) };
+    // Before anything is logged: writing errors out in words takes more stack than the model.
+    let ((), stack) = stack::used_by(|| use_model(arena));
+    defmt::info!("eigenlet self-test on {}, kernels: {}", board::NAME, KERNELS);
+    board::exit(passes(arena, stack))
 }
 
-fn passes() -> bool {
+/// Does with the model in the slot what programs do, to see what stack that takes. Errors come again in [`passes`].
+fn use_model(arena: &mut [i8]) {
+    let Ok(model) = slot::model() else { return };
+    let _ = black_box(model.verify(arena));
+    let Some(golden) = model.golden().next() else { return };
+    let Ok(mut features) = model.run_sample(arena, golden.sample) else { return };
+    let _ = black_box(features.embed(Dims::new(model.dims())));
+    let _ = black_box(features.hash::<CODE>());
+    let _ = black_box(features.assign());
+    let _ = black_box(features.expert(Dims::new(model.expert_dims())));
+}
+
+/// `stack`: the bytes that [`use_model`] took.
+fn passes(arena: &mut [i8], stack: usize) -> bool {
     let region = slot::region().as_ptr_range();
     let model = match slot::model() {
         Ok(model) => model,
@@ -56,9 +72,6 @@ fn passes() -> bool {
         defmt::info!("{} experts of {} dimensions", model.experts(), model.expert_dims());
     }
 
-    let Some(arena) = cortex_m::singleton!(: [i8; ARENA] = [0; ARENA]) else {
-        return false;
-    };
     match model.verify(arena) {
         Ok(vectors) => defmt::info!("golden vectors: all {} right", vectors),
         Err(error) => {
@@ -66,6 +79,7 @@ fn passes() -> bool {
             return false;
         }
     }
+    defmt::info!("stack: {} bytes to parse, verify, embed, hash and assign, apart from the arena", stack);
     let Some(golden) = model.golden().next() else {
         return false;
     };

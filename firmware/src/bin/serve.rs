@@ -2,10 +2,9 @@
 #![no_std]
 #![no_main]
 
-use cortex_m_rt::entry;
 use eigenlet_firmware::{
-    ARENA,
-    board::{self, Serial},
+    board::{self, ARENA, Serial},
+    entry, singleton,
     slot::{self, SlotError},
 };
 use eigenlet_runtime::{Dims, EncoderError, Expert, Features, Model, Raw, Sample, VerifyError};
@@ -30,7 +29,7 @@ struct Buffers {
 
 #[entry]
 fn main() -> ! {
-    let buffers = cortex_m::singleton!(: Buffers = Buffers {
+    let buffers = singleton!(: Buffers = Buffers {
         receiver: Receiver::new(),
         indices: [0; INDICES],
         frame: [0; MAX_FRAME],

@@ -1,4 +1,4 @@
-//! A program that does nothing: what it takes in flash is not the runtime's. See `size_runtime`.
+//! A program that does nothing: what it takes in flash is not the runtime's. See `size_dense` and `size_everything`.
 #![no_std]
 #![no_main]
 

@@ -11,6 +11,9 @@ pub const NAME: &str = "nRF52840 DK (Cortex-M4F)";
 /// What [`Counter`] counts.
 pub const UNIT: &str = "cycles";
 
+/// Bytes of RAM for activations.
+pub const ARENA: usize = 16 * 1024;
+
 const UART: *mut u32 = 0x4000_2000 as *mut u32;
 const GPIO: *mut u32 = 0x5000_0000 as *mut u32;
 

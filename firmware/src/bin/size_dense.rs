@@ -1,0 +1,34 @@
+//! The smallest useful program: it parses a model, embeds a sample, hashes it, remembers the code and finds the nearest ones.
+//! Its flash less `size_baseline`'s is what a model of dense layers takes of the runtime. It is built without this package's
+//! feature `everything`, and links only if nothing of it can panic: see `size_everything`.
+#![no_std]
+#![no_main]
+
+use core::{hint::black_box, panic::PanicInfo};
+
+use cortex_m_rt::entry;
+use eigenlet_runtime::{Dims, Encoder, Index, Model};
+
+#[entry]
+fn main() -> ! {
+    let (blob, sample): (&[u8], &[u8]) = black_box((&[], &[]));
+    let mut index = Index::<8, 64>::new();
+    loop {
+        let Ok(model) = Model::parse(blob) else { continue };
+        let Ok(mut encoder) = Encoder::<4096>::new(&model) else { continue };
+        let Ok(mut features) = encoder.run(sample) else { continue };
+        let _ = black_box(features.embed(Dims::new(black_box(8))));
+        let Ok(code) = features.hash::<8>() else { continue };
+        black_box(index.nearest::<5>(&code));
+        let _ = black_box(index.insert(code, black_box(1)));
+    }
+}
+
+#[panic_handler]
+fn panic(_: &PanicInfo) -> ! {
+    unsafe extern "C" {
+        fn the_runtime_can_panic() -> !;
+    }
+    // SAFETY: never linked, so never called.
+    unsafe { the_runtime_can_panic() }
+}
