@@ -5,9 +5,9 @@ use eigenlet_shared::numerics::Scale;
 use eigenlet_shared::packed::widened_words;
 use eigenlet_shared::packed::{EXACT_COLUMNS, SIDE, groups};
 
+use super::engine::{self, Quads};
 #[cfg(feature = "bench")]
 use super::widen;
-use super::engine::{self, Quads};
 use super::{Range, Rows, requantise};
 
 /// A dense layer: `input` has `rows.columns` values, `output` at most `rows.rows`.
