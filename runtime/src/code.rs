@@ -16,14 +16,19 @@ impl<const BYTES: usize> Code<BYTES> {
 
     /// Number of bits in which two codes' first `bits` bits differ.
     pub fn prefix_distance(&self, other: &Self, bits: u16) -> u32 {
-        let (bytes, rest) = (usize::from(bits / 8), u32::from(bits % 8));
-        let whole = self.0.iter().zip(&other.0).take(bytes);
-        let whole = whole.fold(0u32, |sum, (a, b)| sum.wrapping_add((a ^ b).count_ones()));
-        let mask = !u8::MAX.wrapping_shl(rest);
-        match (self.0.get(bytes), other.0.get(bytes)) {
-            (Some(a), Some(b)) => whole.wrapping_add(((a ^ b) & mask).count_ones()),
-            _ => whole,
-        }
+        prefix_distance(&self.0, &other.0, bits)
+    }
+}
+
+/// Number of bits in which the first `bits` bits of equally long codes differ.
+pub(crate) fn prefix_distance(a: &[u8], b: &[u8], bits: u16) -> u32 {
+    let (bytes, rest) = (usize::from(bits / 8), u32::from(bits % 8));
+    let whole = a.iter().zip(b).take(bytes);
+    let whole = whole.fold(0u32, |sum, (a, b)| sum.wrapping_add((a ^ b).count_ones()));
+    let mask = !u8::MAX.wrapping_shl(rest);
+    match (a.get(bytes), b.get(bytes)) {
+        (Some(a), Some(b)) => whole.wrapping_add(((a ^ b) & mask).count_ones()),
+        _ => whole,
     }
 }
 

@@ -1,10 +1,11 @@
 //! What a model costs to keep and to run. Worked out when it is asked for: a chip that does not ask does not pay.
 
 use bytemuck::cast_slice;
-use eigenlet_shared::description::{Clusters, Hash, Raw};
+use eigenlet_shared::description::Raw;
+use eigenlet_shared::reader::HeadsRecord;
 
 use crate::kernels::Rows;
-use crate::model::Model;
+use crate::model::{Model, head};
 use crate::verify::Head;
 
 impl Model<'_> {
@@ -25,13 +26,15 @@ impl Model<'_> {
     /// of its outputs for each of them. Samples of bytes all cost the same.
     pub fn macs_of_ones(&self, ones: usize, dims: u16) -> u64 {
         let ones = ones.min(self.input_len());
-        let layers = self.steps().flatten().enumerate().fold(0u64, |sum, (number, step)| {
-            let macs = match self.raw() {
-                Raw::Indices if number == 0 => (step.output.shape.len() as u64).saturating_mul(ones as u64),
+        let mut number = 0u32;
+        let layers = self.steps().map(|step| {
+            number = number.wrapping_add(1);
+            match self.raw() {
+                Raw::Indices if number == 1 => (step.output.shape.len() as u64).saturating_mul(ones as u64),
                 Raw::Indices | Raw::U8 => step.macs(),
-            };
-            sum.saturating_add(macs)
+            }
         });
+        let layers = layers.fold(0u64, u64::saturating_add);
         let rows = u64::from(dims.min(self.dims()));
         layers.saturating_add(rows.saturating_mul(self.features() as u64))
     }
@@ -40,52 +43,54 @@ impl Model<'_> {
     /// cost the dimensions that they compare, residuals all rows of all experts, and both one for each difference that is
     /// squared. Experts, and codes by them, cost the choice of the cluster and one expert's rows.
     pub fn head_macs(&self, head: Head) -> u64 {
-        let rows = |rows: usize| (rows as u64).saturating_mul(self.features() as u64);
+        self.head_macs_of(&self.heads(), head)
+    }
+
+    fn head_macs_of(&self, heads: &HeadsRecord, head: Head) -> u64 {
+        let rows = |rows: u32| u64::from(rows).saturating_mul(self.features() as u64);
+        let HeadsRecord { hash, clusters, experts, .. } = heads;
         match head {
-            Head::Embedding => rows(self.dims().into()),
-            Head::Hash => match self.hash_head() {
-                Some(Hash::Experts { rows: bits, .. }) => {
-                    self.head_macs(Head::Clusters).saturating_add(rows(bits.into()))
-                }
-                Some(Hash::Thresholds { bits, .. }) => rows(bits.into()),
-                Some(Hash::Product { heads, classes, .. }) => rows(usize::from(heads).saturating_mul(classes.into())),
-                None => 0,
+            Head::Embedding => rows(heads.embedding.count),
+            Head::Hash => match hash.kind {
+                head::EXPERTS => self.head_macs_of(heads, Head::Clusters).saturating_add(rows(hash.rows)),
+                head::PRODUCT => rows(hash.heads.saturating_mul(hash.classes)),
+                _ => rows(hash.rows),
             },
-            Head::Clusters => match self.cluster_head() {
-                Some(Clusters::Linear { count, .. }) => rows(count.into()),
-                Some(Clusters::Prototypes { count, dims, .. }) => {
-                    rows(dims.into()).saturating_add(u64::from(count).saturating_mul(dims.into()))
+            Head::Clusters => match clusters.kind {
+                head::PROTOTYPES => {
+                    rows(clusters.dims).saturating_add(u64::from(clusters.count).saturating_mul(clusters.dims.into()))
                 }
-                Some(Clusters::Residual { count, .. }) => {
-                    rows(usize::from(count).saturating_mul(usize::from(self.expert_dims()).saturating_add(1)))
-                }
-                None => 0,
+                head::RESIDUAL => rows(clusters.count.saturating_mul(experts.count.saturating_add(1))),
+                _ => rows(clusters.count),
             },
-            Head::Experts if self.experts() == 0 => 0,
-            Head::Experts => self.head_macs(Head::Clusters).saturating_add(rows(self.expert_dims().into())),
+            Head::Experts if experts.count == 0 => 0,
+            Head::Experts => self.head_macs_of(heads, Head::Clusters).saturating_add(rows(experts.count)),
         }
     }
 
     /// Bytes of flash that running reads: weights, constants, prototypes, centres. Weights or biases that a head shares with
     /// an earlier one are counted once.
     pub fn weight_bytes(&self) -> usize {
-        let layers = self.steps().flatten().map(|step| step.table_bytes()).fold(0, usize::saturating_add);
-        let hash = match self.hash_head() {
-            Some(Hash::Thresholds { .. }) => 1,
-            Some(Hash::Product { heads, .. }) => heads.into(),
-            Some(Hash::Experts { .. }) | None => 0,
+        let heads = &self.heads();
+        let none = Rows::default();
+        let layers = self.steps().map(|step| step.table_bytes());
+        let embedding = self.block(&heads.embedding, 0).unwrap_or_default();
+        let experts = if heads.experts.count > 0 { heads.clusters.count } else { 0 };
+        let experts = (0..experts).filter_map(|expert| self.block(&heads.experts, expert).ok());
+        let count = match heads.hash.kind {
+            head::THRESHOLDS => 1,
+            _ => heads.hash.heads,
         };
-        let embedding = self.embedding_rows();
-        let heads = || (0..hash).map(|head| self.hash_rows(head).unwrap_or_default());
-        let experts = (0..self.experts()).map(|expert| self.expert_rows(expert));
-        let clusters = self.cluster_rows();
-        let shared = heads().find(|head| holds(head, &clusters)).unwrap_or_default();
-        let of_heads = experts
-            .map(|expert| bytes(&expert, &Rows::default()))
-            .chain(heads().map(|head| bytes(&head, &embedding)))
-            .chain([bytes(&embedding, &Rows::default()), bytes(&clusters, &shared)]);
-        let prototypes = self.prototypes().unwrap_or_default().len();
-        of_heads.fold(layers.saturating_add(prototypes), usize::saturating_add)
+        let hashes = || (0..count).filter_map(|number| self.hash_rows(heads, number).ok());
+        let is_linear = heads.clusters.kind == head::LINEAR;
+        let clusters = self.cluster_rows(heads).ok().filter(|_| is_linear).unwrap_or_default();
+        let shared = hashes().find(|head| head.words.as_ptr_range() == clusters.words.as_ptr_range());
+        let prototypes = if is_linear { 0 } else { self.prototypes(heads).unwrap_or_default().len() };
+        layers
+            .chain(experts.map(|expert| bytes(&expert, &none)))
+            .chain(hashes().map(|head| bytes(&head, &embedding)))
+            .chain([bytes(&embedding, &none), bytes(&clusters, &shared.unwrap_or_default()), prototypes])
+            .fold(0, usize::saturating_add)
     }
 }
 
@@ -98,9 +103,4 @@ fn bytes(rows: &Rows, other: &Rows) -> usize {
     own(cast_slice(rows.words), cast_slice(other.words))
         .saturating_add(own(cast_slice(rows.biases), cast_slice(other.biases)))
         .saturating_add(size_of_val(rows.scales))
-}
-
-/// Whether one head's weights are the other's.
-fn holds(outer: &Rows, inner: &Rows) -> bool {
-    outer.words.as_ptr_range() == inner.words.as_ptr_range()
 }

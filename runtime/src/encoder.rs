@@ -1,16 +1,18 @@
 //! Running a model on a sample.
 
 use core::fmt;
+use core::ops::Range;
 
-use eigenlet_shared::description::{Clusters, Hash, Raw, class_bits};
+use eigenlet_shared::description::{Raw, class_bits};
 use eigenlet_shared::numerics::quantize_u8;
+use eigenlet_shared::reader::{HeadsRecord, kind};
 
 use crate::code::Code;
-use crate::heads::{EMBEDDING, Energy, Word, Words, code, largest, least_residual, nearest};
-use crate::kernels;
-use crate::model::Model;
+use crate::heads::{EMBEDDING, Words, code, largest, least_residual, nearest};
+use crate::kernels::{self, Rows};
+use crate::model::{Model, head};
 use crate::sample::{Sample, check_indices};
-use crate::step::{Operation, Step, Steps};
+use crate::step::Steps;
 use crate::verify::{Head, VerifyError};
 
 /// A number of leading dimensions of an embedding.
@@ -89,6 +91,8 @@ pub enum EncoderError {
         /// The form given.
         found: Raw,
     },
+    /// A stream's first layer is no window over an image or series, so nothing could be kept between samples.
+    NoWindow,
     /// An index is not above the one before it, or not below the number of the input's values.
     Index {
         /// Its position in the sample, from 0.
@@ -228,9 +232,9 @@ pub struct Features<'s> {
     model: &'s Model<'s>,
     values: &'s [i8],
     /// The same, as kernels read them.
-    widened: &'s [u32],
+    pub(crate) widened: &'s [u32],
     /// Embeddings go there.
-    spare: &'s mut [i8],
+    pub(crate) spare: &'s mut [i8],
 }
 
 impl Model<'_> {
@@ -238,27 +242,8 @@ impl Model<'_> {
     ///
     /// # Errors
     /// [`EncoderError::Arena`], [`EncoderError::Misaligned`], [`EncoderError::Sample`], [`EncoderError::Form`].
-    // One copy, as for `code`.
-    #[inline(never)]
     pub fn run<'s>(&'s self, arena: &'s mut [i8], sample: &[u8]) -> Result<Features<'s>, EncoderError> {
-        self.expect(Raw::U8)?;
-        let (expected, found) = (self.input_len(), sample.len());
-        if found != expected {
-            return Err(EncoderError::Sample { expected, found });
-        }
-        self.check_arena(arena)?;
-        let mut steps = self.steps();
-        if let Some(Ok(Step { operation: Operation::Dense(rows, range), output, scratch, .. })) = steps.clone().next() {
-            steps.next();
-            if let Ok([scratch, output]) = arena.get_disjoint_mut([scratch, output.range()]) {
-                let scratch = words(scratch);
-                widen_sample(sample, scratch);
-                kernels::outputs(&rows, scratch, 0, range, output);
-            }
-        } else if let Some(input) = arena.get_mut(self.input_tensor().range()) {
-            input.iter_mut().zip(sample).for_each(|(to, raw)| *to = quantize_u8(*raw));
-        }
-        Ok(self.run_steps(arena, steps))
+        self.run_sample(arena, Sample::Bytes(sample))
     }
 
     /// As [`Model::run`], on a sample of any form.
@@ -266,79 +251,113 @@ impl Model<'_> {
     /// # Errors
     /// [`EncoderError::Arena`], [`EncoderError::Misaligned`], [`EncoderError::Sample`], [`EncoderError::Index`],
     /// [`EncoderError::Form`].
+    // One copy, as for `code`.
+    #[inline(never)]
     pub fn run_sample<'s>(&'s self, arena: &'s mut [i8], sample: Sample) -> Result<Features<'s>, EncoderError> {
-        match sample {
-            Sample::Bytes(bytes) => self.run(arena, bytes),
-            Sample::Indices(indices) => self.run_indices(arena, indices),
-        }
-    }
-
-    fn run_indices<'s>(&'s self, arena: &'s mut [i8], indices: &[u16]) -> Result<Features<'s>, EncoderError> {
-        self.expect(Raw::Indices)?;
-        check_indices(indices, self.input_len())?;
-        self.check_arena(arena)?;
-        let mut steps = self.steps();
-        if let Some(Ok(Step { operation: Operation::Dense(rows, range), output, .. })) = steps.next()
-            && let Some(output) = arena.get_mut(output.range())
-        {
-            kernels::dense_at(&rows, range, indices, output);
-        }
-        Ok(self.run_steps(arena, steps))
-    }
-
-    fn expect(&self, found: Raw) -> Result<(), EncoderError> {
-        let expected = self.raw();
-        if found == expected { Ok(()) } else { Err(EncoderError::Form { expected, found }) }
-    }
-
-    fn check_arena(&self, arena: &[i8]) -> Result<(), EncoderError> {
+        self.expect(sample.raw())?;
         let (expected, found) = (self.arena_bytes(), arena.len());
         if found < expected {
             return Err(EncoderError::Arena { expected, found });
         }
-        if arena.as_ptr().align_offset(align_of::<u32>()) == 0 { Ok(()) } else { Err(EncoderError::Misaligned) }
+        if arena.as_ptr().align_offset(align_of::<u32>()) != 0 {
+            return Err(EncoderError::Misaligned);
+        }
+        let expected = self.input_len();
+        let mut steps = self.steps();
+        match sample {
+            Sample::Bytes(bytes) => {
+                if bytes.len() != expected {
+                    return Err(EncoderError::Sample { expected, found: bytes.len() });
+                }
+                let mut first = steps.clone();
+                if first.left > 0 && first.advance().is_ok() && first.record.kind == kind::DENSE {
+                    steps = first;
+                    let [_, scratch, output] = parts(arena, without_input(&steps));
+                    widen_sample(bytes, words(scratch));
+                    kernels::outputs(&steps.rows, words(scratch), 0, steps.range(), output);
+                } else if let Some(input) = arena.get_mut(self.input.range()) {
+                    input.iter_mut().zip(bytes).for_each(|(to, raw)| *to = quantize_u8(*raw));
+                }
+            }
+            Sample::Indices(indices) => {
+                check_indices(indices, expected)?;
+                let _ = steps.advance();
+                let [_, _, output] = parts(arena, [0..0, 0..0, steps.output.range()]);
+                kernels::dense_at(&steps.rows, steps.range(), indices, output);
+            }
+        }
+        Ok(self.run_steps(arena, steps))
+    }
+
+    pub(crate) fn expect(&self, found: Raw) -> Result<(), EncoderError> {
+        let expected = self.raw();
+        if found == expected { Ok(()) } else { Err(EncoderError::Form { expected, found }) }
     }
 
     /// Runs steps, in an arena that was checked: regions are apart, since `parse` saw to it.
-    // One copy for all forms of samples.
+    // One copy, for samples and streams.
     #[inline(never)]
-    fn run_steps<'s>(&'s self, arena: &'s mut [i8], steps: Steps) -> Features<'s> {
-        for step in steps.flatten() {
-            run_step(&step, arena);
+    pub(crate) fn run_steps<'s>(&'s self, arena: &'s mut [i8], mut steps: Steps) -> Features<'s> {
+        while steps.left > 0 && steps.advance().is_ok() {
+            let regions = steps.regions();
+            match steps.record.kind {
+                kind::DENSE => {
+                    let [input, scratch, output] = regions;
+                    // The output may take the input's place, since that is read before.
+                    let [input, to, _] = parts(arena, [input, scratch.clone(), 0..0]);
+                    kernels::widen(input, words(to));
+                    let [_, scratch, output] = parts(arena, [0..0, scratch, output]);
+                    kernels::outputs(&steps.rows, words(scratch), 0, steps.range(), output);
+                }
+                kind::ADD => {
+                    let [other, _, output] = parts(arena, regions);
+                    kernels::add(&steps.sum, steps.record.output(), other, output);
+                }
+                kind::RECALL => {}
+                _ => {
+                    let [input, scratch, output] = parts(arena, regions);
+                    run_window(&steps, 0..steps.output.shape.height, input, scratch, output);
+                }
+            }
         }
-        let [values, widened, spare] = arena.get_disjoint_mut(self.regions()).unwrap_or_default();
+        let heads = self.heads();
+        let [values, widened, spare] = parts(arena, self.regions(&heads));
         let widened = words(widened);
         kernels::widen(values, widened);
         Features { model: self, values, widened, spare }
     }
 }
 
-fn run_step(step: &Step, arena: &mut [i8]) {
-    if let Operation::Dense(rows, range) = &step.operation {
-        // The output may take the input's place, since that is read before.
-        if let Ok([input, scratch]) = arena.get_disjoint_mut([step.input.range(), step.scratch.clone()]) {
-            kernels::widen(input, words(scratch));
+/// Computes some lines of what a window makes of an image; `output` is the whole of it.
+// One copy, for samples and streams.
+#[inline(never)]
+pub(crate) fn run_window(steps: &Steps, lines: Range<usize>, input: &[i8], scratch: &mut [i8], output: &mut [i8]) {
+    let window = steps.record.window();
+    let slide = steps.slide(&window);
+    match steps.record.kind {
+        kind::CONV_2D => {
+            kernels::conv2d(&steps.rows, &slide, steps.range(), lines, input, words(scratch), output);
         }
-        if let Ok([scratch, output]) = arena.get_disjoint_mut([step.scratch.clone(), step.output.range()]) {
-            kernels::outputs(rows, words(scratch), 0, *range, output);
+        kind::DEPTHWISE_CONV_2D => {
+            let Rows { biases, scales, .. } = steps.rows;
+            kernels::depthwise_conv2d(steps.weights, biases, scales, &slide, steps.range(), lines, input, output);
         }
-        return;
+        kind::MAX_POOL_2D => kernels::max_pool2d(&slide, lines, input, output),
+        _ => kernels::average_pool2d(&slide, lines, input, output),
     }
-    let [input, scratch, output] = arena.get_disjoint_mut(step.regions()).unwrap_or_default();
-    let lines = 0..step.output.shape.height;
-    match &step.operation {
-        Operation::Conv2d(window, rows, range) => {
-            kernels::conv2d(rows, &step.slide(window), *range, lines, input, words(scratch), output);
-        }
-        Operation::DepthwiseConv2d(window, weights, rows, range) => {
-            let slide = step.slide(window);
-            kernels::depthwise_conv2d(weights, rows.biases, rows.scales, &slide, *range, lines, input, output);
-        }
-        Operation::MaxPool2d(window) => kernels::max_pool2d(&step.slide(window), lines, input, output),
-        Operation::AveragePool2d(window) => kernels::average_pool2d(&step.slide(window), lines, input, output),
-        Operation::Add(_, sum, grid) => kernels::add(sum, *grid, input, output),
-        Operation::Dense(..) | Operation::Recall => {}
-    }
+}
+
+/// The regions of a first layer that reads the sample where it lies.
+fn without_input(steps: &Steps) -> [Range<usize>; 3] {
+    let [_, scratch, output] = steps.regions();
+    [0..0, scratch, output]
+}
+
+/// Regions of the arena; `parse` saw to it that they are apart.
+// One copy for all who need some.
+#[inline(never)]
+fn parts(arena: &mut [i8], regions: [Range<usize>; 3]) -> [&mut [i8]; 3] {
+    arena.get_disjoint_mut(regions).unwrap_or_default()
 }
 
 /// Raw bytes as a first dense layer reads them.
@@ -391,15 +410,9 @@ impl<'s> Features<'s> {
     /// # Errors
     /// [`EncoderError::Dims`], [`EncoderError::NoHead`].
     pub fn embed_into(&self, embedding: &mut [i8]) -> Result<(), EncoderError> {
-        let (expected, found) = (self.model.dims(), embedding.len());
-        if expected == 0 {
-            return Err(EncoderError::NoHead(Head::Embedding));
-        }
-        if found == 0 || found > expected.into() {
-            return Err(EncoderError::Dims { expected, found });
-        }
-        kernels::outputs(&self.model.embedding_rows(), self.widened, 0, EMBEDDING, embedding);
-        Ok(())
+        let found = embedding.len();
+        let dims = Dims(u16::try_from(found).unwrap_or(u16::MAX));
+        embed(self.model, self.widened, embedding, dims).map(|_| ())
     }
 
     /// The hash code's first `8 * BYTES` bits, or all where the last byte has unused ones; those are 0.
@@ -408,12 +421,21 @@ impl<'s> Features<'s> {
     /// [`EncoderError::Bits`], [`EncoderError::NoHead`].
     pub fn hash<const BYTES: usize>(&mut self) -> Result<Code<BYTES>, EncoderError> {
         let mut code = Code([0; BYTES]);
-        let all = self.model.bits();
-        // A whole last byte means all of the model's bits, where they end in it.
-        let asked = u16::try_from(BYTES.saturating_mul(8)).unwrap_or(u16::MAX);
-        let bits = if BYTES == usize::from(all).div_ceil(8) { all } else { asked };
-        self.hash_into(bits, &mut code.0)?;
+        self.hash_into(self.bits_of(BYTES)?, &mut code.0)?;
         Ok(code)
+    }
+
+    /// The bits of a code of so many bytes: a whole last byte means all of the model's bits, where they end in it.
+    pub(crate) fn bits_of(&self, bytes: usize) -> Result<u16, EncoderError> {
+        let (expected, found) = (self.model.bits(), bytes.saturating_mul(8));
+        if expected == 0 {
+            return Err(EncoderError::NoHead(Head::Hash));
+        }
+        match u16::try_from(found) {
+            _ if bytes == usize::from(expected).div_ceil(8) => Ok(expected),
+            Ok(bits) if bits > 0 && bits <= expected => Ok(bits),
+            _ => Err(EncoderError::Bits { expected, found }),
+        }
     }
 
     /// Fills `code`, `bits.div_ceil(8)` bytes, with the hash code's first `bits` bits: bit `j` is bit `j % 8` of byte `j / 8`.
@@ -435,25 +457,28 @@ impl<'s> Features<'s> {
             if let Some(to) = places.next() {
                 *to = byte;
             }
+            true
         })
     }
 
-    /// Gives the bytes of the code's first `bits` bits to `take`.
+    /// Gives the bytes of the code's first `bits` bits to `take`, for as long as that wants more.
     // One copy: both who ask for a code and who verify it come here.
     #[inline(never)]
-    pub(crate) fn code(&mut self, bits: u16, take: &mut dyn FnMut(u8)) -> Result<(), EncoderError> {
+    pub(crate) fn code(&mut self, bits: u16, take: &mut dyn FnMut(u8) -> bool) -> Result<(), EncoderError> {
         let model = self.model;
-        let (mut first, kind, rows) = match model.hash_head() {
-            None => return Err(EncoderError::NoHead(Head::Hash)),
-            Some(Hash::Thresholds { .. }) => ((0, 0), Word::Signs, model.hash_rows(0).unwrap_or_default()),
-            Some(Hash::Product { .. }) => ((0, 0), Word::Classes, Default::default()),
-            Some(Hash::Experts { classes, .. }) => {
+        let heads = &model.heads();
+        let (mut first, mut rows) = ((0, 0), Rows::default());
+        match heads.hash.kind {
+            head::THRESHOLDS => rows = model.hash_rows(heads, 0).unwrap_or_default(),
+            head::EXPERTS => {
                 let id = self.assign()?.id;
-                ((id, class_bits(classes)), Word::Signs, model.expert_rows(id))
+                first = (id, class_bits(heads.hash.classes as u16));
+                rows = model.block(&heads.experts, id.into()).unwrap_or_default();
             }
-        };
-        let words = Words { model, features: self.widened, rows, next: 0, kind };
-        code(&mut first, words, bits, take);
+            head::NONE => return Err(EncoderError::NoHead(Head::Hash)),
+            _ => {}
+        }
+        code(first, Words { model, heads, features: self.widened, rows, next: 0 }, bits, take);
         Ok(())
     }
 
@@ -463,7 +488,7 @@ impl<'s> Features<'s> {
     /// # Errors
     /// [`EncoderError::NoHead`].
     pub fn assign(&mut self) -> Result<Assignment, EncoderError> {
-        assign(self.model, self.values, self.widened, self.spare)
+        assign(self.model, &self.model.heads(), self.values, self.widened, self.spare)
     }
 
     /// The cluster, and the first `dims` dimensions of the local embedding by its expert. Beyond what [`Features::assign`]
@@ -487,30 +512,44 @@ impl<'s> Features<'s> {
 // One copy, as for `assign`.
 #[inline(never)]
 fn embed<'s>(model: &Model, widened: &[u32], spare: &'s mut [i8], dims: Dims) -> Result<&'s [i8], EncoderError> {
-    let expected = model.dims();
-    if expected == 0 {
+    let heads = model.heads();
+    let rows = model.block(&heads.embedding, 0).unwrap_or_default();
+    if rows.rows == 0 {
         return Err(EncoderError::NoHead(Head::Embedding));
     }
-    let embedding = prefix(spare, expected, dims)?;
-    kernels::outputs(&model.embedding_rows(), widened, 0, EMBEDDING, embedding);
+    project(&rows, widened, spare, dims)
+}
+
+/// The first rows, into `spare`.
+// One copy, as for `assign`.
+#[inline(never)]
+fn project<'s>(rows: &Rows, widened: &[u32], spare: &'s mut [i8], dims: Dims) -> Result<&'s [i8], EncoderError> {
+    let embedding = prefix(spare, rows.rows as u16, dims)?;
+    kernels::outputs(rows, widened, 0, EMBEDDING, embedding);
     Ok(embedding)
 }
 
 // One copy: a code asks for the cluster, too.
 #[inline(never)]
-fn assign(model: &Model, values: &[i8], widened: &[u32], spare: &mut [i8]) -> Result<Assignment, EncoderError> {
-    let (least, is_distance) = match model.cluster_head() {
-        Some(Clusters::Prototypes { dims, .. }) => {
-            let embedding = embed(model, widened, spare, Dims(dims))?;
-            (nearest(embedding, model.prototypes().unwrap_or_default()), true)
+fn assign(
+    model: &Model,
+    heads: &HeadsRecord,
+    values: &[i8],
+    widened: &[u32],
+    spare: &mut [i8],
+) -> Result<Assignment, EncoderError> {
+    let prototypes = model.prototypes(heads).unwrap_or_default();
+    let least = match heads.clusters.kind {
+        head::PROTOTYPES => {
+            let embedding = embed(model, widened, spare, Dims(heads.clusters.dims as u16))?;
+            nearest(embedding, prototypes)
         }
-        Some(Clusters::Linear { .. }) => (largest(&model.cluster_rows(), widened), false),
-        Some(Clusters::Residual { shift, multiplier, scale_shift, .. }) => {
-            (least_residual(model, values, widened, Energy { shift, multiplier, scale_shift }), true)
-        }
-        None => return Err(EncoderError::NoHead(Head::Clusters)),
+        head::LINEAR => largest(&model.cluster_rows(heads).unwrap_or_default(), widened),
+        head::RESIDUAL => least_residual(model, heads, values, widened, prototypes),
+        _ => return Err(EncoderError::NoHead(Head::Clusters)),
     };
-    Ok(Assignment { id: least.id, distance: is_distance.then_some(least.cost), margin: least.margin })
+    let distance = (heads.clusters.kind != head::LINEAR).then_some(least.cost);
+    Ok(Assignment { id: least.id, distance, margin: least.margin })
 }
 
 // One copy, as for `assign`.
@@ -522,14 +561,14 @@ fn expert<'s>(
     spare: &'s mut [i8],
     dims: Dims,
 ) -> Result<Expert<'s>, EncoderError> {
-    let expected = model.expert_dims();
-    if expected == 0 {
+    let heads = model.heads();
+    if heads.experts.count == 0 {
         return Err(EncoderError::NoHead(Head::Experts));
     }
-    let Assignment { id, distance, margin } = assign(model, values, widened, spare)?;
-    let embedding = prefix(spare, expected, dims)?;
-    kernels::outputs(&model.expert_rows(id), widened, 0, EMBEDDING, embedding);
-    Ok(Expert { id, margin, score: distance.filter(|_| model.scores()), embedding })
+    let Assignment { id, distance, margin } = assign(model, &heads, values, widened, spare)?;
+    let rows = model.block(&heads.experts, id.into()).unwrap_or_default();
+    let score = distance.filter(|_| heads.clusters.kind == head::RESIDUAL);
+    Ok(Expert { id, margin, score, embedding: project(&rows, widened, spare, dims)? })
 }
 
 /// Room for `dims` of the `expected` dimensions.
@@ -556,6 +595,7 @@ impl fmt::Display for EncoderError {
                 };
                 write!(f, "the sample has the wrong form: expected {}, found {}", words(expected), words(found))
             }
+            Self::NoWindow => f.write_str("the model's first layer is no window, so its sample cannot slide"),
             Self::Index { position, below, found } => {
                 write!(f, "the sample's indices must rise and be below {below}: found {found} at position {position}")
             }

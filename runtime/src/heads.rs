@@ -3,9 +3,10 @@
 use eigenlet_shared::description::class_bits;
 use eigenlet_shared::numerics::rounding_shift_right;
 use eigenlet_shared::packed::SIDE;
+use eigenlet_shared::reader::{ClustersRecord, HeadsRecord};
 
 use crate::kernels::{self, Range, Rows};
-use crate::model::Model;
+use crate::model::{Model, head};
 
 /// The range of every embedding.
 pub(crate) const EMBEDDING: Range = Range { minimum: -127, maximum: 127 };
@@ -65,21 +66,12 @@ fn each_sum(rows: &Rows, features: &[u32], take: &mut dyn FnMut(i32)) {
 /// A code's bits, one word of it after another.
 pub(crate) struct Words<'a> {
     pub model: &'a Model<'a>,
+    pub heads: &'a HeadsRecord,
     pub features: &'a [u32],
-    /// Of signs; heads have their own.
+    /// Whose sums' signs are the bits; none where heads' choices are.
     pub rows: Rows<'a>,
-    /// The next row of signs, or the next head.
+    /// The next row, or the next head.
     pub next: usize,
-    pub kind: Word,
-}
-
-/// What a code is made of.
-#[derive(Clone, Copy)]
-pub(crate) enum Word {
-    /// Whether sums are above 0.
-    Signs,
-    /// The choices of linear heads.
-    Classes,
 }
 
 impl Words<'_> {
@@ -87,30 +79,26 @@ impl Words<'_> {
     // Apart from the loop over words, which would become one for each kind.
     #[inline(never)]
     fn next(&mut self, wanted: u16) -> (u16, u16) {
-        let Self { model, features, rows, next, kind } = self;
-        match kind {
-            Word::Signs => {
-                let (sums, count) = sums(rows, features, *next, wanted.into());
-                let mut word = 0;
-                for sum in sums.iter().take(count).rev() {
-                    word = word << 1 | u16::from(*sum > 0);
-                }
-                *next = next.wrapping_add(count);
-                (word, count as u16)
-            }
-            Word::Classes => {
-                let rows = model.hash_rows(*next as u16).unwrap_or_default();
-                *next = next.wrapping_add(1);
-                // A head has at least two classes; without rows, the loop over words would not end.
-                (largest(&rows, features).id, class_bits(rows.rows as u16).max(1))
-            }
+        let Self { model, heads, features, rows, next } = self;
+        if heads.hash.kind == head::PRODUCT {
+            let rows = model.hash_rows(heads, *next as u32).unwrap_or_default();
+            *next = next.wrapping_add(1);
+            // A head has at least two classes; without rows, the loop over words would not end.
+            return (largest(&rows, features).id, class_bits(rows.rows as u16).max(1));
         }
+        let (sums, count) = sums(rows, features, *next, wanted.into());
+        let mut word = 0;
+        for sum in sums.iter().take(count).rev() {
+            word = word << 1 | u16::from(*sum > 0);
+        }
+        *next = next.wrapping_add(count);
+        (word, count as u16)
     }
 }
 
-/// Gives the bytes of a code's first `bits` bits to `take`: eight bits a byte, the first one lowest, those of `first` (a
-/// value and its width) before all others. No row is computed before a byte needs it.
-pub(crate) fn code(first: &mut (u16, u16), mut words: Words, bits: u16, take: &mut dyn FnMut(u8)) {
+/// Gives the bytes of a code's first `bits` bits to `take`, for as long as that wants more: eight bits a byte, the first one lowest,
+/// those of `first` (a value and its width) before all others. No row is computed before a byte needs it.
+pub(crate) fn code(first: (u16, u16), mut words: Words, bits: u16, take: &mut dyn FnMut(u8) -> bool) {
     // Bits that are not given yet, the next one lowest: at most 7, and 16 of a word.
     let (mut known, mut count) = (u32::from(first.0), first.1);
     let mut left = bits;
@@ -121,7 +109,9 @@ pub(crate) fn code(first: &mut (u16, u16), mut words: Words, bits: u16, take: &m
             known |= u32::from(word).wrapping_shl(count.into());
             count = count.wrapping_add(width);
         }
-        take(known as u8 & u8::MAX.wrapping_shr(8u32.wrapping_sub(wanted.into())));
+        if !take(known as u8 & u8::MAX.wrapping_shr(8u32.wrapping_sub(wanted.into()))) {
+            return;
+        }
         known >>= 8;
         count = count.saturating_sub(8);
         left = left.wrapping_sub(wanted);
@@ -144,37 +134,29 @@ pub(crate) fn largest(rows: &Rows, features: &[u32]) -> Least {
     least
 }
 
-/// How squared accumulators become squared steps of the features; [`Clusters::Residual`] says what the numbers are.
+/// The cluster with the least residual; the cost is that. [`Clusters::Residual`] says what the numbers are.
 ///
 /// [`Clusters::Residual`]: eigenlet_shared::description::Clusters::Residual
-#[derive(Clone, Copy)]
-pub(crate) struct Energy {
-    pub shift: u8,
-    pub multiplier: u16,
-    pub scale_shift: u8,
-}
-
-impl Energy {
-    /// What an expert with those rows explains.
-    fn projected(self, features: &[u32], expert: &Rows) -> u32 {
+pub(crate) fn least_residual(
+    model: &Model,
+    heads: &HeadsRecord,
+    values: &[i8],
+    widened: &[u32],
+    centres: &[i8],
+) -> Least {
+    let ClustersRecord { shift, multiplier, scale_shift, .. } = heads.clusters;
+    let mut least = Least::of_none();
+    for (centre, expert) in centres.chunks_exact(values.len().max(1)).zip(0..) {
+        let rows = model.block(&heads.experts, expert).unwrap_or_default();
         let mut energy = 0u64;
-        each_sum(expert, features, &mut |sum| {
-            let a = rounding_shift_right(sum, self.shift.into()).clamp(i16::MIN.into(), i16::MAX.into());
+        each_sum(&rows, widened, &mut |sum| {
+            let a = rounding_shift_right(sum, shift as i32).clamp(i16::MIN.into(), i16::MAX.into());
             // Each square is at most 2^30 and there are less than 2^16: the sum is below 2^46 ...
             energy = energy.wrapping_add(a.wrapping_mul(a) as u64);
         });
         // ... and the product below 2^62.
-        let scaled = energy.wrapping_mul(self.multiplier.into()).wrapping_shr(self.scale_shift.into());
-        u32::try_from(scaled).unwrap_or(u32::MAX)
-    }
-}
-
-/// The cluster with the least residual; the cost is that.
-pub(crate) fn least_residual(model: &Model, values: &[i8], widened: &[u32], energy: Energy) -> Least {
-    let mut least = Least::of_none();
-    let centres = model.prototypes().unwrap_or_default();
-    for (centre, expert) in centres.chunks_exact(values.len().max(1)).zip(0..) {
-        let explained = energy.projected(widened, &model.expert_rows(expert));
+        let explained = energy.wrapping_mul(multiplier.into()).wrapping_shr(scale_shift);
+        let explained = u32::try_from(explained).unwrap_or(u32::MAX);
         least.take(squared_distance(centre, values).saturating_sub(explained));
     }
     least
@@ -183,7 +165,7 @@ pub(crate) fn least_residual(model: &Model, values: &[i8], widened: &[u32], ener
 /// At most 255^2 * 65535, which 32 bits hold; of the longer slice, only its beginning counts.
 // One copy, as for `Least::take`.
 #[inline(never)]
-fn squared_distance(a: &[i8], b: &[i8]) -> u32 {
+pub(crate) fn squared_distance(a: &[i8], b: &[i8]) -> u32 {
     let squares = a.iter().zip(b).map(|(a, b)| u32::from(a.abs_diff(*b)));
     squares.fold(0, |sum, difference| sum.wrapping_add(difference.wrapping_mul(difference)))
 }

@@ -59,6 +59,11 @@ impl<const BYTES: usize, const CAPACITY: usize> Index<BYTES, CAPACITY> {
         self.ids.push(id).map_err(|_| Full)
     }
 
+    /// The codes with their ids, in the order in which they came.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8; BYTES], u32)> {
+        self.codes.iter().zip(self.ids.iter().copied())
+    }
+
     /// The `K` nearest codes, or all where there are fewer: nearest first, ties by id, the lower first.
     pub fn nearest<const K: usize>(&self, query: &Code<BYTES>) -> Vec<Hit, K> {
         let mut hits = [Hit::NONE; K];

@@ -51,12 +51,21 @@
 //! # }
 //! ```
 //!
+//! # Stopping early
+//! [`Features::assign_early`] and [`Features::nearest_early`] compute the first rows, and stop when the others cannot change the
+//! answer any more.
+//!
+//! # Sliding windows
+//! Where samples are windows that slide along a series, [`Stream`] keeps what the layers computed: the next window costs its new
+//! values alone, and gives what [`Encoder`] gives, to the bit.
+//!
 //! # Features
 //! * `defmt`: errors and results can be logged from a chip.
 //! * `card`: the model's card and whole description, for tools on a host: kilobytes of code.
 //! * `float`: raw values of real readings, and a dequantised, unit-norm embedding.
+//! * `dsp`: the target's cores have the DSP extension, where the target's name leaves that open (Armv8-M). Armv7E-M needs no feature.
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![deny(
     clippy::arithmetic_side_effects,
     clippy::expect_used,
@@ -67,19 +76,26 @@
 
 mod code;
 mod cost;
+mod early;
 mod encoder;
 #[cfg(feature = "float")]
 mod float;
 mod heads;
 mod include;
 mod index;
+#[cfg(not(feature = "bench"))]
 mod kernels;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod kernels;
 mod model;
 mod sample;
 mod step;
+mod stream;
 mod verify;
 
 pub use code::Code;
+pub use early::Early;
 pub use eigenlet_shared::blob::BlobError;
 pub use eigenlet_shared::description::Raw;
 #[cfg(feature = "card")]
@@ -90,6 +106,8 @@ pub use encoder::{Arena, Assignment, Dims, Encoder, EncoderError, Expert, Featur
 pub use float::unit_norm;
 pub use include::Aligned;
 pub use index::{Full, Hit, Index, nearest_in};
+pub use kernels::KERNELS;
 pub use model::{GoldenVector, Model, ModelError, Part};
 pub use sample::Sample;
+pub use stream::Stream;
 pub use verify::{Head, VerifyError};

@@ -3,41 +3,47 @@
 use core::fmt;
 use core::ops::Range;
 
-use bytemuck::AnyBitPattern;
 use eigenlet_shared::blob::{Blob, BlobError};
-use eigenlet_shared::description::{self, Clusters, Embedding, Golden, Hash, IndexList, MAX_INDEXED, Places, Raw};
 #[cfg(feature = "card")]
 use eigenlet_shared::description::{Card, Description};
+use eigenlet_shared::description::{MAX_INDEXED, Raw, class_bits};
 use eigenlet_shared::geometry::{Shape, product};
 use eigenlet_shared::numerics::{INPUT_ZERO_POINT_U8, Scale};
 use eigenlet_shared::packed::{self, widened_words};
-use eigenlet_shared::reader::Cursor;
+use eigenlet_shared::reader::{Cursor, EmbeddingRecord, HeadsRecord, kind};
 
 use crate::kernels::Rows;
 use crate::sample::Sample;
-use crate::step::{Operation, Steps, Tensor};
+use crate::step::{Steps, Tensor};
 
-/// A model that can run. It borrows the blob's bytes, and takes some 200 bytes itself: layers are read where they lie, too.
+/// A model that can run. It borrows the blob's bytes, and takes some 100 bytes itself: layers and heads are read where they lie, too.
 #[derive(Clone, Debug)]
 pub struct Model<'a> {
-    data: Data<'a>,
-    input: Tensor,
-    raw: Raw,
-    /// Real value of a raw step, and of raw 0.
-    unit: [f32; 2],
+    pub(crate) data: Data<'a>,
     /// At the first layer.
     layers: Cursor<'a>,
-    layer_count: usize,
-    features: Tensor,
-    heads: Places,
-    embedding: Embedding,
-    hash: Option<Hash>,
-    clusters: Option<Clusters>,
-    experts: Embedding,
-    golden: Golden,
+    layer_count: u32,
+    /// Behind the layers.
+    heads: Cursor<'a>,
+    pub(crate) input: Tensor,
+    raw: Raw,
+    /// Real value of a raw step, and of raw 0: their bits.
+    unit: [u32; 2],
+    pub(crate) features: Tensor,
+    arena: usize,
     #[cfg(feature = "card")]
     blob: Blob<'a>,
-    arena: usize,
+}
+
+/// The kinds of hashes and of clusters, as the records number them.
+pub(crate) mod head {
+    pub const NONE: u32 = 0;
+    pub const THRESHOLDS: u32 = 1;
+    pub const PRODUCT: u32 = 2;
+    pub const EXPERTS: u32 = 3;
+    pub const PROTOTYPES: u32 = 1;
+    pub const LINEAR: u32 = 2;
+    pub const RESIDUAL: u32 = 3;
 }
 
 /// A part of a model, as errors name it.
@@ -130,37 +136,31 @@ impl<'a> Model<'a> {
     ///
     /// # Errors
     /// Any [`ModelError`] but [`ModelError::Card`]; the card is decoded by `Model::card`.
+    #[inline(never)]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ModelError> {
         let blob = Blob::parse(bytes).map_err(ModelError::Blob)?;
         let mut cursor = Cursor::new(blob.description);
         let input = cursor.input();
-        let [height, width, channels] = input.shape.map(usize::from);
         if !is_positive(input.scale) || !is_finite(input.offset) {
             return Err(ModelError::Input);
         }
+        let [height, width, channels] = input.shape.map(|side| side as usize);
         let shape = Shape::new(height, width, channels).ok_or(ModelError::Input)?;
-        if input.raw == Raw::Indices && shape.len() > MAX_INDEXED {
-            return Err(ModelError::Input);
-        }
+        let raw = if input.raw == 0 { Raw::U8 } else { Raw::Indices };
         // Only padding reads the zero point, and the layer that reads an input of indices is dense.
         let tensor = Tensor { shape, place: input.place as usize, zero_point: INPUT_ZERO_POINT_U8 };
         let mut model = Self {
             data: Data(blob.data),
-            input: tensor,
-            raw: input.raw,
-            unit: [input.scale, input.offset],
             layer_count: cursor.layers(),
             layers: cursor,
+            heads: cursor,
+            input: tensor,
+            raw,
+            unit: [input.scale, input.offset],
             features: tensor,
-            heads: Places::default(),
-            embedding: Embedding::default(),
-            hash: None,
-            clusters: None,
-            experts: Embedding::default(),
-            golden: Golden::default(),
+            arena: 0,
             #[cfg(feature = "card")]
             blob,
-            arena: 0,
         };
         let mut part = Part::Layer(0);
         match model.check(&mut part) {
@@ -170,75 +170,75 @@ impl<'a> Model<'a> {
     }
 
     /// Checks one part after another; `part` is the one at hand.
+    #[inline(never)]
     fn check(&mut self, part: &mut Part) -> Result<(), Fault> {
+        if self.raw == Raw::Indices && (self.layer_count == 0 || self.input_len() > MAX_INDEXED) {
+            return Err(Fault::Input);
+        }
         let mut steps = self.steps();
         let mut number = 0;
-        for step in steps.by_ref() {
+        while steps.left > 0 {
             *part = Part::Layer(number);
-            let step = step?;
-            let [input, scratch, output] = step.regions();
-            // The first layer of all, where it is dense, reads the sample where it lies.
-            let is_dense = matches!(step.operation, Operation::Dense(..));
-            match (is_dense, number) {
-                // Indices are not even widened.
-                (true, 0) if self.raw == Raw::Indices => self.claim([0..0, 0..0, output])?,
-                (true, 0) => self.claim([0..0, scratch, output])?,
-                (true, _) => {
-                    self.claim([input, scratch.clone(), 0..0])?;
-                    self.claim([0..0, scratch, output])?;
-                }
-                (false, 0) if self.raw == Raw::Indices => return Err(Fault::Input),
-                (false, _) => self.claim([input, scratch, output])?,
+            steps.advance()?;
+            let is_dense = steps.record.kind == kind::DENSE;
+            // The layer that reads indices, and the first one that is dense, read the sample where it lies.
+            if number == 0 && self.raw == Raw::Indices && !is_dense {
+                return Err(Fault::Input);
+            }
+            let output = steps.record.output();
+            let scales = steps.rows.scales;
+            if !scales.iter().all(|scale| scale.is_lawful(output.zero_point)) || output.minimum > output.maximum {
+                return Err(Fault::Constants);
+            }
+            let [input, scratch, output] = steps.regions();
+            if is_dense {
+                // The output may take the input's place, since that is read before. Indices are not even widened.
+                let input = if number == 0 { 0..0 } else { input };
+                let scratch = if number == 0 && self.raw == Raw::Indices { 0..0 } else { scratch };
+                self.claim([input, scratch.clone(), 0..0])?;
+                self.claim([0..0, scratch, output])?;
+            } else {
+                self.claim([input, scratch, output])?;
             }
             number = number.wrapping_add(1);
         }
-        if self.raw == Raw::Indices && number == 0 {
-            return Err(Fault::Input);
-        }
-        self.features = steps.tensor;
+        self.features = steps.output;
+        self.heads = steps.cursor;
         *part = Part::Heads;
-        let cursor = &mut steps.cursor;
-        self.heads = cursor.places();
-        let embedding = cursor.embedding();
-        self.embedding = embedding.unwrap_or_default();
-        self.hash = cursor.hash();
-        self.clusters = cursor.clusters();
-        let experts = cursor.embedding();
-        self.experts = experts.unwrap_or_default();
-        self.golden = cursor.golden();
+        let mut cursor = steps.cursor;
+        let mut heads = HeadsRecord::default();
+        cursor.heads(&mut heads);
         cursor.card();
         if cursor.failed() {
             return Err(Fault::Description);
         }
-        self.claim(self.regions())?;
-        if embedding.is_some() {
-            *part = Part::Embedding;
-            self.check_embedding(&self.embedding, 1)?;
-        }
-        if experts.is_some() {
-            *part = Part::Experts;
-            self.check_embedding(&self.experts, self.clusters())?;
-        }
-        self.check_heads(part)?;
+        self.claim(self.regions(&heads))?;
+        self.check_heads(&heads, part)?;
         *part = Part::Golden;
-        GoldenList::ALL.iter().try_for_each(|list| self.check_golden(*list))?;
+        for list in 0..GoldenList::COUNT {
+            let (offset, columns, unit) = self.golden_list(&heads, list);
+            self.data.bytes(offset, product(&[heads.golden.count as usize, columns]), unit)?;
+        }
         match self.raw {
             Raw::U8 => Ok(()),
-            Raw::Indices => (0..self.golden.count).try_for_each(|number| self.golden_indices(number).map(|_| ())),
+            Raw::Indices => {
+                (0..heads.golden.count).try_for_each(|number| self.golden_indices(&heads, number).map(|_| ()))
+            }
         }
     }
 
     /// Checks that regions of the arena are apart and scratch is aligned; the arena is large enough for them from then on.
     #[inline(never)]
-    fn claim(&mut self, [a, b, c]: [Range<usize>; 3]) -> Result<(), Fault> {
+    fn claim(&mut self, regions: [Range<usize>; 3]) -> Result<(), Fault> {
+        let [a, b, c] = &regions;
         if !b.start.is_multiple_of(align_of::<u32>()) {
             return Err(Fault::Misaligned);
         }
-        let apart = |a: &Range<usize>, b: &Range<usize>| a.end <= b.start || b.end <= a.start;
-        if !apart(&a, &b) || !apart(&b, &c) || !apart(&a, &c) {
+        let meets = |a: &Range<usize>, b: &Range<usize>| a.end > b.start && b.end > a.start;
+        if meets(a, b) || meets(b, c) || meets(a, c) {
             return Err(Fault::Places);
         }
-        for region in [a, b, c] {
+        for region in regions {
             // A place is any u32, and a tensor less than 2^31: on a chip, the sum may wrap.
             if region.end < region.start || region.end > i32::MAX as usize {
                 return Err(Fault::Places);
@@ -249,56 +249,58 @@ impl<'a> Model<'a> {
     }
 
     /// Where the heads read, work and write.
-    pub(crate) fn regions(&self) -> [Range<usize>; 3] {
+    pub(crate) fn regions(&self, heads: &HeadsRecord) -> [Range<usize>; 3] {
         let region = |place: u32, bytes: usize| place as usize..(place as usize).wrapping_add(bytes);
-        let widened = widened_words(self.features.shape.len()).wrapping_mul(size_of::<u32>());
-        let rows = self.embedding.count.max(self.experts.count);
+        let widened = widened_words(self.features()).wrapping_mul(size_of::<u32>());
+        let rows = heads.embedding.count.max(heads.experts.count) as usize;
         // Of no meaning without rows: nothing would lie anywhere, and could lie in what does.
-        let output = if rows > 0 { self.heads.output } else { 0 };
-        [self.features.range(), region(self.heads.scratch, widened), region(output, rows.into())]
+        let place = if rows > 0 { heads.place } else { 0 };
+        [self.features.range(), region(heads.scratch, widened), region(place, rows)]
     }
 
-    /// The hash and the clusters.
-    fn check_heads(&self, part: &mut Part) -> Result<(), Fault> {
+    #[inline(never)]
+    fn check_heads(&self, heads: &HeadsRecord, part: &mut Part) -> Result<(), Fault> {
+        let HeadsRecord { embedding, hash, clusters, experts, .. } = heads;
         let columns = self.features();
-        if let Some(hash) = self.hash {
+        if embedding.kind > 0 {
+            *part = Part::Embedding;
+            self.check_embedding(embedding, 1)?;
+        }
+        if experts.kind > 0 {
+            *part = Part::Experts;
+            self.check_embedding(experts, clusters.count)?;
+        }
+        if hash.kind != head::NONE {
             *part = Part::Hash;
-            if self.bits() == 0 {
+            let valid = match hash.kind {
+                head::EXPERTS => experts.count > 0 && hash.classes == clusters.count && hash.rows <= experts.count,
+                _ => {
+                    (0..hash.heads.max(1)).try_for_each(|number| self.hash_rows(heads, number).map(|_| ()))?;
+                    hash.kind == head::THRESHOLDS || hash.heads > 0 && hash.classes > 1
+                }
+            };
+            if !valid || bits(heads) == 0 {
                 return Err(Fault::Head);
             }
-            let count = match hash {
-                Hash::Thresholds { .. } => 1,
-                Hash::Product { heads, .. } => heads.into(),
-                Hash::Experts { classes, rows } => {
-                    if classes != self.experts() || rows > self.expert_dims() {
-                        return Err(Fault::Head);
-                    }
-                    0
-                }
-            };
-            (0..count).try_for_each(|number| self.hash_rows(number).map(|_| ()))?;
         }
-        if let Some(clusters) = self.clusters {
+        if clusters.kind != head::NONE {
             *part = Part::Clusters;
-            let valid = match clusters {
-                Clusters::Prototypes { dims, .. } => {
-                    self.prototypes()?;
-                    dims > 0 && dims <= self.dims()
+            let valid = match clusters.kind {
+                head::LINEAR => self.cluster_rows(heads).map(|_| true)?,
+                head::PROTOTYPES => {
+                    self.prototypes(heads)?;
+                    clusters.dims > 0 && clusters.dims <= embedding.count
                 }
-                Clusters::Linear { count, weights, biases } => {
-                    self.data.sums(weights, biases, count.into(), columns)?;
-                    true
-                }
-                Clusters::Residual { shift, scale_shift, .. } => {
-                    if shift > 31 || scale_shift > 63 {
+                _ => {
+                    if clusters.shift > 31 || clusters.scale_shift > 63 {
                         return Err(Fault::Constants);
                     }
-                    self.prototypes()?;
+                    self.prototypes(heads)?;
                     // More features could be farther away than 32 bits hold.
-                    self.experts.count > 0 && columns <= u16::MAX.into()
+                    experts.count > 0 && columns <= u16::MAX.into()
                 }
             };
-            if !valid || self.clusters() == 0 {
+            if !valid || clusters.count == 0 {
                 return Err(Fault::Head);
             }
         }
@@ -308,7 +310,10 @@ impl<'a> Model<'a> {
     /// The rows of the embedding, or of `blocks` experts.
     // One copy for both.
     #[inline(never)]
-    fn check_embedding(&self, head: &Embedding, blocks: u16) -> Result<(), Fault> {
+    fn check_embedding(&self, head: &EmbeddingRecord, blocks: u32) -> Result<(), Fault> {
+        if blocks == 0 || head.count == 0 {
+            return Err(Fault::Head);
+        }
         for block in 0..blocks {
             let rows = self.block(head, block)?;
             let eigenvalues = self.eigenvalue_table(head, block)?;
@@ -317,88 +322,41 @@ impl<'a> Model<'a> {
                 return Err(Fault::Constants);
             }
         }
-        if blocks == 0 || head.count == 0 { Err(Fault::Head) } else { Ok(()) }
+        Ok(())
     }
 
-    // Apart from the loop over lists, which would be unrolled.
+    /// The heads' numbers, read anew.
     #[inline(never)]
-    fn check_golden(&self, list: GoldenList) -> Result<(), Fault> {
-        let (offset, columns, unit) = self.golden_list(list);
-        self.data.bytes(offset, self.golden.count.into(), columns, unit).map(|_| ())
+    pub(crate) fn heads(&self) -> HeadsRecord {
+        let mut heads = HeadsRecord::default();
+        let mut cursor = self.heads;
+        cursor.heads(&mut heads);
+        heads
     }
 
     /// The rows of the embedding, or of an expert.
-    #[inline(never)]
-    pub(crate) fn block(&self, head: &Embedding, block: u16) -> Result<Rows<'a>, Fault> {
-        let (count, columns) = (usize::from(head.count), self.features());
-        let before = usize::from(block).wrapping_mul(count);
-        let rows = head.rows;
-        let at = description::Rows {
-            weights: after(rows.weights, block, packed::words(count, columns), size_of::<u32>())?,
-            biases: after(rows.biases, 1, before, size_of::<i32>())?,
-            scales: after(rows.scales, 1, before, size_of::<Scale>())?,
-        };
-        self.data.rows(at, count, columns)
-    }
-
-    /// The rows of the embedding.
-    pub(crate) fn embedding_rows(&self) -> Rows<'a> {
-        self.block(&self.embedding, 0).unwrap_or_default()
-    }
-
-    /// The rows of an expert.
-    pub(crate) fn expert_rows(&self, expert: u16) -> Rows<'a> {
-        self.block(&self.experts, expert).unwrap_or_default()
+    pub(crate) fn block(&self, head: &EmbeddingRecord, block: u32) -> Result<Rows<'a>, Fault> {
+        self.data.rows([head.weights, head.biases], Some(head.scales), block, head.count, self.features())
     }
 
     /// The rows of the thresholds, or of a head of a product code.
-    #[inline(never)]
-    pub(crate) fn hash_rows(&self, head: u16) -> Result<Rows<'a>, Fault> {
-        let columns = self.features();
-        match self.hash {
-            Some(Hash::Thresholds { bits, weights, biases }) => self.data.sums(weights, biases, bits.into(), columns),
-            Some(Hash::Product { classes, weights, biases, .. }) => {
-                let rows = usize::from(classes);
-                let weights = after(weights, head, packed::words(rows, columns), size_of::<u32>())?;
-                let biases = after(biases, head, rows, size_of::<i32>())?;
-                self.data.sums(weights, biases, rows, columns)
-            }
-            Some(Hash::Experts { .. }) | None => Ok(Rows::default()),
-        }
+    pub(crate) fn hash_rows(&self, heads: &HeadsRecord, number: u32) -> Result<Rows<'a>, Fault> {
+        let hash = &heads.hash;
+        let rows = if hash.kind == head::PRODUCT { hash.classes } else { hash.rows };
+        self.data.rows([hash.weights, hash.biases], None, number, rows, self.features())
     }
 
     /// The rows of linear clusters.
-    pub(crate) fn cluster_rows(&self) -> Rows<'a> {
-        match self.clusters {
-            Some(Clusters::Linear { count, weights, biases }) => {
-                self.data.sums(weights, biases, count.into(), self.features()).unwrap_or_default()
-            }
-            _ => Rows::default(),
-        }
+    pub(crate) fn cluster_rows(&self, heads: &HeadsRecord) -> Result<Rows<'a>, Fault> {
+        let clusters = &heads.clusters;
+        self.data.rows([clusters.weights, clusters.biases], None, 0, clusters.count, self.features())
     }
 
     /// Prototypes, or centres: one row for each cluster.
-    #[inline(never)]
-    pub(crate) fn prototypes(&self) -> Result<&'a [i8], Fault> {
-        match self.clusters {
-            Some(Clusters::Prototypes { count, dims, prototypes }) => {
-                self.data.table(prototypes, count.into(), dims.into())
-            }
-            Some(Clusters::Residual { count, centres, .. }) => self.data.table(centres, count.into(), self.features()),
-            _ => Ok(&[]),
-        }
-    }
-
-    pub(crate) fn hash_head(&self) -> Option<Hash> {
-        self.hash
-    }
-
-    pub(crate) fn cluster_head(&self) -> Option<Clusters> {
-        self.clusters
-    }
-
-    pub(crate) fn input_tensor(&self) -> Tensor {
-        self.input
+    pub(crate) fn prototypes(&self, heads: &HeadsRecord) -> Result<&'a [i8], Fault> {
+        let clusters = &heads.clusters;
+        let columns = if clusters.kind == head::RESIDUAL { self.features() } else { clusters.dims as usize };
+        self.data.int8(clusters.weights, product(&[clusters.count as usize, columns]))
     }
 
     /// Height, width and channels of a sample.
@@ -423,27 +381,28 @@ impl<'a> Model<'a> {
 
     /// Dimensions of the embedding; 0 where the model has none.
     pub fn dims(&self) -> u16 {
-        self.embedding.count
+        self.heads().embedding.count as u16
     }
 
     /// Bits of the hash code; 0 where the model has none.
     pub fn bits(&self) -> u16 {
-        self.hash.map_or(0, Hash::bits)
+        bits(&self.heads())
     }
 
     /// Number of clusters; 0 where the model has none.
     pub fn clusters(&self) -> u16 {
-        self.clusters.map_or(0, Clusters::count)
+        self.heads().clusters.count as u16
     }
 
     /// Number of experts, one for each cluster; 0 where the model has none.
     pub fn experts(&self) -> u16 {
-        if self.experts.count > 0 { self.clusters() } else { 0 }
+        let heads = self.heads();
+        if heads.experts.count > 0 { heads.clusters.count as u16 } else { 0 }
     }
 
     /// Local dimensions, those of each expert; 0 where the model has none.
     pub fn expert_dims(&self) -> u16 {
-        self.experts.count
+        self.heads().experts.count as u16
     }
 
     /// Bytes of RAM that running takes for activations, as the exporter laid them out.
@@ -451,36 +410,38 @@ impl<'a> Model<'a> {
         self.arena
     }
 
+    /// Number of golden vectors.
+    pub fn golden_count(&self) -> u16 {
+        self.heads().golden.count as u16
+    }
+
     /// Real value of one raw step of the input, in the sensor's unit.
     pub fn input_scale(&self) -> f32 {
         let [scale, _] = self.unit;
-        scale
+        f32::from_bits(scale)
     }
 
     /// Real value of raw 0: real = offset + scale * raw.
     pub fn input_offset(&self) -> f32 {
         let [_, offset] = self.unit;
-        offset
+        f32::from_bits(offset)
     }
 
     /// Real value of one step of the embedding, the same in every dimension; `None` where the model has none.
     pub fn scale(&self) -> Option<f32> {
-        (self.embedding.count > 0).then_some(self.embedding.scale)
+        let head = self.heads().embedding;
+        (head.count > 0).then_some(f32::from_bits(head.scale))
     }
 
     /// The embedding's eigenvalues, one a dimension, not rising; empty where the model has no embedding.
     pub fn eigenvalues(&self) -> &'a [f32] {
-        self.eigenvalue_table(&self.embedding, 0).unwrap_or_default()
-    }
-
-    /// Whether clusters are chosen by residuals, which are anomaly scores.
-    pub(crate) fn scores(&self) -> bool {
-        matches!(self.clusters, Some(Clusters::Residual { .. }))
+        self.eigenvalue_table(&self.heads().embedding, 0).unwrap_or_default()
     }
 
     /// Real value of one step of the local embeddings, the same for all experts; `None` where the model has none.
     pub fn expert_scale(&self) -> Option<f32> {
-        (self.experts.count > 0).then_some(self.experts.scale)
+        let head = self.heads().experts;
+        (head.count > 0).then_some(f32::from_bits(head.scale))
     }
 
     /// The eigenvalues of one expert, one a local dimension, not rising; empty where the model has no such expert.
@@ -488,7 +449,7 @@ impl<'a> Model<'a> {
         if expert >= self.experts() {
             return &[];
         }
-        self.eigenvalue_table(&self.experts, expert).unwrap_or_default()
+        self.eigenvalue_table(&self.heads().experts, expert.into()).unwrap_or_default()
     }
 
     /// The description as it stands in the blob, for tools on a host that show it.
@@ -512,15 +473,16 @@ impl<'a> Model<'a> {
 
     /// The golden vectors.
     pub fn golden(&self) -> impl Iterator<Item = GoldenVector<'a>> {
-        (0..self.golden.count).map_while(|number| {
-            let values = |list| self.golden_values(list, number);
+        let heads = self.heads();
+        (0..heads.golden.count).map_while(move |number| {
+            let values = |list| self.golden_values(&heads, list, number);
             Some(GoldenVector {
-                sample: self.golden_sample(number)?,
-                embedding: values(GoldenList::Embeddings).map(bytemuck::cast_slice),
-                code: values(GoldenList::Codes),
-                cluster: values(GoldenList::Clusters).and_then(as_array).map(u16::from_le_bytes),
-                expert: values(GoldenList::Experts).map(bytemuck::cast_slice),
-                score: values(GoldenList::Scores).and_then(as_array).map(u32::from_le_bytes),
+                sample: self.golden_sample(&heads, number)?,
+                embedding: values(GoldenList::EMBEDDINGS).map(bytemuck::must_cast_slice),
+                code: values(GoldenList::CODES),
+                cluster: values(GoldenList::CLUSTERS).map(|id| number_of(id) as u16),
+                expert: values(GoldenList::EXPERTS).map(bytemuck::must_cast_slice),
+                score: values(GoldenList::SCORES).map(number_of),
             })
         })
     }
@@ -529,143 +491,164 @@ impl<'a> Model<'a> {
         Steps::new(self.data, self.layers, self.layer_count, self.input)
     }
 
-    fn eigenvalue_table(&self, head: &Embedding, block: u16) -> Result<&'a [f32], Fault> {
-        let count = usize::from(head.count);
-        self.data.table(after(head.eigenvalues, block, count, size_of::<f32>())?, count, 1)
+    fn eigenvalue_table(&self, head: &EmbeddingRecord, block: u32) -> Result<&'a [f32], Fault> {
+        let count = head.count as usize;
+        let offset = after(head.eigenvalues, block, product(&[count, size_of::<f32>()]))?;
+        self.data.words(offset, Some(count)).map(bytemuck::must_cast_slice)
     }
 
     /// Where a list lies, how many values it has for a sample, and their bytes; no values where the model lacks them.
-    // One copy, as for `rows`.
+    // One copy, as for `check_embedding`.
     #[inline(never)]
-    fn golden_list(&self, list: GoldenList) -> (u32, usize, usize) {
-        let golden = &self.golden;
-        match list {
-            GoldenList::Samples => match self.raw {
-                Raw::U8 => (golden.samples, self.input_len(), 1),
+    fn golden_list(&self, heads: &HeadsRecord, list: usize) -> (u32, usize, usize) {
+        let has = |has: bool| usize::from(has);
+        let (columns, unit) = match list {
+            GoldenList::SAMPLES => match self.raw {
+                Raw::U8 => (self.input_len(), 1),
                 // The two numbers of an `IndexList`.
-                Raw::Indices => (golden.samples, 2, size_of::<u32>()),
+                Raw::Indices => (2, size_of::<u32>()),
             },
-            GoldenList::Embeddings => (golden.embeddings, self.dims().into(), 1),
-            GoldenList::Codes => (golden.codes, usize::from(self.bits()).div_ceil(8), 1),
-            GoldenList::Clusters => (golden.clusters, (self.clusters() > 0).into(), size_of::<u16>()),
-            GoldenList::Experts => (golden.experts, self.expert_dims().into(), 1),
-            GoldenList::Scores => (golden.scores, self.scores().into(), size_of::<u32>()),
-        }
+            GoldenList::EMBEDDINGS => (heads.embedding.count as usize, 1),
+            GoldenList::CODES => (usize::from(bits(heads)).div_ceil(8), 1),
+            GoldenList::CLUSTERS => (has(heads.clusters.kind != head::NONE), size_of::<u16>()),
+            GoldenList::EXPERTS => (heads.experts.count as usize, 1),
+            _ => (has(heads.clusters.kind == head::RESIDUAL), size_of::<u32>()),
+        };
+        (heads.golden.lists.get(list).copied().unwrap_or_default(), columns, unit)
     }
 
     /// A sample in its form; `None` where the model has none of that number.
-    pub(crate) fn golden_sample(&self, number: u16) -> Option<Sample<'a>> {
+    pub(crate) fn golden_sample(&self, heads: &HeadsRecord, number: u32) -> Option<Sample<'a>> {
         match self.raw {
-            Raw::U8 => self.golden_values(GoldenList::Samples, number).map(Sample::Bytes),
-            Raw::Indices => self.golden_indices(number).ok().map(Sample::Indices),
+            Raw::U8 => self.golden_values(heads, GoldenList::SAMPLES, number).map(Sample::Bytes),
+            Raw::Indices => self.golden_indices(heads, number).ok().map(Sample::Indices),
         }
     }
 
     /// The indices of a sample as they stand: whether they rise is looked at when it runs.
-    // One copy, as for `rows`.
+    // One copy, as for `check_embedding`.
     #[inline(never)]
-    fn golden_indices(&self, number: u16) -> Result<&'a [u16], Fault> {
-        let list = self.golden_values(GoldenList::Samples, number).ok_or(Fault::OutOfBounds)?;
-        let list: IndexList = bytemuck::try_pod_read_unaligned(list).unwrap_or_default();
-        self.data.table(list.offset, list.count as usize, 1)
+    fn golden_indices(&self, heads: &HeadsRecord, number: u32) -> Result<&'a [u16], Fault> {
+        let list = self.golden_values(heads, GoldenList::SAMPLES, number).ok_or(Fault::OutOfBounds)?;
+        let (offset, count) = list.split_at_checked(size_of::<u32>()).unwrap_or_default();
+        let bytes = self.data.bytes(number_of(offset), Some(number_of(count) as usize), size_of::<u16>())?;
+        Ok(bytemuck::try_cast_slice(bytes).unwrap_or_default())
     }
 
     /// A sample's bytes in a list; `None` where the model lacks them.
-    // One copy, as for `rows`.
+    // One copy, as for `check_embedding`.
     #[inline(never)]
-    pub(crate) fn golden_values(&self, list: GoldenList, number: u16) -> Option<&'a [u8]> {
-        if number >= self.golden.count {
+    pub(crate) fn golden_values(&self, heads: &HeadsRecord, list: usize, number: u32) -> Option<&'a [u8]> {
+        if number >= heads.golden.count {
             return None;
         }
-        let (offset, columns, unit) = self.golden_list(list);
+        let (offset, columns, unit) = self.golden_list(heads, list);
         let width = columns.wrapping_mul(unit);
-        let start = (offset as usize).wrapping_add(usize::from(number).wrapping_mul(width));
+        let start = (offset as usize).wrapping_add((number as usize).wrapping_mul(width));
         self.data.0.get(start..)?.get(..width).filter(|values| !values.is_empty())
     }
 }
 
-/// The lists of the golden vectors.
-#[derive(Clone, Copy)]
-pub(crate) enum GoldenList {
-    Samples,
-    Embeddings,
-    Codes,
-    Clusters,
-    Experts,
-    Scores,
-}
+/// The numbers of the golden vectors' lists.
+pub(crate) struct GoldenList;
 
 impl GoldenList {
-    const ALL: [Self; 6] = [Self::Samples, Self::Embeddings, Self::Codes, Self::Clusters, Self::Experts, Self::Scores];
+    pub const SAMPLES: usize = 0;
+    pub const EMBEDDINGS: usize = 1;
+    pub const CODES: usize = 2;
+    pub const CLUSTERS: usize = 3;
+    pub const EXPERTS: usize = 4;
+    pub const SCORES: usize = 5;
+    const COUNT: usize = 6;
 }
 
-pub(crate) fn as_array<const BYTES: usize>(bytes: &[u8]) -> Option<[u8; BYTES]> {
-    bytes.first_chunk().copied()
+/// A little-endian number of at most four bytes.
+pub(crate) fn number_of(bytes: &[u8]) -> u32 {
+    bytes.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte))
+}
+
+/// Bits of the whole code; 0 where a size is invalid.
+pub(crate) fn bits(heads: &HeadsRecord) -> u16 {
+    let hash = &heads.hash;
+    let id = u32::from(class_bits(hash.classes as u16));
+    let bits = match hash.kind {
+        head::PRODUCT => hash.heads.wrapping_mul(id),
+        head::EXPERTS => hash.rows.wrapping_add(id),
+        _ => hash.rows,
+    };
+    u16::try_from(bits).unwrap_or(0)
 }
 
 /// The data section.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Data<'a>(&'a [u8]);
+pub(crate) struct Data<'a>(pub &'a [u8]);
 
 impl<'a> Data<'a> {
-    /// Packed rows with their biases and scales.
+    /// A block of `rows` packed rows: offsets of weights and biases, and of scales unless only sums are wanted; blocks lie one after
+    /// another.
     // One copy for all layers and heads, as what follows.
     #[inline(never)]
-    pub fn rows(self, at: description::Rows, rows: usize, columns: usize) -> Result<Rows<'a>, Fault> {
-        let constants = self.constants(at, rows)?;
-        Ok(Rows { words: self.packed(at.weights, rows, columns)?, rows, columns, ..constants })
-    }
-
-    fn packed(self, offset: u32, rows: usize, columns: usize) -> Result<&'a [u32], Fault> {
+    pub fn rows(
+        self,
+        [weights, biases]: [u32; 2],
+        scales: Option<u32>,
+        block: u32,
+        rows: u32,
+        columns: usize,
+    ) -> Result<Rows<'a>, Fault> {
+        let rows = rows as usize;
         // Below 2^31, the number of words does not wrap.
         product(&[rows, columns]).ok_or(Fault::OutOfBounds)?;
-        self.table(offset, packed::words(rows, columns), 1)
+        let words = packed::words(rows, columns);
+        let weights = after(weights, block, Some(words.wrapping_mul(size_of::<u32>())))?;
+        let words = self.words(weights, Some(words))?;
+        Ok(Rows { words, columns, ..self.constants(biases, scales, block, rows)? })
     }
 
     /// Biases and scales without packed weights.
     #[inline(never)]
-    pub fn constants(self, at: description::Rows, rows: usize) -> Result<Rows<'a>, Fault> {
-        let (biases, scales) = (self.table(at.biases, rows, 1)?, self.table(at.scales, rows, 1)?);
-        Ok(Rows { words: &[], rows, columns: 0, biases, scales })
-    }
-
-    /// Packed rows of which only the sums are wanted.
-    #[inline(never)]
-    pub fn sums(self, weights: u32, biases: u32, rows: usize, columns: usize) -> Result<Rows<'a>, Fault> {
-        let words = self.packed(weights, rows, columns)?;
-        Ok(Rows { words, rows, columns, biases: self.table(biases, rows, 1)?, scales: &[] })
-    }
-
-    /// The `[rows][columns]` values at `offset`; none lie anywhere.
-    pub fn table<T: AnyBitPattern>(self, offset: u32, rows: usize, columns: usize) -> Result<&'a [T], Fault> {
-        let unit = align_of::<T>();
-        let units = size_of::<T>().checked_div(unit).unwrap_or_default();
-        let bytes = self.bytes(offset, rows, columns.wrapping_mul(units), unit)?;
-        Ok(bytemuck::try_cast_slice(bytes).unwrap_or_default())
-    }
-
-    /// The bytes of `[rows][columns]` values of `unit` bytes, which lie on a multiple of that.
-    // One copy for tables of every type.
-    #[inline(never)]
-    fn bytes(self, offset: u32, rows: usize, columns: usize, unit: usize) -> Result<&'a [u8], Fault> {
-        let offset = offset as usize;
-        match product(&[rows, columns, unit]) {
-            Some(0) => Ok(&[]),
-            Some(length) => {
-                let bytes = self.0.get(offset..).and_then(|rest| rest.get(..length)).ok_or(Fault::OutOfBounds)?;
-                // The data section itself lies on a multiple of 16.
-                if offset.is_multiple_of(unit) { Ok(bytes) } else { Err(Fault::Misaligned) }
-            }
-            None => Err(Fault::OutOfBounds),
+    pub fn constants(self, biases: u32, scales: Option<u32>, block: u32, rows: usize) -> Result<Rows<'a>, Fault> {
+        let biases = after(biases, block, product(&[rows, size_of::<i32>()]))?;
+        let biases = bytemuck::must_cast_slice(self.words(biases, Some(rows))?);
+        let mut of = Rows { words: &[], rows, columns: 0, biases, scales: &[] };
+        if let Some(scales) = scales {
+            const WORDS: usize = size_of::<Scale>() / size_of::<u32>();
+            let bytes = product(&[rows, size_of::<Scale>()]);
+            let words = self.words(after(scales, block, bytes)?, product(&[rows, WORDS]))?;
+            of.scales = bytemuck::try_cast_slice(words).unwrap_or_default();
         }
+        Ok(of)
+    }
+
+    /// So many words at `offset`, a multiple of 4; none lie anywhere.
+    pub fn words(self, offset: u32, count: Option<usize>) -> Result<&'a [u32], Fault> {
+        Ok(bytemuck::try_cast_slice(self.bytes(offset, count, size_of::<u32>())?).unwrap_or_default())
+    }
+
+    /// So many int8 values at `offset`.
+    pub fn int8(self, offset: u32, count: Option<usize>) -> Result<&'a [i8], Fault> {
+        self.bytes(offset, count, 1).map(bytemuck::must_cast_slice)
+    }
+
+    /// The bytes of `count` values of `unit` bytes, which lie on a multiple of that.
+    #[inline(never)]
+    fn bytes(self, offset: u32, count: Option<usize>, unit: usize) -> Result<&'a [u8], Fault> {
+        let offset = offset as usize;
+        let length = count.and_then(|count| product(&[count, unit])).ok_or(Fault::OutOfBounds)?;
+        if length == 0 {
+            return Ok(&[]);
+        }
+        let bytes = self.0.get(offset..).and_then(|rest| rest.get(..length)).ok_or(Fault::OutOfBounds)?;
+        // The data section itself lies on a multiple of 16, and units are powers of two.
+        if offset & unit.wrapping_sub(1) == 0 { Ok(bytes) } else { Err(Fault::Misaligned) }
     }
 }
 
-/// The offset behind `blocks` blocks of so many values of `unit` bytes at `offset`.
+/// The offset behind `blocks` blocks of so many bytes at `offset`.
 // One copy for all heads.
 #[inline(never)]
-fn after(offset: u32, blocks: u16, values: usize, unit: usize) -> Result<u32, Fault> {
-    let bytes = product(&[blocks.into(), values, unit]).ok_or(Fault::OutOfBounds)?;
+fn after(offset: u32, blocks: u32, bytes: Option<usize>) -> Result<u32, Fault> {
+    let bytes = bytes.and_then(|bytes| product(&[blocks as usize, bytes])).ok_or(Fault::OutOfBounds)?;
     offset.checked_add(bytes as u32).ok_or(Fault::OutOfBounds)
 }
 
@@ -699,20 +682,28 @@ impl Fault {
     }
 }
 
-/// Whether a number is finite and above 0, without a float instruction.
-fn is_positive(number: f32) -> bool {
-    (1..f32::INFINITY.to_bits()).contains(&number.to_bits())
+/// Whether the bits of a number are those of a finite one above 0, without a float instruction.
+fn is_positive(bits: u32) -> bool {
+    (1..f32::INFINITY.to_bits()).contains(&bits)
 }
 
-/// Whether a number is finite, without a float instruction.
-fn is_finite(number: f32) -> bool {
+/// Whether the bits of a number are those of a finite one, without a float instruction.
+fn is_finite(bits: u32) -> bool {
     const EXPONENT: u32 = 0x7f80_0000;
-    number.to_bits() & EXPONENT != EXPONENT
+    bits & EXPONENT != EXPONENT
 }
 
 /// Whether numbers are finite and never rise, without a float instruction; -0 counts as less than 0.
 fn is_falling(numbers: &[f32]) -> bool {
-    numbers.iter().all(|number| is_finite(*number)) && numbers.is_sorted_by(|a, b| a.total_cmp(b).is_ge())
+    // As integers, the numbers have the same order, but for those below 0, which have the reverse.
+    let mut before = i32::MAX;
+    numbers.iter().all(|number| {
+        let bits = number.to_bits();
+        let key = bits as i32 ^ ((bits as i32 >> 31) as u32 >> 1) as i32;
+        let falls = key <= before && is_finite(bits);
+        before = key;
+        falls
+    })
 }
 
 impl fmt::Display for Part {

@@ -2,11 +2,11 @@
 
 use core::ops::Range;
 
-use eigenlet_shared::description::{self, Places};
+use eigenlet_shared::description::Window;
 use eigenlet_shared::geometry::{Shape, taps};
-use eigenlet_shared::numerics::{Output, Sum};
+use eigenlet_shared::numerics::Sum;
 use eigenlet_shared::packed::{patch_words, widened_words};
-use eigenlet_shared::reader::Cursor;
+use eigenlet_shared::reader::{Cursor, LayerRecord, kind};
 
 use crate::kernels::{self, Rows, Slide};
 use crate::model::{Data, Fault};
@@ -27,173 +27,157 @@ impl Tensor {
     }
 }
 
-/// One layer, ready to run.
-pub(crate) struct Step<'a> {
+/// The steps of a model, one layer after another. Everything but the walk itself is about the layer at hand.
+// One structure that changes in place: moving a step for each layer would be more code.
+#[derive(Clone, Debug)]
+pub(crate) struct Steps<'a> {
+    data: Data<'a>,
+    pub cursor: Cursor<'a>,
+    /// Layers that are still to come.
+    pub left: u32,
+    pub record: LayerRecord,
     pub input: Tensor,
+    /// The next layer's input; at the end, what the heads read.
     pub output: Tensor,
-    /// Bytes of the arena; empty where none is needed.
-    pub scratch: Range<usize>,
-    pub operation: Operation<'a>,
+    scratch_words: usize,
+    /// Of a dense layer or a convolution; of a depthwise one, without words.
+    pub rows: Rows<'a>,
+    /// Of a depthwise convolution.
+    pub weights: &'a [i8],
+    /// Of an addition.
+    pub sum: Sum,
 }
 
-/// What a layer computes, with the tables that it reads.
-pub(crate) enum Operation<'a> {
-    Dense(Rows<'a>, kernels::Range),
-    Conv2d(description::Window, Rows<'a>, kernels::Range),
-    DepthwiseConv2d(description::Window, &'a [i8], Rows<'a>, kernels::Range),
-    MaxPool2d(description::Window),
-    AveragePool2d(description::Window),
-    Add(Range<usize>, &'a Sum, Output),
-    Recall,
-}
-
-impl Step<'_> {
-    /// Where the step reads, works and writes; what it reads need not be apart from what it writes where it does one after the
-    /// other.
-    pub fn regions(&self) -> [Range<usize>; 3] {
-        let (input, output) = (self.input.range(), self.output.range());
-        match &self.operation {
-            Operation::Add(other, ..) => [other.clone(), 0..0, output],
-            Operation::Recall => [0..0, 0..0, output],
-            _ => [input, self.scratch.clone(), output],
+impl<'a> Steps<'a> {
+    /// The `count` steps that `cursor` is at, on that input.
+    pub fn new(data: Data<'a>, cursor: Cursor<'a>, count: u32, input: Tensor) -> Self {
+        Self {
+            data,
+            cursor,
+            left: count,
+            record: LayerRecord::default(),
+            input,
+            output: input,
+            scratch_words: 0,
+            rows: Rows::default(),
+            weights: &[],
+            sum: Sum::default(),
         }
     }
 
-    /// The window that slides over the input.
-    pub fn slide<'w>(&self, window: &'w description::Window) -> Slide<'w> {
+    /// The next layer; there is one left.
+    #[inline(never)]
+    pub fn advance(&mut self) -> Result<(), Fault> {
+        self.left = self.left.saturating_sub(1);
+        let record = &mut self.record;
+        self.cursor.layer(record);
+        if self.cursor.failed() {
+            return Err(Fault::Description);
+        }
+        self.input = self.output;
+        let input = self.input.shape;
+        (self.rows, self.weights, self.scratch_words) = (Rows::default(), &[], 0);
+        self.output.place = record.place as usize;
+        let mut shape = Some(input);
+        let mut columns = input.len();
+        match record.kind {
+            kind::DENSE => {
+                shape = Shape::vector(record.outputs as usize);
+                self.scratch_words = widened_words(columns);
+            }
+            kind::ADD => {
+                self.output.place = self.input.place;
+                let words = self.data.words(record.sum, Some(size_of::<Sum>() / size_of::<u32>()))?;
+                self.sum =
+                    *words.first_chunk().map(bytemuck::must_cast_ref::<[u32; 8], Sum>).ok_or(Fault::Constants)?;
+                if !self.sum.is_lawful() {
+                    return Err(Fault::Constants);
+                }
+            }
+            kind::RECALL => {
+                let [height, width, channels] = record.shape.map(|side| side as usize);
+                shape = Shape::new(height, width, channels);
+            }
+            _ => {
+                let window = record.window();
+                let mut outputs = input.channels;
+                columns = taps(&window, outputs).ok_or(Fault::Geometry)?;
+                if record.kind == kind::CONV_2D {
+                    outputs = record.outputs as usize;
+                    self.scratch_words = patch_words(&window, input.channels);
+                }
+                shape = input.under(&window, outputs);
+            }
+        }
+        self.output.shape = shape.ok_or(Fault::Geometry)?;
+        let LayerRecord { weights, biases, scales, .. } = *record;
+        match record.kind {
+            kind::DENSE | kind::CONV_2D => {
+                self.rows = self.data.rows([weights, biases], Some(scales), 0, record.outputs, columns)?;
+            }
+            kind::DEPTHWISE_CONV_2D => {
+                self.weights = self.data.int8(weights, Some(columns))?;
+                self.rows = self.data.constants(biases, Some(scales), 0, input.channels)?;
+            }
+            // Pooling keeps the grid.
+            kind::MAX_POOL_2D | kind::AVERAGE_POOL_2D => return Ok(()),
+            _ => {}
+        }
+        self.output.zero_point = record.output().zero_point;
+        Ok(())
+    }
+
+    /// Where the step reads, works and writes; what it reads need not be apart from what it writes where it does one after the
+    /// other.
+    pub fn regions(&self) -> [Range<usize>; 3] {
+        let scratch = self.record.scratch as usize;
+        let scratch = scratch..scratch.wrapping_add(self.scratch_words.wrapping_mul(size_of::<u32>()));
+        let input = match self.record.kind {
+            kind::ADD => {
+                let other = self.record.other as usize;
+                other..other.wrapping_add(self.input.shape.len())
+            }
+            kind::RECALL => 0..0,
+            _ => self.input.range(),
+        };
+        [input, if self.scratch_words == 0 { 0..0 } else { scratch }, self.output.range()]
+    }
+
+    /// The window that slides over the input; `None` for other layers.
+    pub fn window(&self) -> Option<Window> {
+        (kind::CONV_2D..=kind::AVERAGE_POOL_2D).contains(&self.record.kind).then(|| self.record.window())
+    }
+
+    /// The window where it slides.
+    pub fn slide<'w>(&self, window: &'w Window) -> Slide<'w> {
         Slide { input: self.input.shape, output: self.output.shape, window, zero_point: self.input.zero_point }
+    }
+
+    /// The range of the layer's outputs.
+    pub fn range(&self) -> kernels::Range {
+        let output = self.record.output();
+        kernels::Range { minimum: output.minimum, maximum: output.maximum }
     }
 
     /// Multiply-accumulates, padding's included.
     pub fn macs(&self) -> u64 {
         let shape = self.output.shape;
         let pixels = (shape.height as u64).wrapping_mul(shape.width as u64);
-        let weights = |rows: &Rows| (rows.rows as u64).wrapping_mul(rows.columns as u64);
-        match &self.operation {
-            Operation::Dense(rows, _) => weights(rows),
-            Operation::Conv2d(_, rows, _) => pixels.wrapping_mul(weights(rows)),
-            Operation::DepthwiseConv2d(_, weights, ..) => pixels.wrapping_mul(weights.len() as u64),
-            _ => 0,
-        }
+        let weights = (self.rows.rows as u64).wrapping_mul(self.rows.columns as u64);
+        pixels.wrapping_mul(weights.wrapping_add(self.weights.len() as u64))
     }
 
     /// Bytes of flash that the step reads.
     pub fn table_bytes(&self) -> usize {
-        let of = |rows: &Rows| {
-            size_of_val(rows.words).wrapping_add(size_of_val(rows.biases)).wrapping_add(size_of_val(rows.scales))
-        };
-        match &self.operation {
-            Operation::Dense(rows, _) | Operation::Conv2d(_, rows, _) => of(rows),
-            Operation::DepthwiseConv2d(_, weights, rows, _) => of(rows).wrapping_add(weights.len()),
-            Operation::Add(..) => size_of::<Sum>(),
-            Operation::MaxPool2d(_) | Operation::AveragePool2d(_) | Operation::Recall => 0,
-        }
-    }
-}
-
-/// The steps of a model, in order. Cheap: no weight is looked at.
-#[derive(Clone)]
-pub(crate) struct Steps<'a> {
-    data: Data<'a>,
-    /// At the next layer.
-    pub cursor: Cursor<'a>,
-    left: usize,
-    /// What the next step reads; at the end, what the heads do.
-    pub tensor: Tensor,
-}
-
-impl<'a> Steps<'a> {
-    /// The `count` steps that `cursor` is at, on that input.
-    pub fn new(data: Data<'a>, cursor: Cursor<'a>, count: usize, tensor: Tensor) -> Self {
-        Self { data, cursor, left: count, tensor }
+        let Rows { words, biases, scales, .. } = self.rows;
+        let sum = if self.record.kind == kind::ADD { size_of::<Sum>() } else { 0 };
+        [size_of_val(words), size_of_val(biases), size_of_val(scales), self.weights.len(), sum]
+            .into_iter()
+            .fold(0, usize::saturating_add)
     }
 
-    fn step(&mut self) -> Result<Step<'a>, Fault> {
-        let Places { output, scratch } = self.cursor.places();
-        let operation = self.cursor.operation();
-        if self.cursor.failed() {
-            return Err(Fault::Description);
-        }
-        let input = self.tensor;
-        let shape = input.shape;
-        let mut scratch_words = 0;
-        let mut place = output as usize;
-        let mut zero_point = input.zero_point;
-        let (shape, operation) = match operation {
-            description::Operation::Dense(dense) => {
-                let outputs = usize::from(dense.outputs);
-                scratch_words = widened_words(shape.len());
-                zero_point = dense.output.zero_point;
-                let rows = self.data.rows(dense.rows, outputs, shape.len())?;
-                (Shape::vector(outputs), Operation::Dense(rows, range(&rows, dense.output)?))
-            }
-            description::Operation::Conv2d(conv) => {
-                let outputs = usize::from(conv.outputs);
-                let columns = taps(&conv.window, shape.channels).ok_or(Fault::Geometry)?;
-                scratch_words = patch_words(columns);
-                zero_point = conv.output.zero_point;
-                let rows = self.data.rows(conv.rows, outputs, columns)?;
-                let range = range(&rows, conv.output)?;
-                (shape.under(&conv.window, outputs), Operation::Conv2d(conv.window, rows, range))
-            }
-            description::Operation::DepthwiseConv2d(conv) => {
-                let columns = taps(&conv.window, 1).ok_or(Fault::Geometry)?;
-                zero_point = conv.output.zero_point;
-                let weights = self.data.table(conv.rows.weights, shape.channels, columns)?;
-                let rows = self.data.constants(conv.rows, shape.channels)?;
-                let range = range(&rows, conv.output)?;
-                let operation = Operation::DepthwiseConv2d(conv.window, weights, rows, range);
-                (shape.under(&conv.window, shape.channels), operation)
-            }
-            description::Operation::MaxPool2d(window) => {
-                (shape.under(&window, shape.channels), Operation::MaxPool2d(window))
-            }
-            description::Operation::AveragePool2d(window) => {
-                (shape.under(&window, shape.channels), Operation::AveragePool2d(window))
-            }
-            description::Operation::Add(add) => {
-                let other = add.other as usize;
-                place = input.place;
-                zero_point = add.output.zero_point;
-                let sum: &[Sum] = self.data.table(add.sum, 1, 1)?;
-                let sum = sum.first().filter(|sum| sum.is_lawful() && is_lawful(add.output)).ok_or(Fault::Constants)?;
-                (Some(shape), Operation::Add(other..other.wrapping_add(shape.len()), sum, add.output))
-            }
-            description::Operation::Recall(recall) => {
-                let [height, width, channels] = recall.shape.map(usize::from);
-                zero_point = recall.zero_point;
-                (Shape::new(height, width, channels), Operation::Recall)
-            }
-        };
-        self.tensor = Tensor { shape: shape.ok_or(Fault::Geometry)?, place, zero_point };
-        let scratch = scratch as usize;
-        let scratch = scratch..scratch.wrapping_add(scratch_words.wrapping_mul(size_of::<u32>()));
-        let scratch = if scratch_words == 0 { 0..0 } else { scratch };
-        Ok(Step { input, output: self.tensor, scratch, operation })
-    }
-}
-
-fn is_lawful(output: Output) -> bool {
-    output.minimum <= output.maximum
-}
-
-/// The range of a layer's outputs, if its rows' scales belong to its grid.
-// One copy for all layers.
-#[inline(never)]
-fn range(rows: &Rows, output: Output) -> Result<kernels::Range, Fault> {
-    let Output { zero_point, minimum, maximum } = output;
-    if is_lawful(output) && rows.scales.iter().all(|scale| scale.is_lawful(zero_point)) {
-        Ok(kernels::Range { minimum, maximum })
-    } else {
-        Err(Fault::Constants)
-    }
-}
-
-impl<'a> Iterator for Steps<'a> {
-    type Item = Result<Step<'a>, Fault>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.left = self.left.checked_sub(1)?;
-        Some(self.step())
+    /// What each of the steps to come gives.
+    pub fn map<T>(mut self, mut of: impl FnMut(&Self) -> T) -> impl Iterator<Item = T> {
+        core::iter::from_fn(move || (self.left > 0 && self.advance().is_ok()).then(|| of(&self)))
     }
 }

@@ -2,8 +2,10 @@
 
 use core::fmt;
 
+use eigenlet_shared::reader::HeadsRecord;
+
 use crate::encoder::{Dims, EncoderError, Features};
-use crate::model::{GoldenList, Model, as_array};
+use crate::model::{GoldenList, Model, bits, number_of};
 
 /// One of a model's outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,19 +53,21 @@ impl Model<'_> {
     /// # Errors
     /// The first difference, or [`VerifyError::NoGolden`], or [`VerifyError::Encoder`] with [`EncoderError::Arena`], or with
     /// [`EncoderError::Index`] where the indices of a golden sample do not rise.
+    #[inline(never)]
     pub fn verify(&self, arena: &mut [i8]) -> Result<u16, VerifyError> {
-        let mut count = 0u16;
-        while let Some(sample) = self.golden_sample(count) {
+        let heads = self.heads();
+        let mut count = 0;
+        while let Some(sample) = self.golden_sample(&heads, count) {
             let mut outcome = Ok(());
-            self.run_sample(arena, sample)?.compare(count, &mut |head, position, expected, found| {
+            self.run_sample(arena, sample)?.compare(&heads, count, &mut |head, position, expected, found| {
                 if expected != found && outcome.is_ok() {
-                    outcome = Err(VerifyError::Mismatch { sample: count, head, position, expected, found });
+                    outcome = Err(VerifyError::Mismatch { sample: count as u16, head, position, expected, found });
                 }
             })?;
             outcome?;
             count = count.wrapping_add(1);
         }
-        if count == 0 { Err(VerifyError::NoGolden) } else { Ok(count) }
+        if count == 0 { Err(VerifyError::NoGolden) } else { Ok(count as u16) }
     }
 }
 
@@ -72,34 +76,30 @@ type Check<'a> = &'a mut dyn FnMut(Head, u16, i64, i64);
 
 impl Features<'_> {
     /// Gives every value of every output to `check`, expected as the golden sample of that number has it.
-    fn compare(&mut self, number: u16, check: Check) -> Result<(), EncoderError> {
+    fn compare(&mut self, heads: &HeadsRecord, number: u32, check: Check) -> Result<(), EncoderError> {
         let model = self.model();
-        let values = |list| model.golden_values(list, number);
-        if let Some(expected) = values(GoldenList::Embeddings) {
-            compare(Head::Embedding, expected, self.embed(Dims::new(model.dims()))?, check);
+        let values = |list| model.golden_values(heads, list, number);
+        if let Some(expected) = values(GoldenList::EMBEDDINGS) {
+            compare(Head::Embedding, expected, self.embed(Dims::new(heads.embedding.count as u16))?, check);
         }
-        if let Some(expected) = values(GoldenList::Codes) {
+        if let Some(expected) = values(GoldenList::CODES) {
             let mut places = expected.iter().zip(0..);
-            self.code(model.bits(), &mut |found| {
+            self.code(bits(heads), &mut |found| {
                 if let Some((expected, position)) = places.next() {
                     check(Head::Hash, position, (*expected).into(), found.into());
                 }
+                true
             })?;
         }
-        if let Some(expected) = values(GoldenList::Clusters).and_then(as_array) {
+        if let Some(expected) = values(GoldenList::CLUSTERS) {
             let found = self.assign()?;
-            check(Head::Clusters, 0, u16::from_le_bytes(expected).into(), found.id.into());
-            if let Some(expected) = values(GoldenList::Scores).and_then(as_array) {
-                check(
-                    Head::Clusters,
-                    1,
-                    u32::from_le_bytes(expected).into(),
-                    found.distance.unwrap_or_default().into(),
-                );
+            check(Head::Clusters, 0, number_of(expected).into(), found.id.into());
+            if let Some(expected) = values(GoldenList::SCORES) {
+                check(Head::Clusters, 1, number_of(expected).into(), found.distance.unwrap_or_default().into());
             }
         }
-        if let Some(expected) = values(GoldenList::Experts) {
-            compare(Head::Experts, expected, self.expert(Dims::new(model.expert_dims()))?.embedding, check);
+        if let Some(expected) = values(GoldenList::EXPERTS) {
+            compare(Head::Experts, expected, self.expert(Dims::new(heads.experts.count as u16))?.embedding, check);
         }
         Ok(())
     }

@@ -458,7 +458,7 @@ fn every_fault_of_places_is_named() {
     assert_eq!(with(&test, |d| d.input.place = far), Ok(()));
     assert_eq!(with(&test, |d| d.heads = Places { output: far, scratch: 2 * far }), Ok(()));
 
-    // Regions may touch, and not meet: the first layer reads 30 bytes, has 40 of scratch and gives 75.
+    // Regions may touch, and not meet: the first layer reads 30 bytes, has 52 of scratch and gives 75.
     let first = |input: u32, scratch: u32, output: u32| {
         with(&test, |d| {
             d.input.place = input;
@@ -473,27 +473,27 @@ fn every_fault_of_places_is_named() {
         })
     };
     let met = Err(ModelError::Places { part: Part::Layer(0) });
-    assert_eq!(first(0, 32, 72), Ok(()));
-    assert_eq!(first(42, 0, 72), Ok(()));
-    assert_eq!(first(43, 0, 72), met, "input and output");
-    assert_eq!(first(0, 28, 72), met, "input and scratch");
-    assert_eq!(first(0, 32, 71), met, "scratch and output");
+    assert_eq!(first(0, 32, 84), Ok(()));
+    assert_eq!(first(54, 0, 84), Ok(()));
+    assert_eq!(first(55, 0, 84), met, "input and output");
+    assert_eq!(first(0, 28, 84), met, "input and scratch");
+    assert_eq!(first(0, 32, 83), met, "scratch and output");
     assert_eq!(first(500, 72, 0), met, "output and scratch");
     assert_eq!(first(0, 92, 0), met, "input and output, from the same place");
     assert_eq!(first(500, 76, 0), Ok(()));
-    assert_eq!(first(75, 120, 0), Ok(()));
-    assert_eq!(first(74, 120, 0), met);
+    assert_eq!(first(75, 128, 0), Ok(()));
+    assert_eq!(first(74, 128, 0), met);
 
     // Arenas of 2^31 bytes and more are refused, also where the sum of place and length would wrap at 32 bits.
     let end = i32::MAX as u32;
-    assert_eq!(first(end - 30, 32, 72), Ok(()));
-    assert_eq!(first(end - 29, 32, 72), met);
-    assert_eq!(first(0, end - 43, 72), Ok(()));
-    assert_eq!(first(0, end - 39, 72), met);
+    assert_eq!(first(end - 30, 32, 84), Ok(()));
+    assert_eq!(first(end - 29, 32, 84), met);
+    assert_eq!(first(0, end - 55, 84), Ok(()));
+    assert_eq!(first(0, end - 51, 84), met);
     assert_eq!(first(0, 32, end - 75), Ok(()));
     assert_eq!(first(0, 32, end - 74), met);
     for place in [end, end + 1, u32::MAX - 3, u32::MAX - 74, u32::MAX] {
-        assert_eq!(first(place, 32, 72), met, "{place}");
+        assert_eq!(first(place, 32, 84), met, "{place}");
         assert_eq!(first(0, 32, place), met, "{place}");
     }
     assert_eq!(first(0, u32::MAX - 3, 72), met);

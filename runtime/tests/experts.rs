@@ -250,7 +250,8 @@ fn accumulators_saturate_at_both_ends_of_16_bits() {
     let found = most(0, 127, 0, 0).check();
     assert_eq!(found.distance, Some((distance(128) - (3i64 * 32768 * 32768) / 65536) as u32));
     // Below saturation, rounding is to the nearest, halves away from zero.
-    for (bias, shift, a) in [(3, 1, 2), (-3, 1, -2), (5, 2, 1), (-5, 2, -1), (6, 2, 2), (-6, 2, -2), (i32::MAX, 31, 1)]
+    for (bias, shift, a) in
+        [(3, 1, 2), (-3, 1, -2), (5, 2, 1), (-5, 2, -1), (6, 2, 2), (-6, 2, -2), ((1 << 30) - 1, 30, 1)]
     {
         let mut extreme = most(255, 0, bias, shift);
         (extreme.centres.multiplier, extreme.centres.scale_shift) = (3, 0);

@@ -10,6 +10,8 @@
 //! Where one or two rows are left, they are a pair at the end: two words for each group, columns `c, c + 2` and `c + 1, c + 3`. What is
 //! missing up to an even number of rows, or to a multiple of four columns, is weights of 0.
 
+use crate::description::Window;
+
 /// Rows of a quad, and columns of a group.
 pub const SIDE: usize = 4;
 
@@ -27,14 +29,26 @@ pub const fn words(rows: usize, columns: usize) -> usize {
     rows.div_ceil(2).wrapping_mul(groups(columns)).wrapping_mul(2)
 }
 
+/// Whether the first `rows` of so many packed rows lie as they would alone, so that one table serves both.
+pub const fn is_prefix(rows: usize, of: usize) -> bool {
+    let left = rows % SIDE;
+    rows <= of && (left == 0 || (left > 2) == (of.wrapping_sub(rows).wrapping_add(left) > 2))
+}
+
 /// Words that so many activations take, widened to 16 bits: two for each group.
 pub const fn widened_words(columns: usize) -> usize {
     groups(columns).wrapping_mul(2)
 }
 
-/// Words of scratch that a convolution needs whose filters have so many weights: two pixels' patches widened, and one as it lies.
-pub const fn patch_words(columns: usize) -> usize {
-    groups(columns).wrapping_mul(5)
+/// Words of scratch that a convolution needs whose window slides over so many channels: two pixels' patches widened, and but for a
+/// pointwise one, both patches as they lie, and a row of padding.
+pub const fn patch_words(window: &Window, channels: usize) -> usize {
+    let row = (window.kernel[1] as usize).wrapping_mul(channels);
+    let patch = groups(row.wrapping_mul(window.kernel[0] as usize));
+    match (window.kernel, window.stride) {
+        ([1, 1], [1, 1]) => patch.wrapping_mul(4),
+        _ => patch.wrapping_mul(6).wrapping_add(groups(row)),
+    }
 }
 
 /// Where the lane of a weight lies, counted in half-words, and whether the weight is the lane's odd row.
@@ -91,6 +105,21 @@ mod tests {
                     assert_eq!(weights(found)[usize::from(is_odd)], *expected, "{rows} {columns} {at}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_table_serves_as_a_shorter_one_where_its_beginning_is_that() {
+        for of in 1..=13 {
+            let values: alloc::vec::Vec<i8> = (0..of * 5).map(|at| (at * 89 % 251) as u8 as i8 / 2 + 1).collect();
+            let whole = pack(&values, 5);
+            for rows in 1..=of {
+                let alone = pack(&values[..rows * 5], 5);
+                let found = (0..rows * 5).all(|at| lane(rows, 5, at / 5, at % 5) == lane(of, 5, at / 5, at % 5));
+                assert_eq!(is_prefix(rows, of), found, "{rows} of {of}");
+                assert!(found || whole[..alone.len()] != alone[..]);
+            }
+            assert!(!is_prefix(of + 1, of));
         }
     }
 

@@ -13,7 +13,7 @@ use core::cmp::Reverse;
 use core::fmt;
 
 use crate::description::{Description, Embedding, Layer, Operation, Places, Raw};
-use crate::geometry::{Shape, taps};
+use crate::geometry::Shape;
 use crate::packed::{patch_words, widened_words};
 
 /// Every place is a multiple of this many bytes: scratch is words, and tensors are read by words.
@@ -116,8 +116,7 @@ impl Plan {
                 return Ok((self.tensor(output, writing, !is_high), scratch));
             }
             Operation::Conv2d(conv) => {
-                let columns = taps(&conv.window, shape.channels).ok_or(geometry)?;
-                scratch = self.scratch(patch_words(columns), number);
+                scratch = self.scratch(patch_words(&conv.window, shape.channels), number);
                 shape.under(&conv.window, conv.outputs.into())
             }
             Operation::DepthwiseConv2d(conv) => shape.under(&conv.window, shape.channels),
@@ -343,6 +342,10 @@ mod tests {
         shapes
     }
 
+    fn layer_is_pointwise(window: &Window) -> bool {
+        window.kernel == [1, 1] && window.stride == [1, 1]
+    }
+
     fn length(shape: [usize; 3]) -> usize {
         shape.iter().product()
     }
@@ -357,7 +360,9 @@ mod tests {
                 Operation::Dense(_) => widened(*input),
                 Operation::Conv2d(conv) => {
                     let [height, width] = conv.window.kernel.map(usize::from);
-                    (height * width * input[2]).div_ceil(4) * 20
+                    let (row, is_pointwise) = (width * input[2], layer_is_pointwise(&conv.window));
+                    let patch = (height * row).div_ceil(4);
+                    if is_pointwise { 16 * patch } else { 24 * patch + 4 * row.div_ceil(4) }
                 }
                 _ => 0,
             });
@@ -706,6 +711,6 @@ mod tests {
         let arena = place(&mut after).unwrap();
         simulate(&before, &after, arena);
         // Three images, and the patches of a convolution.
-        assert_eq!(arena, 3 * 72 + 20 * 5);
+        assert_eq!(arena, 3 * 72 + 24 * 5 + 4 * 2);
     }
 }

@@ -2,8 +2,9 @@
 
 use eigenlet_runtime::{Dims, Model, Sample};
 use eigenlet_shared::{
-    description::{Clusters, Dense, Description, Embedding, Golden, Hash, Input, Layer, Raw},
-    numerics::{Channel, Output},
+    description::{Clusters, Dense, Description, Embedding, Golden, Hash, Input, Layer, Operation, Places, Raw, Rows},
+    numerics::{Output, Scale},
+    plan,
     writer::{AlignedBytes, BlobWriter},
 };
 
@@ -68,40 +69,36 @@ fn build(seed: u32, samples: &[Vec<u16>], outputs: Outputs) -> AlignedBytes {
 
     let weights = random.weights(FEATURES * usize::from(WORDS));
     // No zero point is folded in: a bias and some ones spread over the grid.
-    let channels: Vec<Channel> = (0..FEATURES)
-        .map(|_| Channel {
-            bias: random.bits() as i32 % 300,
-            multiplier: (1 << 30) + (random.bits() >> 2) as i32,
-            shift: 1,
-        })
-        .collect();
+    let biases: Vec<i32> = (0..FEATURES).map(|_| random.bits() as i32 % 300).collect();
+    let scale = |_| Scale::new((1 << 30) + (random.bits() >> 2) as i32, 1, relu.zero_point);
+    let scales: Vec<Scale> = (0..FEATURES).map(scale).collect();
     let dense = Dense {
         outputs: FEATURES as u16,
-        weights: writer.push_i8(&weights),
-        channels: writer.push_channels(&channels),
+        rows: Rows {
+            weights: writer.push_packed(&weights, WORDS.into()),
+            biases: writer.push_i32(&biases),
+            scales: writer.push_scales(&scales),
+        },
         output: relu,
     };
-    let rows = random.weights(usize::from(DIMS) * FEATURES);
-    let sums: Vec<i32> =
-        rows.chunks_exact(FEATURES).map(|row| row.iter().map(|weight| i32::from(*weight)).sum()).collect();
     let embedding = Embedding {
-        rows: DIMS,
-        weights: writer.push_i8(&rows),
-        channels: writer.push_channels(&random.channels(&sums, FEATURES, relu.zero_point)),
+        count: DIMS,
+        rows: random.rows(writer, [DIMS.into(), FEATURES], [relu.zero_point, 0]),
         scale: 0.01,
         eigenvalues: writer.push_f32(&(0..DIMS).map(|row| 1.0 / f32::from(row + 1)).collect::<Vec<_>>()),
     };
     let hash = random.weights(usize::from(BITS) * FEATURES);
-    let thresholds: Vec<i32> = (0..BITS).map(|_| random.bits() as i32 % 40_000).collect();
+    let thresholds: Vec<i32> = (0..BITS).map(|_| -(random.bits() as i32 % 40_000)).collect();
     let prototypes = random.weights(usize::from(CLUSTERS * CLUSTER_DIMS));
-    let description = Description {
-        input: Input { shape: [1, 1, WORDS], raw: Raw::Indices, scale: 1.0, offset: 0.0 },
-        layers: [Layer::Dense(dense)].into_iter().collect(),
+    let mut description = Description {
+        input: Input { shape: [1, 1, WORDS], place: 0, raw: Raw::Indices, scale: 1.0, offset: 0.0 },
+        layers: [Layer { places: Places::default(), operation: Operation::Dense(dense) }].into_iter().collect(),
+        heads: Places::default(),
         embedding: Some(embedding),
         hash: Some(Hash::Thresholds {
             bits: BITS,
-            weights: writer.push_i8(&hash),
-            thresholds: writer.push_i32(&thresholds),
+            weights: writer.push_packed(&hash, FEATURES),
+            biases: writer.push_i32(&thresholds),
         }),
         clusters: Some(Clusters::Prototypes {
             count: CLUSTERS,
@@ -119,6 +116,7 @@ fn build(seed: u32, samples: &[Vec<u16>], outputs: Outputs) -> AlignedBytes {
         },
         card: &[],
     };
+    plan::place(&mut description).expect("shapes that fit");
     writer.finish(&description)
 }
 

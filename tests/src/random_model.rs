@@ -6,10 +6,11 @@ use eigenlet_runtime::{Dims, Model};
 use eigenlet_shared::{
     blob::crc32,
     description::{
-        Clusters, Conv2d, Dense, DepthwiseConv2d, Description, Embedding, Experts, Golden, Hash, Input, Layer, Raw,
-        Window, class_bits,
+        Add, Clusters, Conv2d, Dense, DepthwiseConv2d, Description, Embedding, Experts, Golden, Hash, Input, Layer,
+        Operation, Places, Raw, Recall, Rows, Window, class_bits,
     },
-    numerics::{Channel, INPUT_ZERO_POINT_U8, Output},
+    numerics::{INPUT_ZERO_POINT_U8, Output, Scale, Sum},
+    packed, plan,
     writer::{AlignedBytes, BlobWriter},
 };
 
@@ -58,17 +59,31 @@ impl Random {
         self.bytes(count).into_iter().map(|byte| (byte as i8).max(-127)).collect()
     }
 
-    /// One channel for each of `sums`, the sums of its weights: the input's zero point folded in, and sums of `products`
-    /// products spread over most of the int8 range.
-    pub(crate) fn channels(&mut self, sums: &[i32], products: usize, zero_point: i8) -> Vec<Channel> {
+    /// A bias and a scale for each of `sums`, the sums of a row's weights: the input's zero point folded in, and sums of
+    /// `products` products spread over most of the int8 range around the output's zero point.
+    pub(crate) fn constants(
+        &mut self,
+        sums: &[i32],
+        products: usize,
+        [input, output]: [i8; 2],
+    ) -> (Vec<i32>, Vec<Scale>) {
         let spread = 73.0 * 110.0 * (products as f64).sqrt();
         let shift = (spread / 80.0).log2().floor() as i32;
-        let channel = |sum: &i32| Channel {
-            bias: self.bits() as i32 % spread as i32 - i32::from(zero_point) * sum,
-            multiplier: (1 << 30) + (self.bits() >> 2) as i32,
-            shift,
-        };
-        sums.iter().map(channel).collect()
+        let bias = |bits: u32, sum: &i32| bits as i32 % spread as i32 - i32::from(input) * sum;
+        let scale = |bits: u32| Scale::new((1 << 30) + (bits >> 2) as i32, shift, output);
+        sums.iter().map(|sum| (bias(self.bits(), sum), scale(self.bits()))).unzip()
+    }
+
+    /// Packed rows in the blob, `[blocks][rows][products]`, with their constants.
+    pub(crate) fn rows(&mut self, writer: &mut BlobWriter, [rows, products]: [usize; 2], zero_points: [i8; 2]) -> Rows {
+        let weights = self.weights(rows * products);
+        let sums: Vec<i32> = weights.chunks_exact(products).map(sum).collect();
+        let (biases, scales) = self.constants(&sums, products, zero_points);
+        Rows {
+            weights: writer.push_packed(&weights, products),
+            biases: writer.push_i32(&biases),
+            scales: writer.push_scales(&scales),
+        }
     }
 }
 
@@ -156,51 +171,61 @@ fn build(seed: u32, centre: &Centre, samples: &[u8], outputs: Outputs) -> Aligne
     let linear = Output { zero_point: 3, minimum: -128, maximum: 127 };
     let window = |kernel, stride, padding| Window { kernel, stride, padding };
 
-    // Weights and constants of `rows` outputs, each of so many products.
-    let mut rows = |rows: usize, products: usize, zero_point: i8| {
-        let weights = random.weights(rows * products);
-        let sums: Vec<i32> = weights.chunks_exact(products).map(sum).collect();
-        (writer.push_i8(&weights), writer.push_channels(&random.channels(&sums, products, zero_point)))
-    };
-    let conv = rows(6, 18, INPUT_ZERO_POINT_U8);
-    let pointwise = rows(8, 6, relu.zero_point);
-    let dense = rows(FEATURES, 48, relu.zero_point);
-    let embedding = rows(DIMS.into(), FEATURES, relu.zero_point);
+    let conv = random.rows(writer, [6, 18], [INPUT_ZERO_POINT_U8, linear.zero_point]);
+    let pointwise = random.rows(writer, [8, 6], [relu.zero_point, relu.zero_point]);
+    let branch = random.rows(writer, [8, 8 * 25], [relu.zero_point, linear.zero_point]);
+    let dense = random.rows(writer, [FEATURES, 48], [relu.zero_point, relu.zero_point]);
+    let embedding = random.rows(writer, [DIMS.into(), FEATURES], [relu.zero_point, 0]);
     // Here the channels are the columns.
     let weights = random.weights(9 * 6);
     let sums: Vec<i32> = (0..6).map(|channel| weights.iter().skip(channel).step_by(6)).map(sum).collect();
-    let channels = random.channels(&sums, 9, linear.zero_point);
-    let depthwise = (writer.push_i8(&weights), writer.push_channels(&channels));
-    let layers = [
+    let (biases, scales) = random.constants(&sums, 9, [linear.zero_point, relu.zero_point]);
+    let depthwise = Rows {
+        weights: writer.push_i8(&weights),
+        biases: writer.push_i32(&biases),
+        scales: writer.push_scales(&scales),
+    };
+    let sum_constants = writer.push_sum(Sum {
+        zero_points: [linear.zero_point.into(), relu.zero_point.into()],
+        multipliers: [1 << 30, (1 << 30) + 77_777_777],
+        shifts: [0, 1],
+        multiplier: (1 << 30) + 12_345_678,
+        shift: 18,
+    });
+    let operations = [
         // 9 x 7 x 2 -> 9 x 7 x 6
-        Layer::Conv2d(Conv2d {
+        Operation::Conv2d(Conv2d {
             outputs: 6,
             window: window([3, 3], [1, 1], [1, 1, 1, 1]),
-            weights: conv.0,
-            channels: conv.1,
+            rows: conv,
             output: linear,
         }),
         // -> 5 x 4 x 6
-        Layer::DepthwiseConv2d(DepthwiseConv2d {
+        Operation::DepthwiseConv2d(DepthwiseConv2d {
             window: window([3, 3], [2, 2], [1, 1, 1, 1]),
-            weights: depthwise.0,
-            channels: depthwise.1,
+            rows: depthwise,
             output: relu,
         }),
         // -> 4 x 4 x 6
-        Layer::MaxPool2d(window([2, 2], [1, 1], [0, 0, 0, 1])),
+        Operation::MaxPool2d(window([2, 2], [1, 1], [0, 0, 0, 1])),
         // -> 4 x 4 x 8
-        Layer::Conv2d(Conv2d {
+        Operation::Conv2d(Conv2d { outputs: 8, window: window([1, 1], [1, 1], [0; 4]), rows: pointwise, output: relu }),
+        // A branch over that, and both together.
+        Operation::Conv2d(Conv2d {
             outputs: 8,
-            window: window([1, 1], [1, 1], [0; 4]),
-            weights: pointwise.0,
-            channels: pointwise.1,
-            output: relu,
+            window: window([5, 5], [1, 1], [2, 2, 2, 2]),
+            rows: branch,
+            output: linear,
         }),
+        Operation::Add(Add { other: 4, sum: sum_constants, output: relu }),
+        // The sum as it lies.
+        Operation::Recall(Recall { shape: [4, 4, 8], zero_point: relu.zero_point }),
         // -> 3 x 2 x 8
-        Layer::AveragePool2d(window([2, 3], [2, 2], [1, 1, 1, 0])),
-        Layer::Dense(Dense { outputs: FEATURES as u16, weights: dense.0, channels: dense.1, output: relu }),
+        Operation::AveragePool2d(window([2, 3], [2, 2], [1, 1, 1, 0])),
+        Operation::Dense(Dense { outputs: FEATURES as u16, rows: dense, output: relu }),
     ];
+    // The number of the tensor that is recalled: the sixth layer's, the others' places have no meaning yet.
+    let layer = |operation| Layer { places: Places { output: 6, scratch: 0 }, operation };
 
     let eigenvalues: Vec<f32> = (0..DIMS).map(|row| 1.0 / f32::from(row + 1)).collect();
     let ((hash, clusters), experts) = match seed % 5 {
@@ -216,13 +241,13 @@ fn build(seed: u32, centre: &Centre, samples: &[u8], outputs: Outputs) -> Aligne
             ((hash, clusters), Some(experts(random, writer, centre)))
         }
     };
-    let description = Description {
-        input: Input { shape: [9, 7, 2], raw: Raw::U8, scale: 1.0 / 255.0, offset: 0.0 },
-        layers: layers.into_iter().collect(),
+    let mut description = Description {
+        input: Input { shape: [9, 7, 2], place: 0, raw: Raw::U8, scale: 1.0 / 255.0, offset: 0.0 },
+        layers: operations.into_iter().map(layer).collect(),
+        heads: Places::default(),
         embedding: Some(Embedding {
-            rows: DIMS,
-            weights: embedding.0,
-            channels: embedding.1,
+            count: DIMS,
+            rows: embedding,
             scale: 0.01,
             eigenvalues: writer.push_f32(&eigenvalues),
         }),
@@ -240,13 +265,13 @@ fn build(seed: u32, centre: &Centre, samples: &[u8], outputs: Outputs) -> Aligne
         },
         card: &[],
     };
+    plan::place(&mut description).expect("shapes that fit");
     writer.finish(&description)
 }
 
 fn thresholds(random: &mut Random, writer: &mut BlobWriter, centre: &Centre) -> Hash {
     let (weights, biases) = linear_rows(random, BITS.into(), centre);
-    let thresholds: Vec<i32> = biases.iter().map(|bias| -bias).collect();
-    Hash::Thresholds { bits: BITS, weights: writer.push_i8(&weights), thresholds: writer.push_i32(&thresholds) }
+    Hash::Thresholds { bits: BITS, weights: writer.push_packed(&weights, FEATURES), biases: writer.push_i32(&biases) }
 }
 
 fn prototypes(random: &mut Random, writer: &mut BlobWriter, centre: &Centre) -> Clusters {
@@ -259,7 +284,11 @@ fn prototypes(random: &mut Random, writer: &mut BlobWriter, centre: &Centre) -> 
 
 fn linear_clusters(random: &mut Random, writer: &mut BlobWriter, centre: &Centre) -> Clusters {
     let (weights, biases) = linear_rows(random, CLUSTERS.into(), centre);
-    Clusters::Linear { count: CLUSTERS, weights: writer.push_i8(&weights), biases: writer.push_i32(&biases) }
+    Clusters::Linear {
+        count: CLUSTERS,
+        weights: writer.push_packed(&weights, FEATURES),
+        biases: writer.push_i32(&biases),
+    }
 }
 
 /// Centres near the centre; about as much is explained as there is to explain.
@@ -276,12 +305,15 @@ fn residual(random: &mut Random, writer: &mut BlobWriter, centre: &Centre) -> Cl
 fn experts(random: &mut Random, writer: &mut BlobWriter, centre: &Centre) -> Experts {
     let count = usize::from(CLUSTERS * EXPERT_ROWS);
     let (weights, biases) = linear_rows(random, count, centre);
-    let channel = |bias: &i32| Channel { bias: *bias, multiplier: (1 << 30) + (random.bits() >> 2) as i32, shift: 6 };
-    let channels: Vec<Channel> = biases.iter().map(channel).collect();
+    let scale = |_: &i32| Scale::new((1 << 30) + (random.bits() >> 2) as i32, 6, 0);
+    let scales: Vec<Scale> = biases.iter().map(scale).collect();
     Experts {
-        rows: EXPERT_ROWS,
-        weights: writer.push_i8(&weights),
-        channels: writer.push_channels(&channels),
+        count: EXPERT_ROWS,
+        rows: Rows {
+            weights: writer.push_blocks(&weights, EXPERT_ROWS.into(), FEATURES),
+            biases: writer.push_i32(&biases),
+            scales: writer.push_scales(&scales),
+        },
         scale: 0.01,
         eigenvalues: writer.push_f32(&vec![0.0; count]),
     }
@@ -289,12 +321,13 @@ fn experts(random: &mut Random, writer: &mut BlobWriter, centre: &Centre) -> Exp
 
 fn product_code(random: &mut Random, writer: &mut BlobWriter, centre: &Centre) -> (Hash, Clusters) {
     let (weights, biases) = linear_rows(random, usize::from(HEADS) * usize::from(CLUSTERS), centre);
-    let (weights, biases) = (writer.push_i8(&weights), writer.push_i32(&biases));
-    let before = SHARED * u32::from(CLUSTERS);
+    let weights = writer.push_blocks(&weights, CLUSTERS.into(), FEATURES);
+    let biases = writer.push_i32(&biases);
+    let block = packed::words(CLUSTERS.into(), FEATURES) * size_of::<u32>();
     let clusters = Clusters::Linear {
         count: CLUSTERS,
-        weights: weights + before * FEATURES as u32,
-        biases: biases + before * size_of::<i32>() as u32,
+        weights: weights + SHARED * block as u32,
+        biases: biases + SHARED * u32::from(CLUSTERS) * size_of::<i32>() as u32,
     };
     (Hash::Product { heads: HEADS, classes: CLUSTERS, weights, biases }, clusters)
 }
@@ -342,7 +375,7 @@ mod tests {
                 let experts = distinct(&mut model.golden().map(|golden| cast(golden.expert.unwrap())));
                 assert!(experts > 8, "seed {seed}: {experts} of {GOLDEN} local embeddings differ");
             }
-            if let Some(Clusters::Residual { .. }) = model.description().clusters {
+            if let Some(Clusters::Residual { .. }) = model.description().unwrap().clusters {
                 let scores: Vec<u32> = model.golden().map(|golden| golden.score.unwrap()).collect();
                 let explained = scores.iter().filter(|score| **score == 0).count();
                 let distinct = scores.iter().collect::<BTreeSet<_>>().len();

@@ -17,6 +17,19 @@ pub fn parse(blob: &[u8]) -> Result<Model<'_>> {
     Model::parse(blob).map_err(|error| Error::Check(format!("the exported blob is not valid: {error}")))
 }
 
+/// What a blob that this program made says of itself.
+///
+/// # Errors
+/// As for [`parse`].
+pub fn description<'a>(model: &Model<'a>) -> Result<Description<'a>> {
+    model.description().map_err(|error| Error::Check(format!("the exported blob is not valid: {error}")))
+}
+
+/// RAM for a model, as words, so that it lies as the runtime wants it.
+pub fn arena(model: &Model) -> Vec<u32> {
+    vec![0; model.arena_bytes().div_ceil(size_of::<u32>())]
+}
+
 /// What a model's code is made of, and what a sample's cluster is; `none` where there is no such head.
 pub fn heads_in_words(description: &Description) -> (String, String) {
     let hash = match description.hash {
@@ -49,7 +62,7 @@ pub fn run<T: Send>(
 ) -> Result<Vec<T>> {
     samples
         .par_iter()
-        .map_init(|| vec![0i8; model.arena_bytes()], |arena, sample| read(&mut features(model, arena, sample)?))
+        .map_init(|| arena(model), |arena, sample| read(&mut features(model, bytemuck::cast_slice_mut(arena), sample)?))
         .collect::<std::result::Result<_, _>>()
         .map_err(|error| Error::Check(error.to_string()))
 }
@@ -87,7 +100,7 @@ pub struct Outputs {
 /// As for [`run`].
 pub fn outputs(model: &Model, samples: &[&[u8]]) -> Result<Outputs> {
     let (dims, bits) = (usize::from(model.dims()), model.bits());
-    let is_residual = matches!(model.description().clusters, Some(Clusters::Residual { .. }));
+    let is_residual = matches!(description(model)?.clusters, Some(Clusters::Residual { .. }));
     let rows = run(model, samples, |features| {
         let mut embedding = vec![0i8; dims];
         features.embed_into(&mut embedding)?;

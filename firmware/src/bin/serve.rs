@@ -101,7 +101,7 @@ fn hello(slot: Result<&Model, &NoModel>) -> Response<'static> {
         bits: model.bits(),
         clusters: model.clusters(),
         expert_dims: model.expert_dims(),
-        golden: model.description().golden.count,
+        golden: model.golden_count(),
     });
     Response::Hello(Hello { version: VERSION, arena: ARENA as u32, model })
 }

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use eigenlet_runtime::{Head, Model, Raw};
-use eigenlet_shared::description::{Card, Layer};
+use eigenlet_shared::description::{Card, Description, Operation};
 use serde_json::{Value, json};
 
 use super::model_file;
 use crate::error::{Error, Result};
-use crate::inference::heads_in_words;
+use crate::inference::{description, heads_in_words};
 
 #[derive(clap::Args)]
 pub struct Inspect {
@@ -26,9 +26,10 @@ impl Inspect {
         let card = model
             .card()
             .map_err(|error| Error::input(self.model.display(), error, "a model card", "one that does not decode"))?;
+        let description = description(&model)?;
         match self.json {
-            true => say!("{:#}", object(&model, &card, bytes.len())),
-            false => print(&model, &card, bytes.len()),
+            true => say!("{:#}", object(&model, &description, &card, bytes.len())),
+            false => print(&model, &description, &card, bytes.len()),
         }
         Ok(())
     }
@@ -38,17 +39,19 @@ fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn layer(layer: &Layer) -> (&'static str, String) {
+fn layer(operation: &Operation) -> (&'static str, String) {
     let window = |window: &eigenlet_shared::description::Window| {
         let ([height, width], [down, across]) = (window.kernel, window.stride);
         format!("{height}x{width}, stride {down}x{across}, padding {:?}", window.padding)
     };
-    match layer {
-        Layer::Dense(dense) => ("dense", format!("{} outputs", dense.outputs)),
-        Layer::Conv2d(conv) => ("conv2d", format!("{} outputs, {}", conv.outputs, window(&conv.window))),
-        Layer::DepthwiseConv2d(conv) => ("depthwise-conv2d", window(&conv.window)),
-        Layer::MaxPool2d(pool) => ("max-pool", window(pool)),
-        Layer::AveragePool2d(pool) => ("average-pool", window(pool)),
+    match operation {
+        Operation::Dense(dense) => ("dense", format!("{} outputs", dense.outputs)),
+        Operation::Conv2d(conv) => ("conv2d", format!("{} outputs, {}", conv.outputs, window(&conv.window))),
+        Operation::DepthwiseConv2d(conv) => ("depthwise-conv2d", window(&conv.window)),
+        Operation::MaxPool2d(pool) => ("max-pool", window(pool)),
+        Operation::AveragePool2d(pool) => ("average-pool", window(pool)),
+        Operation::Add(_) => ("add", "an earlier layer's output".into()),
+        Operation::Recall(recall) => ("recall", format!("an earlier output of {:?}", recall.shape)),
     }
 }
 
@@ -59,12 +62,11 @@ fn prefixes(dims: u16) -> Vec<u16> {
     prefixes
 }
 
-fn object(model: &Model, card: &Card, bytes: usize) -> Value {
-    let layers: Vec<Value> = model
-        .description()
+fn object(model: &Model, description: &Description, card: &Card, bytes: usize) -> Value {
+    let layers: Vec<Value> = description
         .layers
         .iter()
-        .map(layer)
+        .map(|each| layer(&each.operation))
         .map(|(kind, shape)| json!({"kind": kind, "shape": shape}))
         .collect();
     let macs: Vec<Value> =
@@ -76,17 +78,17 @@ fn object(model: &Model, card: &Card, bytes: usize) -> Value {
         "recipe_sha256": hexadecimal(&card.recipe_sha256),
         "seed": card.seed,
         "producer": card.producer,
-        "input": model.description().input.shape,
+        "input": description.input.shape,
         "layers": layers,
         "dims": model.dims(),
         "bits": model.bits(),
         "clusters": model.clusters(),
-        "hash_head": {"kind": heads_in_words(model.description()).0, "macs": model.head_macs(Head::Hash)},
-        "cluster_head": {"kind": heads_in_words(model.description()).1, "macs": model.head_macs(Head::Clusters)},
+        "hash_head": {"kind": heads_in_words(description).0, "macs": model.head_macs(Head::Hash)},
+        "cluster_head": {"kind": heads_in_words(description).1, "macs": model.head_macs(Head::Clusters)},
         "experts": {"count": model.experts(), "dims": model.expert_dims(), "macs": model.head_macs(Head::Experts)},
         "scale": model.scale(),
         "eigenvalues": model.eigenvalues(),
-        "golden_vectors": model.description().golden.count,
+        "golden_vectors": model.golden_count(),
         "blob": {"bytes": bytes, "macs": model.macs(), "arena_bytes": model.arena_bytes()},
         "macs_by_dims": macs,
         "truncation": card.truncation.iter().map(|point| json!({"dims": point.dims, "knn_acc": point.knn_acc, "map": point.map})).collect::<Vec<_>>(),
@@ -94,20 +96,20 @@ fn object(model: &Model, card: &Card, bytes: usize) -> Value {
     })
 }
 
-fn print(model: &Model, card: &Card, bytes: usize) {
-    let [height, width, channels] = model.description().input.shape;
+fn print(model: &Model, description: &Description, card: &Card, bytes: usize) {
+    let [height, width, channels] = description.input.shape;
     say!("{} on {} (seed {}), by {}", card.objective, card.dataset, card.seed, card.producer);
     let values = match model.raw() {
         Raw::U8 => "raw bytes",
         Raw::Indices => "zeros and ones, given by the indices of the ones",
     };
     say!("input       {height} x {width} x {channels} {values}");
-    for description in &model.description().layers {
-        let (kind, shape) = layer(description);
+    for each in &description.layers {
+        let (kind, shape) = layer(&each.operation);
         say!("layer       {kind}: {shape}");
     }
     say!("outputs     {} dimensions, {} bits, {} clusters", model.dims(), model.bits(), model.clusters());
-    let (hash, clusters) = heads_in_words(model.description());
+    let (hash, clusters) = heads_in_words(description);
     say!("code        {hash}: {} multiply-accumulates behind the layers", model.head_macs(Head::Hash));
     say!("clusters    {clusters}: {} multiply-accumulates behind the layers", model.head_macs(Head::Clusters));
     if model.experts() > 0 {
@@ -128,7 +130,7 @@ fn print(model: &Model, card: &Card, bytes: usize) {
     for point in &card.hash {
         say!("{:>4} bits   mAP {:.4}", point.bits, point.map);
     }
-    say!("golden      {} vectors", model.description().golden.count);
+    say!("golden      {} vectors", model.golden_count());
     say!("data        sha256 {}", hexadecimal(&card.dataset_sha256));
     say!("recipe      sha256 {}", hexadecimal(&card.recipe_sha256));
 }

@@ -6,6 +6,7 @@ use eigenlet_runtime::Model;
 
 use super::model_file;
 use crate::error::{Error, Result};
+use crate::inference;
 
 #[derive(clap::Args)]
 pub struct Verify {
@@ -26,8 +27,8 @@ impl Verify {
 /// # Errors
 /// An output that is not what the vector says.
 pub fn golden(model: &Model) -> Result<String> {
-    let mut arena = vec![0i8; model.arena_bytes()];
-    match model.verify(&mut arena) {
+    let mut arena = inference::arena(model);
+    match model.verify(bytemuck::cast_slice_mut(&mut arena)) {
         Ok(count) => Ok(format!("verify ok: {count} golden vectors, byte for byte")),
         Err(error) => Err(Error::Check(format!("verify failed: {error}"))),
     }

@@ -3,9 +3,11 @@
 use eigenlet_runtime::Dims;
 use eigenlet_shared::description::{
     self as blob, Card, Clusters, Conv2d, Dense, DepthwiseConv2d, Description, Embedding, Golden, Hash, HashQuality,
-    Input, Layer, Layers, MAX_INDEXED, Raw, TruncationQuality,
+    Input, Layer, Layers, MAX_INDEXED, Places, Raw, TruncationQuality,
 };
-use eigenlet_shared::numerics::{ACCUMULATOR_BOUND, Channel, INPUT_ZERO_POINT_U8, Output, nonzero_indices};
+use eigenlet_shared::numerics::{ACCUMULATOR_BOUND, INPUT_ZERO_POINT_U8, Output, Scale, nonzero_indices};
+use eigenlet_shared::packed::is_prefix;
+use eigenlet_shared::plan;
 use eigenlet_shared::writer::{AlignedBytes, BlobWriter, encode_card};
 use ndarray::{Array2, ArrayView1, ArrayView2};
 use rayon::prelude::*;
@@ -134,7 +136,7 @@ impl Lowered {
             truncation: quality.truncation.iter().copied().take(blob::MAX_QUALITY).collect(),
             hash: quality.hash.iter().copied().take(blob::MAX_QUALITY).collect(),
         });
-        let bytes = self.builder.seal(&card);
+        let bytes = self.builder.seal(&card)?;
         parse(&bytes)?;
         Ok(bytes)
     }
@@ -203,7 +205,7 @@ pub fn lower_layers(
     layers: usize,
 ) -> Result<(AlignedBytes, Grid)> {
     let builder = Builder::layers(model, calibration, raw_max, layers)?;
-    Ok((builder.seal(&[]), builder.grid))
+    Ok((builder.seal(&[])?, builder.grid))
 }
 
 fn at_most(place: &str, what: &str, asked: usize, available: usize) -> Result<()> {
@@ -236,7 +238,19 @@ impl Grid {
 /// Quantised rows: int8 weights with the constants that bring their accumulators to the output grid.
 struct Rows {
     weights: Vec<i8>,
-    channels: Vec<Channel>,
+    biases: Vec<i32>,
+    scales: Vec<Scale>,
+}
+
+impl Rows {
+    /// Puts the rows, of so many weights each, into the blob, packed in blocks of as many rows.
+    fn write(&self, writer: &mut BlobWriter, block: usize, columns: usize) -> blob::Rows {
+        blob::Rows {
+            weights: writer.push_blocks(&self.weights, block, columns),
+            biases: writer.push_i32(&self.biases),
+            scales: writer.push_scales(&self.scales),
+        }
+    }
 }
 
 /// Real value of one weight step: as fine as the largest weight allows, and coarse enough that no bias needs more than 28
@@ -265,37 +279,37 @@ fn quantised_row(weights: ArrayView1<f32>, bias: f32, input: Grid, step: f64) ->
     Ok((quantised, bias as i32))
 }
 
-/// Quantises one output channel: its weights, bias and requantisation.
-fn channel(weights: ArrayView1<f32>, bias: f32, input: Grid, output_scale: f64) -> Result<(Vec<i8>, Channel)> {
+/// Quantises one output channel: its weights, bias and requantisation to that grid.
+fn channel(weights: ArrayView1<f32>, bias: f32, input: Grid, output: Grid) -> Result<(Vec<i8>, i32, Scale)> {
     let step = weight_step(weights.iter().copied(), bias, input);
     let (quantised, bias) = quantised_row(weights, bias, input, step)?;
-    let (multiplier, shift) = multiplier(f64::from(input.scale) * step / output_scale);
-    Ok((quantised, Channel { bias, multiplier, shift }))
+    Ok((quantised, bias, scale(f64::from(input.scale) * step / f64::from(output.scale), output.zero_point)))
 }
 
-/// A real factor below one as `multiplier / 2^31 / 2^shift`; what is too small for that is zero.
-fn multiplier(real: f64) -> (i32, i32) {
-    debug_assert!((0.0..1.0).contains(&real));
-    if real < 2f64.powi(-32) {
-        return (0, 0);
-    }
-    let mut shift = 0;
-    let mut significand = real;
-    while significand < 0.5 {
+/// A real factor below one half as the runtime multiplies by it; one too small for 31 bits has fewer.
+fn scale(real: f64, zero_point: i8) -> Scale {
+    debug_assert!((0.0..0.5).contains(&real));
+    let mut shift = 1;
+    let mut significand = 2.0 * real;
+    while significand < 0.5 && shift < Scale::MAX_SHIFT {
         significand *= 2.0;
         shift += 1;
     }
-    match (significand * 2f64.powi(31)).round() as i64 {
+    let multiplier = match (significand * 2f64.powi(31)).round() as i64 {
         // Rounded up to one.
-        value if value == 1 << 31 && shift > 0 => (1 << 30, shift - 1),
-        value => (value.min(i64::from(i32::MAX)) as i32, shift),
-    }
+        value if value == 1 << 31 && shift > 1 => {
+            shift -= 1;
+            1 << 30
+        }
+        value => value.min(i64::from(i32::MAX)) as i32,
+    };
+    Scale::new(multiplier, shift, zero_point)
 }
 
-/// The output scale with every row's factor below one: an accumulator's step never is coarser than the output's.
+/// The output scale with every row's factor below one half: an accumulator's step is at most half as coarse as the output's.
 fn widened(scale: f32, weights: &Array2<f32>, input: Grid) -> f32 {
     let largest = weights.iter().fold(0.0f32, |top, weight| top.max(weight.abs()));
-    scale.max(input.scale * largest / 127.0 * 1.001)
+    scale.max(input.scale * largest / 127.0 * 2.002)
 }
 
 /// A blob in the making.
@@ -319,37 +333,46 @@ impl Builder {
             false => (Raw::U8, INPUT_ZERO_POINT_U8),
         };
         let mut grid = Grid { scale: 1.0 / f32::from(raw_max), zero_point };
-        let input = Input { shape, raw, scale: grid.scale, offset: 0.0 };
+        let input = Input { shape, place: 0, raw, scale: grid.scale, offset: 0.0 };
         let mut writer = BlobWriter::new();
         let mut layers = Layers::new();
         let mut weights = model.weights.iter();
         for (index, step) in model.plan.steps.iter().take(count).enumerate() {
-            let mut rows = |grid: &mut Grid, by_row: bool| -> Result<(u32, u32, Output)> {
+            let mut rows = |grid: &mut Grid, by_row: bool| -> Result<(blob::Rows, Output)> {
                 let weights = weights.next().expect("weights for each step that has any");
                 let mut out = Grid::above_zero(calibration.tops[index]);
                 out.scale = widened(out.scale, &weights.weight, *grid);
-                let rows = quantise(&weights.weight, &weights.bias, by_row, *grid, out.scale)?;
+                let rows = quantise(&weights.weight, &weights.bias, by_row, *grid, out)?;
                 *grid = out;
-                Ok((writer.push_i8(&rows.weights), writer.push_channels(&rows.channels), out.output()))
+                let (count, columns) = weights.weight.dim();
+                let offsets = match by_row {
+                    true => rows.write(&mut writer, count, columns),
+                    false => blob::Rows {
+                        weights: writer.push_i8(&rows.weights),
+                        biases: writer.push_i32(&rows.biases),
+                        scales: writer.push_scales(&rows.scales),
+                    },
+                };
+                Ok((offsets, out.output()))
             };
             let outputs = step.output[2] as u16;
-            let layer = match step.operation {
+            let operation = match step.operation {
                 Operation::Conv2d(window) => {
-                    let (weights, channels, output) = rows(&mut grid, true)?;
-                    Layer::Conv2d(Conv2d { outputs, window: window_of(window), weights, channels, output })
+                    let (rows, output) = rows(&mut grid, true)?;
+                    blob::Operation::Conv2d(Conv2d { outputs, window: window_of(window), rows, output })
                 }
                 Operation::DepthwiseConv2d(window) => {
-                    let (weights, channels, output) = rows(&mut grid, false)?;
-                    Layer::DepthwiseConv2d(DepthwiseConv2d { window: window_of(window), weights, channels, output })
+                    let (rows, output) = rows(&mut grid, false)?;
+                    blob::Operation::DepthwiseConv2d(DepthwiseConv2d { window: window_of(window), rows, output })
                 }
                 Operation::Dense | Operation::Linear => {
-                    let (weights, channels, output) = rows(&mut grid, true)?;
-                    Layer::Dense(Dense { outputs, weights, channels, output })
+                    let (rows, output) = rows(&mut grid, true)?;
+                    blob::Operation::Dense(Dense { outputs, rows, output })
                 }
-                Operation::MaxPool(window) => Layer::MaxPool2d(window_of(window)),
-                Operation::AveragePool(window) => Layer::AveragePool2d(window_of(window)),
+                Operation::MaxPool(window) => blob::Operation::MaxPool2d(window_of(window)),
+                Operation::AveragePool(window) => blob::Operation::AveragePool2d(window_of(window)),
             };
-            layers.push(layer).map_err(|_| {
+            layers.push(Layer { places: Places::default(), operation }).map_err(|_| {
                 let expected = format!("at most {}", blob::MAX_LAYERS);
                 Error::input("network.layers", "too many layers for a blob", expected, model.plan.steps.len() - 1)
             })?;
@@ -357,6 +380,7 @@ impl Builder {
         let description = Description {
             input,
             layers,
+            heads: Places::default(),
             embedding: None,
             hash: None,
             clusters: None,
@@ -373,12 +397,11 @@ impl Builder {
         let bias = last.bias.slice(ndarray::s![..dims]).to_owned();
         // All rows decide the grid, so that a model with fewer dimensions gives a prefix of the same bytes.
         let scale = widened(calibration.embedding / 127.0, &last.weight, self.grid);
-        let rows = quantise(&weight, &bias, true, self.grid, scale)?;
+        let rows = quantise(&weight, &bias, true, self.grid, Grid { scale, zero_point: 0 })?;
         let eigenvalues: Vec<f32> = model.eigenvalues[..dims].iter().map(|&value| value as f32).collect();
         self.description.embedding = Some(Embedding {
-            rows: dims as u16,
-            weights: self.writer.push_i8(&rows.weights),
-            channels: self.writer.push_channels(&rows.channels),
+            count: dims as u16,
+            rows: rows.write(&mut self.writer, dims, weight.ncols()),
             scale,
             eigenvalues: self.writer.push_f32(&eigenvalues),
         });
@@ -386,7 +409,7 @@ impl Builder {
     }
 
     /// Bits are balanced on the given samples: each threshold is the median accumulator. Bits that are the embedding's own
-    /// dimensions share its weights.
+    /// dimensions share its weights, where these lie alike for fewer rows.
     fn hash(
         &mut self,
         model: &FloatModel,
@@ -395,7 +418,7 @@ impl Builder {
         samples: &[&[u8]],
     ) -> Result<()> {
         let embedding = self.description.embedding.expect("the embedding is made before the hash");
-        let dims = usize::from(embedding.rows);
+        let dims = usize::from(embedding.count);
         let last = model.weights.last().expect("a plan ends with a linear step").weight.slice(ndarray::s![..dims, ..]);
         let directions = projection.t().dot(&last);
         let mut rows = Vec::with_capacity(directions.len());
@@ -406,7 +429,7 @@ impl Builder {
         }
 
         let features = self.run(samples, |features| Ok(features.values().to_vec()))?;
-        let thresholds: Vec<i32> = rows
+        let biases: Vec<i32> = rows
             .par_chunks(directions.ncols())
             .map(|row| {
                 let mut sums: Vec<i32> = features
@@ -414,12 +437,16 @@ impl Builder {
                     .map(|values| row.iter().zip(values).map(|(&w, &x)| i32::from(w) * i32::from(x)).sum())
                     .collect();
                 let middle = (sums.len() - 1) / 2;
-                *sums.select_nth_unstable(middle).1
+                -*sums.select_nth_unstable(middle).1
             })
             .collect();
-        let weights = if shared { embedding.weights } else { self.writer.push_i8(&rows) };
-        let thresholds = self.writer.push_i32(&thresholds);
-        self.description.hash = Some(Hash::Thresholds { bits: directions.nrows() as u16, weights, thresholds });
+        let bits = directions.nrows();
+        let weights = match shared && is_prefix(bits, dims) {
+            true => embedding.rows.weights,
+            false => self.writer.push_packed(&rows, directions.ncols()),
+        };
+        let biases = self.writer.push_i32(&biases);
+        self.description.hash = Some(Hash::Thresholds { bits: bits as u16, weights, biases });
         Ok(())
     }
 
@@ -428,15 +455,15 @@ impl Builder {
         at_most("export.bits", "bits", bits, code.bits())?;
         self.description.hash = Some(match code {
             NativeCode::Signs(rows) => {
-                let (mut weights, mut thresholds) = (Vec::new(), Vec::new());
+                let (mut weights, mut biases) = (Vec::new(), Vec::new());
                 for (row, &bias) in rows.weight.outer_iter().zip(&rows.bias).take(bits) {
                     let step = weight_step(row.iter().copied(), bias, self.grid);
                     let (row, bias) = quantised_row(row, bias, self.grid, step)?;
                     weights.extend(row);
-                    thresholds.push(-bias);
+                    biases.push(bias);
                 }
-                let weights = self.writer.push_i8(&weights);
-                Hash::Thresholds { bits: bits as u16, weights, thresholds: self.writer.push_i32(&thresholds) }
+                let weights = self.writer.push_packed(&weights, rows.weight.ncols());
+                Hash::Thresholds { bits: bits as u16, weights, biases: self.writer.push_i32(&biases) }
             }
             NativeCode::Product { classes, rows, .. } => {
                 let width = id_bits(*classes);
@@ -451,7 +478,7 @@ impl Builder {
                     weights.extend(rows);
                     biases.extend(offsets);
                 }
-                let weights = self.writer.push_i8(&weights);
+                let weights = self.writer.push_blocks(&weights, *classes, rows.weight.ncols());
                 let biases = self.writer.push_i32(&biases);
                 Hash::Product { heads: heads as u8, classes: *classes as u16, weights, biases }
             }
@@ -463,7 +490,7 @@ impl Builder {
     fn native_clusters(&mut self, rows: &Weights) -> Result<()> {
         let count = rows.bias.len();
         let (weights, biases) = self.comparable(rows, 0..count)?;
-        let weights = self.writer.push_i8(&weights);
+        let weights = self.writer.push_packed(&weights, rows.weight.ncols());
         let biases = self.writer.push_i32(&biases);
         self.description.clusters = Some(Clusters::Linear { count: count as u16, weights, biases });
         Ok(())
@@ -475,18 +502,17 @@ impl Builder {
         let scale = widened(reach / 127.0, &rows.weight, self.grid);
         let (quantised, clusters) = match gate {
             Gate::Linear(logits) => {
-                let quantised = quantise(&rows.weight, &rows.bias, true, self.grid, scale)?;
+                let quantised = quantise(&rows.weight, &rows.bias, true, self.grid, Grid { scale, zero_point: 0 })?;
                 let (weights, biases) = self.comparable(logits, 0..*count)?;
-                let weights = self.writer.push_i8(&weights);
+                let weights = self.writer.push_packed(&weights, logits.weight.ncols());
                 let biases = self.writer.push_i32(&biases);
                 (quantised, Clusters::Linear { count: *count as u16, weights, biases })
             }
             Gate::Residual { points } => self.residuals(heads, points, scale, samples)?,
         };
         self.description.experts = Some(blob::Experts {
-            rows: *dims as u16,
-            weights: self.writer.push_i8(&quantised.weights),
-            channels: self.writer.push_channels(&quantised.channels),
+            count: *dims as u16,
+            rows: quantised.write(&mut self.writer, *dims, rows.weight.ncols()),
             scale,
             eigenvalues: self.writer.push_f32(eigenvalues),
         });
@@ -500,7 +526,7 @@ impl Builder {
         &mut self,
         heads: &ExpertHeads,
         points: &Array2<f32>,
-        scale: f32,
+        output_scale: f32,
         samples: &[&[u8]],
     ) -> Result<(Rows, Clusters)> {
         let grid = self.grid;
@@ -508,23 +534,24 @@ impl Builder {
         let centres: Vec<i8> = points.iter().map(|&value| place(value).clamp(-128.0, 127.0) as i8).collect();
         let size = points.ncols();
         let step = weight_step(heads.rows.weight.iter().copied(), 0.0, grid);
-        let (multiplier, shift) = multiplier(f64::from(grid.scale) * step / f64::from(scale));
-        let mut rows = Rows { weights: Vec::new(), channels: Vec::new() };
+        let scale = scale(f64::from(grid.scale) * step / f64::from(output_scale), 0);
+        let mut rows = Rows { weights: Vec::new(), biases: Vec::new(), scales: Vec::new() };
         for (index, row) in heads.rows.weight.outer_iter().enumerate() {
             let (weights, _) = quantised_row(row, 0.0, grid, step)?;
             let centre = &centres[index / heads.dims * size..][..size];
             let bias: i32 = weights.iter().zip(centre).map(|(&w, &c)| -i32::from(w) * i32::from(c)).sum();
             rows.weights.extend(weights);
-            rows.channels.push(Channel { bias, multiplier, shift });
+            rows.biases.push(bias);
+            rows.scales.push(scale);
         }
 
         let features = self.run(samples, |features| Ok(features.values().to_vec()))?;
         let largest = features
             .par_iter()
             .map(|values| {
-                let sums = rows.weights.chunks_exact(size).zip(&rows.channels).map(|(row, channel)| {
+                let sums = rows.weights.chunks_exact(size).zip(&rows.biases).map(|(row, bias)| {
                     let sum: i32 = row.iter().zip(values).map(|(&w, &x)| i32::from(w) * i32::from(x)).sum();
-                    (sum + channel.bias).unsigned_abs()
+                    (sum + bias).unsigned_abs()
                 });
                 sums.max().unwrap_or(0)
             })
@@ -593,9 +620,9 @@ impl Builder {
 
     fn golden(&mut self, samples: &[&[u8]]) -> Result<()> {
         let description = &self.description;
-        let (dims, bits) = (description.embedding.map_or(0, |e| e.rows), description.hash.map_or(0, |h| h.bits()));
+        let (dims, bits) = (description.embedding.map_or(0, |e| e.count), description.hash.map_or(0, |h| h.bits()));
         let clusters = description.clusters.is_some();
-        let expert_dims = description.experts.map_or(0, |experts| experts.rows);
+        let expert_dims = description.experts.map_or(0, |experts| experts.count);
         let outputs = self.run(samples, |features| {
             let mut embedding = vec![0i8; dims.into()];
             features.embed_into(&mut embedding)?;
@@ -640,8 +667,11 @@ impl Builder {
     }
 
     /// What there is so far, as a blob.
-    fn seal(&self, card: &[u8]) -> AlignedBytes {
-        self.writer.finish(&Description { card, ..self.description.clone() })
+    fn seal(&self, card: &[u8]) -> Result<AlignedBytes> {
+        let mut description = Description { card, ..self.description.clone() };
+        plan::place(&mut description)
+            .map_err(|error| Error::Check(format!("the arena cannot be laid out: {error}")))?;
+        Ok(self.writer.finish(&description))
     }
 
     /// Runs what there is so far on samples, through the runtime.
@@ -650,7 +680,7 @@ impl Builder {
         samples: &[&[u8]],
         read: impl Fn(&mut eigenlet_runtime::Features) -> std::result::Result<T, eigenlet_runtime::EncoderError> + Sync,
     ) -> Result<Vec<T>> {
-        let bytes = self.seal(&[]);
+        let bytes = self.seal(&[])?;
         inference::run(&parse(&bytes)?, samples, read)
     }
 }
@@ -670,17 +700,18 @@ fn quantise(
     bias: &ndarray::Array1<f32>,
     by_row: bool,
     input: Grid,
-    output_scale: f32,
+    output: Grid,
 ) -> Result<Rows> {
     let mut quantised = Array2::<i8>::zeros(weight.dim());
-    let mut channels = Vec::with_capacity(bias.len());
+    let (mut biases, mut scales) = (Vec::with_capacity(bias.len()), Vec::with_capacity(bias.len()));
     for (index, &bias) in bias.iter().enumerate() {
         let axis = ndarray::Axis(if by_row { 0 } else { 1 });
-        let (weights, constants) = channel(weight.index_axis(axis, index), bias, input, f64::from(output_scale))?;
+        let (weights, bias, scale) = channel(weight.index_axis(axis, index), bias, input, output)?;
         quantised.index_axis_mut(axis, index).assign(&ArrayView1::from(&weights));
-        channels.push(constants);
+        biases.push(bias);
+        scales.push(scale);
     }
-    Ok(Rows { weights: quantised.into_raw_vec_and_offset().0, channels })
+    Ok(Rows { weights: quantised.into_raw_vec_and_offset().0, biases, scales })
 }
 
 #[cfg(test)]
@@ -688,14 +719,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_multiplier_is_the_real_factor_to_31_bits() {
-        for real in [0.999_999_999_9, 0.5, 0.25, 0.123_456, 1e-3, 7.7e-6, 2f64.powi(-31)] {
-            let (multiplier, shift) = multiplier(real);
-            let back = f64::from(multiplier) / 2f64.powi(31 + shift);
-            assert!((back / real - 1.0).abs() < 1e-9, "{real}: {multiplier} >> {shift}");
-            assert!(multiplier >= 1 << 30 && (0..=31).contains(&shift));
+    fn a_scale_is_the_real_factor_to_31_bits() {
+        for real in [0.499_999_999_9, 0.25, 0.123_456, 1e-3, 7.7e-6, 2f64.powi(-23)] {
+            let scale = scale(real, 5);
+            let back = f64::from(scale.multiplier) / 2f64.powi(31 + scale.shift);
+            assert!((back / real - 1.0).abs() < 1e-9, "{real}: {scale:?}");
+            assert!(scale.multiplier >= 1 << 30 && scale.is_lawful(5));
         }
-        assert_eq!(multiplier(0.0), (0, 0));
+        // Smaller ones to 2^-53.
+        for real in [0.0, 1e-12, 3.3e-9] {
+            let scale = scale(real, -128);
+            let back = f64::from(scale.multiplier) / 2f64.powi(31 + scale.shift);
+            assert!((back - real).abs() <= 2f64.powi(-54) && scale.is_lawful(-128), "{real}: {scale:?}");
+        }
     }
 
     #[test]
@@ -703,14 +739,17 @@ mod tests {
         let input = Grid { scale: 0.013, zero_point: -128 };
         let weights = ndarray::array![0.31f32, -0.07, 0.002, 0.21];
         let output_scale = 0.021;
-        let (quantised, constants) = channel(weights.view(), 0.4, input, output_scale).unwrap();
+        let output = Grid { scale: output_scale, zero_point: -128 };
+        let (quantised, bias, scale) = channel(weights.view(), 0.4, input, output).unwrap();
+        let output_scale = f64::from(output_scale);
         for seed in 0..200u32 {
             let x: Vec<i8> =
                 (0..4).map(|i| (seed.wrapping_mul(2_654_435_761).rotate_left(8 * i) >> 24) as u8 as i8).collect();
             let acc: i32 = quantised.iter().zip(&x).map(|(&w, &x)| i32::from(w) * i32::from(x)).sum();
             let real: f64 =
                 weights.iter().zip(&x).map(|(&w, &x)| f64::from(w) * 0.013 * (f64::from(x) + 128.0)).sum::<f64>() + 0.4;
-            let found = f64::from(constants.requantize(acc + constants.bias)) * output_scale;
+            let found = f64::from(i32::from(scale.output(acc + bias)) + 128) * output_scale;
+            let real = real.clamp(0.0, 255.0 * output_scale);
             // Half a step of the output, and what rounding four weights can add.
             let tolerance = output_scale / 2.0 + 4.0 * 255.0 * 0.013 * (0.31 / 127.0) / 2.0;
             assert!((found - real).abs() <= tolerance, "{found} {real}");
@@ -721,6 +760,6 @@ mod tests {
     fn accumulators_that_could_overflow_are_refused() {
         let input = Grid { scale: 1.0, zero_point: 0 };
         let many = ndarray::Array1::from_elem(70_000, 1.0f32);
-        assert!(channel(many.view(), 0.0, input, 1e9).is_err());
+        assert!(channel(many.view(), 0.0, input, Grid { scale: 1e9, zero_point: 0 }).is_err());
     }
 }

@@ -517,7 +517,8 @@ fn share_of_equal_bits(a: &Codes, b: &Codes) -> f64 {
 
 /// The blob's prototype that is nearest to each float embedding.
 fn nearest_prototypes(blob: &[u8], embeddings: &Array2<f32>) -> Vec<u16> {
-    let Ok(Blob { description, data }) = Blob::parse(blob) else { return Vec::new() };
+    let read = Blob::parse(blob).and_then(|blob| Ok((blob.decode()?, blob.data)));
+    let Ok((description, data)) = read else { return Vec::new() };
     let (Some(Clusters::Prototypes { count, dims, prototypes }), Some(embedding)) =
         (description.clusters, description.embedding)
     else {

@@ -271,7 +271,7 @@ fn finish<B: Trainable>(
     let evaluated = encoded.evaluate(learning, options.backend, &epochs, &untrained)?;
     folder.write_results(&evaluated)?;
     progress.stage("writing the report");
-    let heads = inference::heads_in_words(inference::parse(&evaluated.blob)?.description());
+    let heads = inference::heads_in_words(&inference::description(&inference::parse(&evaluated.blob)?)?);
     let page = report::html(&ReportInput {
         title: options.name,
         metrics: &evaluated.metrics,

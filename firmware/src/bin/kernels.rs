@@ -1,0 +1,433 @@
+//! Runs the kernels on packed rows against plain loops, on random layers, and counts what whole layers of known shapes cost.
+//! Exit status 0 only if every value is right.
+#![no_std]
+#![no_main]
+
+use core::hint::black_box;
+
+use cortex_m_rt::entry;
+use eigenlet_firmware::board::{self, Counter};
+use eigenlet_runtime::Shape;
+use eigenlet_runtime::kernels::packed::{self, KERNELS, Range, Rows, Slide};
+use eigenlet_shared::description::Window;
+use eigenlet_shared::numerics::Scale;
+use eigenlet_shared::packed::{lane, patch_words, weights, widened_words, words};
+use naive::{Random, Values};
+
+#[path = "../../../runtime/tests/naive/mod.rs"]
+mod naive;
+
+/// Random layers that are checked.
+const LAYERS: u32 = 2000;
+
+/// The longest side of an image that is measured, and the channels of a pointwise convolution: what fits in memory.
+const SIDE: usize = if cfg!(small_ram) { 12 } else { 16 };
+const POINTS: usize = if cfg!(small_ram) { 24 } else { 32 };
+/// The largest dense layer: inputs and outputs.
+const WIDE: [usize; 2] = [784, if cfg!(small_ram) { 100 } else { 400 }];
+
+/// Activations of an image, in and out; widened ones; packed rows of convolutions; weights as they lie.
+const INPUT: usize = SIDE * SIDE * 16;
+const OUTPUT: usize = SIDE * SIDE * POINTS;
+const SCRATCH: usize = 640;
+const WORDS: usize = 640;
+const WEIGHTS: usize = 144;
+
+struct Buffers {
+    input: [i8; INPUT],
+    output: [i8; OUTPUT],
+    scratch: [u32; SCRATCH],
+    words: [u32; WORDS],
+    weights: [i8; WEIGHTS],
+}
+
+/// Weights and constants of the dense layers, in flash. A chip without room for the words of a whole layer uses a part.
+static FLASH_WORDS: [u32; WIDE[0] * WIDE[1] / 4] = random_words();
+static BIASES: [i32; WIDE[1]] = random_biases();
+static SCALES: [Scale; WIDE[1]] = random_scales();
+
+const fn step(mut state: u32) -> u32 {
+    state ^= state << 13;
+    state ^= state >> 17;
+    state ^ state << 5
+}
+
+/// Words of weights from -127 to 127.
+#[allow(long_running_const_eval)]
+const fn random_words<const COUNT: usize>() -> [u32; COUNT] {
+    let mut words = [0; COUNT];
+    let (mut state, mut at) = (1, 0);
+    while at < COUNT {
+        state = step(state);
+        let [a, b, c, d] = state.to_le_bytes();
+        words[at] = packed_lane(a, b) | packed_lane(c, d) << 16;
+        at += 1;
+    }
+    words
+}
+
+const fn packed_lane(even: u8, odd: u8) -> u32 {
+    let (even, odd) = ((even % 255) as i32 - 127, (odd % 255) as i32 - 127);
+    (256 * odd + even) as u16 as u32
+}
+
+/// Small ones mostly, and such as leave a sum just within its bound.
+const fn random_biases<const COUNT: usize>() -> [i32; COUNT] {
+    const ROOM: i32 = (1 << 30) - 1 - 1024 * 127 * 128;
+    let mut biases = [0; COUNT];
+    let (mut state, mut at) = (2, 0);
+    while at < COUNT {
+        state = step(state);
+        biases[at] = match state >> 29 {
+            0 => ROOM,
+            1 => -ROOM,
+            _ => (state as i32) >> 14,
+        };
+        at += 1;
+    }
+    biases
+}
+
+const fn random_scales<const COUNT: usize>() -> [Scale; COUNT] {
+    let mut scales = [Scale::new(0, 1, 0); COUNT];
+    let (mut state, mut at) = (3, 0);
+    while at < COUNT {
+        state = step(state);
+        let multiplier = if state % 16 == 0 { 0 } else { (1 << 30) | (state >> 2) as i32 };
+        scales[at] = Scale::new(multiplier, 1 + (state % 22) as i32, -7);
+        at += 1;
+    }
+    scales
+}
+
+#[entry]
+fn main() -> ! {
+    defmt::info!("kernels on {}: {}", board::NAME, KERNELS);
+    let buffers = cortex_m::singleton!(: Buffers = Buffers {
+        input: [0; INPUT],
+        output: [0; OUTPUT],
+        scratch: [0; SCRATCH],
+        words: [0; WORDS],
+        weights: [0; WEIGHTS],
+    });
+    let Some(buffers) = buffers else { board::exit(false) };
+    board::exit(random_layers(buffers) && measured_layers(buffers));
+}
+
+/// The weight of a row and a column of packed rows.
+fn weight(rows: &Rows, row: usize, column: usize) -> i8 {
+    let (at, is_odd) = lane(rows.rows, rows.columns, row, column);
+    weights((rows.words[at / 2] >> (16 * (at % 2))) as i16)[usize::from(is_odd)]
+}
+
+/// Packs random weights, for as many rows and columns as `words` holds.
+fn random_rows<'a>(random: &mut Random, values: Values, count: usize, columns: usize, to: &'a mut [u32]) -> Rows<'a> {
+    let to = &mut to[..words(count, columns)];
+    to.fill(0);
+    for row in 0..count {
+        for column in 0..columns {
+            let mut value = [0];
+            values.fill(-127, random, &mut value);
+            let value = if matches!(values, Values::Alternating) && (row + column) % 2 == 0 { 127 } else { value[0] };
+            let (at, is_odd) = lane(count, columns, row, column);
+            let lanes: &mut u32 = &mut to[at / 2];
+            let shift = 16 * (at % 2);
+            let old = (*lanes >> shift) as u16;
+            let new = old.wrapping_add((i16::from(value) * if is_odd { 256 } else { 1 }) as u16);
+            *lanes = *lanes & !(0xffff << shift) | u32::from(new) << shift;
+        }
+    }
+    let first = random.between(0, BIASES.len() - count);
+    Rows { words: to, rows: count, columns, biases: &BIASES[first..][..count], scales: &SCALES[first..][..count] }
+}
+
+fn dense_sum(rows: &Rows, row: usize, x: &[i8]) -> i32 {
+    let products = x.iter().enumerate().map(|(column, x)| i32::from(weight(rows, row, column)) * i32::from(*x));
+    products.fold(rows.biases[row], i32::wrapping_add)
+}
+
+/// An output of a convolution, from packed rows.
+fn conv_output(rows: &Rows, slide: &Slide, range: Range, input: &[i8], [y, x, row]: [usize; 3]) -> i8 {
+    let mut sum = rows.biases[row];
+    let mut column = 0;
+    for tap_y in 0..slide.window.kernel[0].into() {
+        for tap_x in 0..slide.window.kernel[1].into() {
+            for channel in 0..slide.input.channels {
+                let value = naive::seen(slide, input, [y, x], [tap_y, tap_x], channel).unwrap_or(slide.zero_point);
+                sum = sum.wrapping_add(i32::from(weight(rows, row, column)) * i32::from(value));
+                column += 1;
+            }
+        }
+    }
+    naive::requantised(sum, &rows.scales[row], range)
+}
+
+fn random_layers(buffers: &mut Buffers) -> bool {
+    let random = &mut Random(0x9e37_79b9);
+    for layer in 0..LAYERS {
+        let is_right = if layer % 2 == 0 { random_dense(random, buffers) } else { random_window(random, buffers) };
+        if !is_right {
+            defmt::error!("layer {} of {} differs", layer, LAYERS);
+            return false;
+        }
+    }
+    defmt::info!("{} random layers: all right", LAYERS);
+    true
+}
+
+fn any_values(random: &mut Random) -> Values {
+    if random.below(2) == 0 { Values::Any } else { Values::ALL[random.below(4) as usize] }
+}
+
+fn any_range(random: &mut Random) -> Range {
+    match random.below(3) {
+        0 => Range::WHOLE,
+        1 => Range { minimum: -127, maximum: 127 },
+        _ => Range { minimum: (random.next() >> 24) as i8, maximum: 127 },
+    }
+}
+
+fn random_dense(random: &mut Random, Buffers { input, output, scratch, words, .. }: &mut Buffers) -> bool {
+    let is_wide = random.below(4) == 0;
+    let columns = if is_wide { random.between(500, 1030) } else { random.between(1, 70) };
+    let count = random.between(1, (4 * WORDS / (columns + 3) / 2 * 2).min(15));
+    let (of_weights, of_inputs, range) = (any_values(random), any_values(random), any_range(random));
+    let rows = random_rows(random, of_weights, count, columns, words);
+    let start = random.between(0, 3);
+    let x = &mut input[start..][..columns];
+    of_inputs.fill(-128, random, x);
+    let scratch = &mut scratch[..widened_words(columns)];
+    let output = &mut output[..count];
+    packed::dense(&rows, range, x, scratch, output);
+    let mut sums = [0; 16];
+    let sums = &mut sums[..count];
+    packed::sums(&rows, scratch, 0, sums);
+    for (row, (output, found)) in output.iter().zip(sums.iter()).enumerate() {
+        let sum = dense_sum(&rows, row, x);
+        let expected = naive::requantised(sum, &rows.scales[row], range);
+        if *found != sum || *output != expected {
+            defmt::error!(
+                "dense {}x{} row {}: {} not {}, {} not {}",
+                columns,
+                count,
+                row,
+                found,
+                sum,
+                output,
+                expected
+            );
+            return false;
+        }
+    }
+    let first = random.between(0, count - 1);
+    let wanted = random.between(1, count - first);
+    let mut some = [0; 16];
+    let mut outputs = [0; 16];
+    packed::sums(&rows, scratch, first, &mut some[..wanted]);
+    packed::outputs(&rows, scratch, first, range, &mut outputs[..wanted]);
+    let is_right = some[..wanted] == sums[first..][..wanted] && outputs[..wanted] == output[first..][..wanted];
+    if !is_right {
+        defmt::error!("dense {}x{}: rows {} to {} alone differ", columns, count, first, first + wanted);
+    }
+    is_right
+}
+
+fn random_window(random: &mut Random, Buffers { input, output, scratch, words, weights }: &mut Buffers) -> bool {
+    let kernels = [[1, 1], [1, 1], [3, 3], [3, 3], [5, 5], [5, 1], [1, 3], [2, 4]];
+    let kernel = kernels[random.below(8) as usize];
+    let padding = |random: &mut Random, kernel: u8| random.below(kernel.into()) as u8;
+    let window = Window {
+        kernel,
+        stride: [random.between(1, 2) as u8, random.between(1, 2) as u8],
+        padding: [
+            padding(random, kernel[0]),
+            padding(random, kernel[1]),
+            padding(random, kernel[0]),
+            padding(random, kernel[1]),
+        ],
+    };
+    let [height, width] = kernel.map(usize::from);
+    let channels = random.between(1, 9);
+    let shape = Shape { height: random.between(height, 7), width: random.between(width, 7), channels };
+    let outputs = random.between(1, (4 * WORDS / (height * width * channels + 3) / 2 * 2).min(11));
+    let of_output = |channels: usize| {
+        let [top, left, bottom, right] = window.padding.map(usize::from);
+        let [down, across] = window.stride.map(usize::from);
+        Shape {
+            height: (shape.height + top + bottom - height) / down + 1,
+            width: (shape.width + left + right - width) / across + 1,
+            channels,
+        }
+    };
+    let slide =
+        Slide { input: shape, output: of_output(outputs), window: &window, zero_point: (random.next() >> 24) as i8 };
+    let range = any_range(random);
+    let start = random.between(0, 3);
+    let x = &mut input[start..][..shape.len()];
+    any_values(random).fill(-128, random, x);
+    let lines = random.between(0, slide.output.height - 1);
+    let lines = lines..random.between(lines + 1, slide.output.height);
+
+    let of_weights = any_values(random);
+    let rows = random_rows(random, of_weights, outputs, height * width * channels, words);
+    let to = &mut output[..slide.output.len()];
+    to.fill(77);
+    let scratch = &mut scratch[..patch_words(&window, channels)];
+    packed::conv2d(&rows, &slide, range, lines.clone(), x, scratch, to);
+    let is_right = check("conv", &slide, &lines, to, &|at| conv_output(&rows, &slide, range, x, at));
+
+    let slide = Slide { output: of_output(channels), ..slide };
+    let to = &mut output[..slide.output.len()];
+    let weights = &mut weights[..(height * width * channels).min(WEIGHTS)];
+    if weights.len() < height * width * channels {
+        return is_right;
+    }
+    of_weights.fill(-127, random, weights);
+    let (biases, scales) = (&BIASES[..channels], &SCALES[..channels]);
+    to.fill(77);
+    packed::depthwise_conv2d(weights, biases, scales, &slide, range, lines.clone(), x, to);
+    let is_right = is_right
+        && check("depthwise conv", &slide, &lines, to, &|at| {
+            naive::depthwise_conv2d(weights, biases, scales, &slide, range, x, at)
+        });
+    to.fill(77);
+    packed::max_pool2d(&slide, lines.clone(), x, to);
+    let is_right = is_right && check("max pool", &slide, &lines, to, &|at| naive::pool2d(&slide, x, at)[0]);
+    to.fill(77);
+    packed::average_pool2d(&slide, lines.clone(), x, to);
+    is_right && check("average pool", &slide, &lines, to, &|at| naive::pool2d(&slide, x, at)[1])
+}
+
+/// Whether the lines are what is expected, and nothing else was written.
+fn check(
+    layer: &str,
+    slide: &Slide,
+    lines: &core::ops::Range<usize>,
+    found: &[i8],
+    expected: &dyn Fn([usize; 3]) -> i8,
+) -> bool {
+    for (at, found) in found.iter().enumerate() {
+        let (pixel, channel) = (at / slide.output.channels, at % slide.output.channels);
+        let at = [pixel / slide.output.width, pixel % slide.output.width, channel];
+        let expected = if lines.contains(&at[0]) { expected(at) } else { 77 };
+        if *found != expected {
+            let [h, w] = slide.window.kernel;
+            let Shape { height, width, channels } = slide.input;
+            defmt::error!(
+                "{} {}x{} over {}x{}x{}: {} not {} at {}",
+                layer,
+                h,
+                w,
+                height,
+                width,
+                channels,
+                found,
+                expected,
+                at
+            );
+            return false;
+        }
+    }
+    true
+}
+
+fn measured_layers(buffers: &mut Buffers) -> bool {
+    let small = SIDE;
+    dense(buffers, 256, 64)
+        && dense(buffers, 255, 63)
+        && dense(buffers, WIDE[0], WIDE[1])
+        && conv(buffers, "conv 3x3", [3, 3], [small, small, 16], 16)
+        && conv(buffers, "conv 3x3", [3, 3], [small - 1, small - 1, 15], 15)
+        && conv(buffers, "conv 1x1", [1, 1], [small, small, 16], POINTS)
+        && conv(buffers, "conv 5x1", [5, 1], [64, 1, 16], 32)
+        && depthwise(buffers, [small, small, 16])
+}
+
+fn report(layer: &str, input: &[usize], outputs: usize, macs: usize, cost: u32) {
+    let hundredths = (cost as u64 * 1000 / macs as u64) as u32;
+    defmt::info!(
+        "{} of {} to {}: {} {}, {}.{=u32:03} a multiply-accumulate",
+        layer,
+        input,
+        outputs,
+        cost,
+        board::UNIT,
+        hundredths / 1000,
+        hundredths % 1000
+    );
+}
+
+fn dense(Buffers { input, output, scratch, .. }: &mut Buffers, columns: usize, count: usize) -> bool {
+    let x = &mut input[..columns];
+    Values::Any.fill(-128, &mut Random(5), x);
+    let rows = Rows {
+        words: &FLASH_WORDS[..words(count, columns)],
+        rows: count,
+        columns,
+        biases: &BIASES[..count],
+        scales: &SCALES[..count],
+    };
+    let scratch = &mut scratch[..widened_words(columns)];
+    let output = &mut output[..count];
+    let (rows, x) = black_box((&rows, &*x));
+    let counter = Counter::start();
+    packed::dense(rows, Range::WHOLE, x, scratch, output);
+    let cost = counter.elapsed();
+    report("dense", &[columns], count, columns * count, cost);
+    let expected = |row: usize| naive::requantised(dense_sum(rows, row, x), &rows.scales[row], Range::WHOLE);
+    (0..count).all(|row| output[row] == expected(row))
+}
+
+/// A window of stride 1 that is padded to give as many pixels as it gets, over its longer sides.
+fn same(kernel: [u8; 2]) -> Window {
+    let [height, width] = kernel.map(|size| size / 2);
+    Window { kernel, stride: [1, 1], padding: [height, width, height, width] }
+}
+
+fn conv(buffers: &mut Buffers, name: &str, kernel: [u8; 2], shape: [usize; 3], count: usize) -> bool {
+    let Buffers { input, output, scratch, words, .. } = buffers;
+    let [height, width, channels] = shape;
+    let window = same(kernel);
+    let slide = Slide {
+        input: Shape { height, width, channels },
+        output: Shape { height, width, channels: count },
+        window: &window,
+        zero_point: -128,
+    };
+    let x = &mut input[..slide.input.len()];
+    let random = &mut Random(6);
+    Values::Any.fill(-128, random, x);
+    let taps = kernel.map(usize::from).iter().product::<usize>() * channels;
+    let rows = random_rows(random, Values::Any, count, taps, words);
+    let output = &mut output[..slide.output.len()];
+    let scratch = &mut scratch[..patch_words(&window, channels)];
+    let (rows, slide, x) = black_box((&rows, &slide, &*x));
+    let counter = Counter::start();
+    packed::conv2d(rows, slide, Range::WHOLE, 0..height, x, scratch, output);
+    let cost = counter.elapsed();
+    report(name, &shape, count, height * width * count * taps, cost);
+    check(name, slide, &(0..height), output, &|at| conv_output(rows, slide, Range::WHOLE, x, at))
+}
+
+fn depthwise(buffers: &mut Buffers, shape: [usize; 3]) -> bool {
+    let Buffers { input, output, weights, .. } = buffers;
+    let [height, width, channels] = shape;
+    let window = same([3, 3]);
+    let image = Shape { height, width, channels };
+    let slide = Slide { input: image, output: image, window: &window, zero_point: -128 };
+    let x = &mut input[..image.len()];
+    let random = &mut Random(7);
+    Values::Any.fill(-128, random, x);
+    let weights = &mut weights[..9 * channels];
+    Values::Any.fill(-127, random, weights);
+    let (biases, scales) = (&BIASES[..channels], &SCALES[..channels]);
+    let output = &mut output[..image.len()];
+    let (slide, x, weights) = black_box((&slide, &*x, &*weights));
+    let counter = Counter::start();
+    packed::depthwise_conv2d(weights, biases, scales, slide, Range::WHOLE, 0..height, x, output);
+    let cost = counter.elapsed();
+    report("depthwise 3x3", &shape, channels, image.len() * 9, cost);
+    check("depthwise 3x3", slide, &(0..height), output, &|at| {
+        naive::depthwise_conv2d(weights, biases, scales, slide, Range::WHOLE, x, at)
+    })
+}

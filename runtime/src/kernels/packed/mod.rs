@@ -1,0 +1,103 @@
+//! The layers on packed rows (`eigenlet_shared::packed`): two rows of weights in every multiplication.
+//!
+//! Activations are widened first, from bytes to 16-bit lanes in the order of the packed columns; what then runs over the words is
+//! `engine`: a few routines in assembly where the core has the DSP extension, else safe Rust. Both give the same bytes.
+//!
+//! Biases hold `-zero_point * sum(weights)` already, so activations are multiplied as they lie, and padding reads as the zero
+//! point. Arithmetic wraps, and lengths that do not fit leave outputs as they were: a faulty model must not stop a chip.
+
+mod add;
+mod conv;
+mod depthwise;
+mod pool;
+mod rows;
+mod sparse;
+mod widen;
+mod window;
+
+#[cfg(eigenlet_dsp)]
+#[path = "dsp.rs"]
+mod engine;
+#[cfg(not(eigenlet_dsp))]
+#[path = "portable.rs"]
+mod engine;
+
+use eigenlet_shared::description::Window;
+use eigenlet_shared::numerics::Scale;
+
+pub use add::add;
+pub use conv::conv2d;
+pub use depthwise::depthwise_conv2d;
+pub use engine::KERNELS;
+pub use pool::{average_pool2d, max_pool2d};
+#[cfg(feature = "bench")]
+pub use rows::dense;
+pub use rows::{outputs, sums};
+pub use sparse::dense_at;
+pub use widen::widen;
+
+use eigenlet_shared::geometry::Shape;
+
+/// Rows of packed weights with their constants.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rows<'a> {
+    /// The weights, `packed::words(rows, columns)` words.
+    pub words: &'a [u32],
+    /// Number of rows, the outputs of a layer.
+    pub rows: usize,
+    /// Weights in a row.
+    pub columns: usize,
+    /// What each row's sum starts from.
+    pub biases: &'a [i32],
+    /// How each row's sum becomes an int8 value; empty where only sums are wanted.
+    pub scales: &'a [Scale],
+}
+
+/// The int8 values that outputs are clamped to: from a fused ReLU's zero point up, or -127 to 127 for an embedding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// Lowest value, inclusive.
+    pub minimum: i8,
+    /// Highest value, inclusive.
+    pub maximum: i8,
+}
+
+impl Range {
+    /// All of int8, which requantisation saturates to anyway.
+    pub const WHOLE: Self = Self { minimum: i8::MIN, maximum: i8::MAX };
+
+    // One copy; and a pass of its own, since most layers need none.
+    #[inline(never)]
+    fn clamp(self, values: &mut [i8]) {
+        if self == Self::WHOLE {
+            return;
+        }
+        for value in values {
+            *value = (*value).min(self.maximum).max(self.minimum);
+        }
+    }
+}
+
+/// Where a window slides.
+#[derive(Clone, Copy)]
+pub struct Slide<'a> {
+    /// The image that it slides over.
+    pub input: Shape,
+    /// What its positions make.
+    pub output: Shape,
+    /// Its size, steps and padding.
+    pub window: &'a Window,
+    /// What padding reads as.
+    pub zero_point: i8,
+}
+
+/// A sum's int8 value: [`Scale::output`] for any sum below 2^30, at the cost of the product's upper half alone.
+#[inline(always)]
+fn requantise(sum: i32, scale: &Scale) -> i8 {
+    let doubled = sum.wrapping_shl(1);
+    let product = i64::from(doubled).wrapping_mul(scale.multiplier.into()).wrapping_add(1 << 31);
+    let high = (product >> 32) as i32;
+    // A negative sum whose product rounds to 0 loses one here that it would not there; below a half, that changes nothing.
+    let rounded = high.wrapping_add(doubled >> 31).wrapping_add(scale.addend) >> (scale.shift & 31);
+    rounded.clamp(i8::MIN.into(), i8::MAX.into()) as i8
+}

@@ -1,0 +1,46 @@
+//! A dense layer over few ones among many zeros.
+
+use eigenlet_shared::packed::{SIDE, groups};
+
+use super::{Range, Rows, requantise};
+
+/// A dense layer over an input that is 1 at the `indices` and 0 elsewhere: only the weights there are read, two rows at once. At most
+/// 65,536 indices: the sums of more could not be told apart in a lane. An index past the last group of columns adds nothing.
+#[inline(never)]
+pub fn dense_at(rows: &Rows, range: Range, indices: &[u16], output: &mut [i8]) {
+    let (mut words, mut left) = (rows.words, rows.rows);
+    let mut constants = rows.biases.iter().zip(rows.scales);
+    for outputs in output.chunks_mut(SIDE) {
+        let is_quad = left > 2;
+        let of_block = groups(rows.columns).wrapping_mul(if is_quad { 4 } else { 2 });
+        let Some((block, rest)) = words.split_at_checked(of_block) else { return };
+        (words, left) = (rest, left.saturating_sub(SIDE));
+        let sums = if is_quad { sums::<2>(block, indices) } else { sums::<1>(block, indices) };
+        for ((to, sum), (bias, scale)) in outputs.iter_mut().zip(sums).zip(&mut constants) {
+            *to = requantise(sum.wrapping_add(*bias), scale);
+        }
+    }
+    range.clamp(output);
+}
+
+/// The sums of the weights at the indices, for the rows of one block of `PAIRS` pairs.
+fn sums<const PAIRS: usize>(words: &[u32], indices: &[u16]) -> [i32; SIDE] {
+    let lanes: &[i16] = bytemuck::must_cast_slice(words);
+    let mut sums = [[0i32; 2]; PAIRS];
+    for index in indices {
+        let column = usize::from(*index);
+        // `packed::lane` without the rows.
+        let word = (column / SIDE).wrapping_mul(2).wrapping_add(column % 2).wrapping_mul(PAIRS);
+        let lane = word.wrapping_mul(2).wrapping_add(column % SIDE / 2);
+        let lanes = lanes.get(lane..).unwrap_or_default();
+        for ([both, even], lane) in sums.iter_mut().zip(lanes.iter().step_by(2)) {
+            *both = both.wrapping_add((*lane).into());
+            *even = even.wrapping_add((*lane as i8).into());
+        }
+    }
+    let mut rows = [0; SIDE];
+    for (to, [both, even]) in rows.as_chunks_mut::<2>().0.iter_mut().zip(sums) {
+        *to = [even, both.wrapping_sub(even) >> 8];
+    }
+    rows
+}

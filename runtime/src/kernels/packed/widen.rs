@@ -1,0 +1,55 @@
+//! Activations from bytes to lanes: four of them, `a b c d`, become the two words `(a, c)` and `(b, d)`.
+
+use eigenlet_shared::packed::SIDE;
+
+use super::engine;
+
+/// Widens `input` to `2 * groups(input.len())` words. Columns that the last group lacks read as 0.
+#[inline(never)]
+pub fn widen(input: &[i8], to: &mut [u32]) {
+    let (groups, rest) = input.as_chunks::<SIDE>();
+    let (words, _) = to.as_chunks_mut::<2>();
+    let Some((words, last)) = words.split_at_mut_checked(groups.len()) else { return };
+    engine::widen(groups, words);
+    if let (Some(to), false) = (last.first_mut(), rest.is_empty()) {
+        *to = lanes(padded(rest));
+    }
+}
+
+/// Widens two inputs of one length at once: their words alternate, the first input's first.
+#[inline(never)]
+pub(super) fn widen_two(first: &[i8], second: &[i8], to: &mut [u32]) {
+    let (first, first_rest) = first.as_chunks::<SIDE>();
+    let (second, second_rest) = second.as_chunks::<SIDE>();
+    let (words, _) = to.as_chunks_mut::<4>();
+    if first.len() != second.len() {
+        return;
+    }
+    let Some((words, last)) = words.split_at_mut_checked(first.len()) else { return };
+    engine::widen_two(first, second, words);
+    if let (Some(to), false) = (last.first_mut(), first_rest.is_empty()) {
+        *to = alternate(lanes(padded(first_rest)), lanes(padded(second_rest)));
+    }
+}
+
+/// A group's lanes.
+#[inline(always)]
+pub(super) fn lanes([a, b, c, d]: [i8; SIDE]) -> [u32; 2] {
+    let word = |low: i8, high: i8| u32::from(i16::from(low) as u16) | u32::from(i16::from(high) as u16) << 16;
+    [word(a, c), word(b, d)]
+}
+
+/// The lanes of two inputs' groups, as they lie beside each other.
+#[inline(always)]
+pub(super) fn alternate([a, b]: [u32; 2], [c, d]: [u32; 2]) -> [u32; 4] {
+    [a, c, b, d]
+}
+
+/// The columns of a group that is not full.
+fn padded(rest: &[i8]) -> [i8; SIDE] {
+    let mut group = [0; SIDE];
+    for (to, value) in group.iter_mut().zip(rest) {
+        *to = *value;
+    }
+    group
+}

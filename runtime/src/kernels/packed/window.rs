@@ -1,0 +1,88 @@
+//! The positions of a window, and what it sees there.
+
+use core::ops::Range as Lines;
+
+use super::Slide;
+
+/// Where the window's corner lies in the image; before its first row or column on padding.
+#[derive(Clone, Copy)]
+pub(super) struct Corner {
+    pub(super) top: i32,
+    pub(super) left: i32,
+}
+
+/// The corners of the window for all outputs of some lines, in order.
+pub(super) struct Corners<'a> {
+    slide: &'a Slide<'a>,
+    next: Corner,
+    /// Outputs left in the line.
+    left: usize,
+}
+
+impl<'a> Corners<'a> {
+    pub(super) fn new(slide: &'a Slide, lines: &Lines<usize>) -> Self {
+        let [top, left, _, _] = slide.window.padding.map(i32::from);
+        let top = (lines.start as i32).wrapping_mul(slide.window.stride[0].into()).wrapping_sub(top);
+        Self { slide, next: Corner { top, left: left.wrapping_neg() }, left: slide.output.width }
+    }
+}
+
+impl Corners<'_> {
+    /// The next corner; without end.
+    #[inline(never)]
+    pub(super) fn next(&mut self) -> Corner {
+        let corner = self.next;
+        let window = self.slide.window;
+        self.left = self.left.wrapping_sub(1);
+        self.next.left = corner.left.wrapping_add(window.stride[1].into());
+        if self.left == 0 {
+            self.left = self.slide.output.width;
+            self.next = Corner {
+                top: corner.top.wrapping_add(window.stride[0].into()),
+                left: i32::from(window.padding[1]).wrapping_neg(),
+            };
+        }
+        corner
+    }
+}
+
+/// The outputs of some lines.
+pub(super) fn outputs_of<'o>(slide: &Slide, lines: &Lines<usize>, output: &'o mut [i8]) -> &'o mut [i8] {
+    let line = slide.output.width.wrapping_mul(slide.output.channels);
+    output.get_mut(lines.start.wrapping_mul(line)..lines.end.wrapping_mul(line)).unwrap_or_default()
+}
+
+impl Slide<'_> {
+    /// Values in a row of the window.
+    #[inline(always)]
+    pub(super) fn window_row(&self) -> usize {
+        usize::from(self.window.kernel[1]).wrapping_mul(self.input.channels)
+    }
+
+    /// The image's values from a pixel on.
+    #[inline(always)]
+    pub(super) fn pixels_from<'i>(&self, input: &'i [i8], row: usize, column: usize) -> &'i [i8] {
+        let pixel = row.wrapping_mul(self.input.width).wrapping_add(column);
+        input.get(pixel.wrapping_mul(self.input.channels)..).unwrap_or_default()
+    }
+
+    /// What of the window's columns lies in the image: how many lie before it, and how many in it.
+    #[inline(always)]
+    pub(super) fn columns_seen(&self, left: i32) -> (usize, usize) {
+        seen(left, self.window.kernel[1], self.input.width)
+    }
+
+    /// What of the window's rows lies in the image.
+    #[inline(always)]
+    pub(super) fn rows_seen(&self, top: i32) -> (usize, usize) {
+        seen(top, self.window.kernel[0], self.input.height)
+    }
+}
+
+/// Of `kernel` positions from `start` on: how many lie before the first of `size`, and how many among them.
+#[inline(always)]
+fn seen(start: i32, kernel: u8, size: usize) -> (usize, usize) {
+    let before = 0i32.wrapping_sub(start).clamp(0, kernel.into());
+    let end = (size as i32).wrapping_sub(start).clamp(before, kernel.into());
+    (before as usize, end.wrapping_sub(before) as usize)
+}
