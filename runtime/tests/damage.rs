@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ClusterPlan, HashPlan, ModelPlan, Plan, Random, TestModel, indices, packed_bytes, room};
+use common::{ClusterPlan, HashPlan, ModelPlan, Plan, Random, TestModel, described, indices, packed_bytes, room};
 use eigenlet_runtime::{BlobError, Dims, EncoderError, Head, Model, ModelError, Part, Sample, VerifyError};
 use eigenlet_shared::blob::{Blob, crc32};
 use eigenlet_shared::description::{
@@ -102,10 +102,14 @@ fn sealed(mut bytes: Vec<u8>) -> AlignedBytes {
 }
 
 /// Uses everything that a model offers, unless a hostile one would take minutes. Gives whether it ran.
-fn exercise(model: &Model) -> bool {
-    let _ = model.card().map_err(|error| error.to_string());
+fn exercise(model: &Model, blob: &[u8]) -> bool {
+    #[cfg(feature = "card")]
+    {
+        let _ = model.card().map_err(|error| error.to_string());
+        assert_eq!(model.description().map(|description| description.golden), Ok(described(blob).golden));
+    }
     let _ = (model.eigenvalues().len(), model.scale(), model.weight_bytes(), model.golden().count());
-    let area = model.description().unwrap().layers.into_iter().map(|layer| match layer.operation {
+    let area = described(blob).layers.into_iter().map(|layer| match layer.operation {
         Operation::Dense(_) | Operation::Add(_) | Operation::Recall(_) => 1,
         Operation::Conv2d(Conv2d { window, .. }) | Operation::DepthwiseConv2d(DepthwiseConv2d { window, .. }) => {
             window.kernel.map(u64::from).iter().product()
@@ -143,7 +147,7 @@ fn exercise(model: &Model) -> bool {
 #[test]
 fn every_truncation_is_an_error() {
     let test = model();
-    assert!(exercise(&Model::parse(&test.blob).unwrap()));
+    assert!(exercise(&Model::parse(&test.blob).unwrap(), &test.blob));
     for length in 0..test.blob.len() {
         let cut = AlignedBytes::from(&test.blob[..length]);
         let error = Model::parse(&cut).unwrap_err();
@@ -180,8 +184,9 @@ fn a_flipped_bit_under_a_right_checksum_is_an_error_or_a_model_that_runs() {
         for bit in 0..test.blob.len() * 8 {
             let mut bytes = test.blob.to_vec();
             bytes[bit / 8] ^= 1 << (bit % 8);
-            if let Ok(model) = Model::parse(&sealed(bytes)) {
-                exercise(&model);
+            let bytes = sealed(bytes);
+            if let Ok(model) = Model::parse(&bytes) {
+                exercise(&model, &bytes);
             }
         }
     }
@@ -209,8 +214,9 @@ fn damage(test: &TestModel) {
                 _ => random.next() as u8,
             };
         }
-        match Model::parse(&sealed(bytes)) {
-            Ok(model) => ran += u32::from(exercise(&model)),
+        let bytes = sealed(bytes);
+        match Model::parse(&bytes) {
+            Ok(model) => ran += u32::from(exercise(&model, &bytes)),
             Err(error) => {
                 assert!(!error.to_string().is_empty());
                 refused += 1;
@@ -633,6 +639,30 @@ fn every_fault_of_an_addition_or_of_what_is_recalled_is_named() {
     let recall = Operation::Recall(Recall { shape: [1, 1, 30], zero_point: 0 });
     let layer = Layer { places: Places { output: 1 << 20, scratch: 0 }, operation: recall };
     assert_eq!(with(&sparse, |d| d.layers.insert(0, layer).unwrap()), Err(ModelError::Input));
+}
+
+/// It stops no model: a device does not look at it.
+#[cfg(feature = "card")]
+#[test]
+fn a_card_that_does_not_decode_is_named() {
+    let test = model();
+    assert_eq!(Model::parse(&test.blob).unwrap().card(), Err(ModelError::Card), "the model was written without one");
+    let card = eigenlet_runtime::Card {
+        objective: "objective",
+        dataset: "data",
+        dataset_sha256: [1; 32],
+        recipe_sha256: [2; 32],
+        seed: 3,
+        producer: "tests",
+        truncation: heapless::Vec::new(),
+        hash: heapless::Vec::new(),
+    };
+    let encoded = eigenlet_shared::writer::encode_card(&card);
+    let blob = Blob::parse(&test.blob).unwrap();
+    let mut writer = BlobWriter::new();
+    writer.push_u8(blob.data);
+    let bytes = writer.finish(&Description { card: &encoded, ..blob.decode().unwrap() });
+    assert_eq!(Model::parse(&bytes).unwrap().card(), Ok(card));
 }
 
 #[test]

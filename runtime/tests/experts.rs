@@ -3,7 +3,8 @@
 mod common;
 
 use common::{
-    Centres, ClusterPlan, HashPlan, ModelPlan, Plan, Random, TestModel, bytes_of, packed_bytes, requantize, room,
+    Centres, ClusterPlan, HashPlan, ModelPlan, Plan, Random, TestModel, bytes_of, described, packed_bytes, requantize,
+    room,
 };
 use eigenlet_runtime::{Assignment, Dims, Encoder, EncoderError, Expert, Head, Model, ModelError, Part, VerifyError};
 use eigenlet_shared::blob::crc32;
@@ -134,7 +135,7 @@ proptest! {
             model.run(&mut arena, &sample).unwrap();
             let before = arena.clone();
             model.run(&mut arena, &sample).unwrap().expert(Dims::new(dims)).unwrap();
-            let place = model.description().unwrap().heads.output as usize;
+            let place = described(&test.blob).heads.output as usize;
             let changed = &arena[place..];
             prop_assert!(changed[..dims.into()].iter().all(|value| *value != -128));
             prop_assert_eq!(&changed[dims.into()..], &before[place + usize::from(dims)..]);
@@ -386,8 +387,7 @@ fn experts_cost_the_choice_and_the_rows_of_one() {
 #[test]
 fn any_changed_golden_byte_is_found_and_named() {
     let test = TestModel::new(&plan(5, ClusterPlan::Residual(4), Some(HashPlan::Experts(4)), 78));
-    let model = Model::parse(&test.blob).unwrap();
-    let golden = model.description().unwrap().golden;
+    let golden = described(&test.blob).golden;
     let data = u32::from_le_bytes(test.blob[24..28].try_into().unwrap()) as usize;
     let places = [
         (golden.codes + 1, Head::Hash, 1, 0),

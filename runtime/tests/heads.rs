@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ClusterPlan, HashPlan, ModelPlan, Plan, Random, TestModel, packed_bytes, room};
+use common::{ClusterPlan, HashPlan, ModelPlan, Plan, Random, TestModel, described, packed_bytes, room};
 use eigenlet_runtime::{Assignment, Dims, Encoder, EncoderError, Head, Model, VerifyError};
 use eigenlet_shared::blob::crc32;
 use eigenlet_shared::description::{Clusters, Hash, Raw, class_bits};
@@ -88,7 +88,7 @@ proptest! {
             model.run(&mut arena, &sample).unwrap();
             let before = arena.clone();
             model.run(&mut arena, &sample).unwrap().embed(Dims::new(dims)).unwrap();
-            let place = model.description().unwrap().heads.output as usize;
+            let place = described(&test.blob).heads.output as usize;
             let changed = &arena[place..];
             prop_assert!(changed[..dims.into()].iter().all(|value| *value != -128));
             prop_assert_eq!(&changed[dims.into()..], &before[place + usize::from(dims)..]);
@@ -234,11 +234,7 @@ fn equally_large_sums_give_the_lower_id_and_no_margin() {
 #[test]
 fn sums_are_compared_as_they_are_over_all_of_their_range() {
     let test = TestModel::new(&plan(0, None, Some(ClusterPlan::Linear(2)), 21));
-    let Some(Clusters::Linear { weights, biases, .. }) =
-        Model::parse(&test.blob).unwrap().description().unwrap().clusters
-    else {
-        unreachable!()
-    };
+    let Some(Clusters::Linear { weights, biases, .. }) = described(&test.blob).clusters else { unreachable!() };
     let data = data_offset(&test.blob);
     let (weights, biases) = (data + weights as usize, data + biases as usize);
     for pair in [[0, -1], [-1, 0], [1 << 30, -1 << 30], [-5, -3], [7, 7], [i32::MIN, i32::MAX], [i32::MAX, i32::MIN]] {
@@ -293,7 +289,7 @@ fn a_sum_of_0_gives_a_zero_bit() {
     let mut arena = room(0, model.arena_bytes());
     let features = model.run(&mut arena, &sample).unwrap().values().to_vec();
 
-    let Some(Hash::Thresholds { weights, biases, .. }) = model.description().unwrap().hash else { unreachable!() };
+    let Some(Hash::Thresholds { weights, biases, .. }) = described(&test.blob).hash else { unreachable!() };
     let data = data_offset(&test.blob);
     let mut bytes = test.blob.to_vec();
     for (bit, more) in [(0, 0), (1, 1)] {
@@ -322,8 +318,7 @@ fn any_changed_golden_byte_is_found_and_named() {
 /// Of a code of 12 bits.
 fn changed_golden_bytes_are_found(hash: Option<HashPlan>, clusters: Option<ClusterPlan>) {
     let test = TestModel::new(&plan(5, hash, clusters, 77));
-    let model = Model::parse(&test.blob).unwrap();
-    let golden = model.description().unwrap().golden;
+    let golden = described(&test.blob).golden;
     let data = data_offset(&test.blob);
     let places = [
         (golden.embeddings as usize + 5 + 2, Head::Embedding, 1, 2),

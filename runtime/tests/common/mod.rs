@@ -5,6 +5,7 @@
 use std::ops::{Deref, DerefMut};
 
 use eigenlet_runtime::Sample;
+use eigenlet_shared::blob::Blob;
 use eigenlet_shared::description::{
     Add, Clusters, Conv2d, Dense, DepthwiseConv2d, Description, Embedding, Experts, Golden, Hash, Input, Layer, Layers,
     Operation, Places, Raw, Recall, Rows, Window,
@@ -72,6 +73,11 @@ impl DerefMut for Room {
     fn deref_mut(&mut self) -> &mut [i8] {
         &mut bytemuck::cast_slice_mut(&mut self.words)[..self.bytes]
     }
+}
+
+/// What a blob says of its model. A runtime without its feature `card` cannot tell.
+pub fn described(blob: &[u8]) -> Description<'_> {
+    Blob::parse(blob).unwrap().decode().unwrap()
 }
 
 /// Bytes that packed rows take.
