@@ -175,7 +175,7 @@ struct WindowRows<'a> {
 }
 
 impl<'a> WindowRows<'a> {
-    #[inline(always)]
+    #[inline(never)]
     fn new(view: &'a View, Corner { top, left }: Corner) -> Self {
         let Shape { width, channels, .. } = view.slide.input;
         let (before, inside) = view.slide.columns_seen(left);
@@ -186,7 +186,7 @@ impl<'a> WindowRows<'a> {
     }
 
     /// What the window sees of the next row; nothing where that lies outside.
-    #[inline(always)]
+    #[inline(never)]
     fn seen(&mut self) -> &'a [i8] {
         let Shape { height, width, channels } = self.view.slide.input;
         let (line, start) = (self.line as u32 as usize, self.start);
@@ -197,7 +197,7 @@ impl<'a> WindowRows<'a> {
     }
 
     /// The next row, from the image if all of it lies there, else put together in `buffer`.
-    #[inline(always)]
+    #[inline(never)]
     fn next<'r>(&mut self, buffer: &'r mut [i8]) -> &'r [i8]
     where
         'a: 'r,

@@ -100,7 +100,7 @@ impl<'a> Seen<'a> {
     /// The sums of `N` channels from `channel` on.
     #[inline(always)]
     fn sums<const N: usize>(&self, channel: usize) -> [i32; N] {
-        if self.is_inside { self.inside(channel) } else { self.edge(channel) }
+        if self.is_inside && N == BLOCK && !engine::IS_DEPTHWISE { self.inside(channel) } else { self.edge(channel) }
     }
 
     /// The same, where the whole window lies in the image.

@@ -3,7 +3,7 @@
 use core::marker::PhantomData;
 
 use eigenlet_shared::numerics::Scale;
-use eigenlet_shared::packed::SIDE;
+use eigenlet_shared::packed::{EXACT_COLUMNS, SIDE};
 
 use super::widen::{alternate, lanes};
 
@@ -36,6 +36,9 @@ pub(super) fn widen_windows(first: &[i8], second: &[i8], [rows, row, line]: [usi
     }
     true
 }
+
+/// Whether `depthwise` does anything.
+pub(super) const IS_DEPTHWISE: bool = false;
 
 /// Channels of a pixel of a depthwise convolution: none.
 #[inline(always)]
@@ -71,9 +74,22 @@ impl<'a> Quads<'a> {
     }
 }
 
-/// The sums of a quad's four rows, or of a pair's two in the first places, for each of one or two pixels; biases left out.
+/// Adds the sums of a quad's four rows, or of a pair's two to the first places, for each of one or two pixels; biases left out.
 #[inline(always)]
-pub(super) fn block(is_quad: bool, pixels: usize, words: &[u32], x: &[u32]) -> [[i32; SIDE]; 2] {
+pub(super) fn block(is_quad: bool, pixels: usize, words: &[u32], x: &[u32], sums: &mut [[i32; SIDE]; 2]) {
+    // So few columns that the two sums of a lane can be told apart.
+    let part = EXACT_COLUMNS / 2;
+    let words = words.chunks(if is_quad { part << 1 } else { part });
+    for (words, x) in words.zip(x.chunks(if pixels == 2 { part << 1 } else { part })) {
+        let part = part_of_block(is_quad, pixels, words, x);
+        for (sum, part) in sums.as_flattened_mut().iter_mut().zip(part.as_flattened()) {
+            *sum = sum.wrapping_add(*part);
+        }
+    }
+}
+
+#[inline(always)]
+fn part_of_block(is_quad: bool, pixels: usize, words: &[u32], x: &[u32]) -> [[i32; SIDE]; 2] {
     match (is_quad, pixels) {
         (true, 2) => {
             let ([a, b], [c, d]) = (pair_by_two::<4, 0>(words, x), pair_by_two::<4, 2>(words, x));

@@ -21,9 +21,6 @@ pub fn dense(rows: &Rows, range: Range, input: &[i8], scratch: &mut [u32], outpu
 /// The sums of rows `first .. first + to.len()`, biases included, over the widened input `x`.
 #[inline(never)]
 pub fn sums(rows: &Rows, x: &[u32], first: usize, to: &mut [i32]) {
-    let Some((head, to)) = to.split_at_mut_checked(to.len().min(before_quad(first))) else { return };
-    sums_by_block(rows, x, first, head);
-    let first = first.wrapping_add(head.len());
     let done = rows.quads(1, first, None, to.len()).sums(x, to);
     sums_by_block(rows, x, first.wrapping_add(done), to.get_mut(done..).unwrap_or_default());
 }
@@ -45,16 +42,8 @@ fn sums_by_block(rows: &Rows, x: &[u32], first: usize, to: &mut [i32]) {
 /// The outputs of rows `first .. first + to.len()` over the widened input `x`.
 #[inline(never)]
 pub fn outputs(rows: &Rows, x: &[u32], first: usize, range: Range, to: &mut [i8]) {
-    let Some((head, tail)) = to.split_at_mut_checked(to.len().min(before_quad(first))) else { return };
-    let head_rows = Pixels { rows: *rows, quads: rows.quads(1, 0, None, 0), count: 1, first, wanted: head.len() };
-    head_rows.outputs(x, head);
-    Pixels::new(rows, 1, first.wrapping_add(head.len()), tail.len()).outputs(x, tail);
+    Pixels::new(rows, 1, first, to.len()).outputs(x, to);
     range.clamp(to);
-}
-
-/// How many rows lie before the next quad.
-fn before_quad(row: usize) -> usize {
-    row.wrapping_neg() % SIDE
 }
 
 /// Some rows, over one pixel or two at a time.
@@ -67,7 +56,7 @@ pub(super) struct Pixels<'a> {
 }
 
 impl<'a> Pixels<'a> {
-    /// `wanted` rows from `first` on, the first of a quad, over `count` pixels.
+    /// `wanted` rows from `first` on over `count` pixels.
     #[inline(never)]
     pub(super) fn new(rows: &Rows<'a>, count: usize, first: usize, wanted: usize) -> Self {
         let scales = rows.scales.get(first..).unwrap_or_default();
@@ -103,13 +92,17 @@ impl<'a> Pixels<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// The whole quads of `wanted` rows from `first` on, the first of a quad, over so many pixels.
+    /// The whole quads of `wanted` rows from `first` on, over so many pixels; none where `first` is in the middle of a quad, or where a row is too
+    /// wide for sums in one go.
+    #[inline(never)]
     fn quads(&self, pixels: usize, first: usize, scales: Option<&'a [Scale]>, wanted: usize) -> Quads<'a> {
         let groups = groups(self.columns);
+        let is_simple = first.is_multiple_of(SIDE) && self.columns <= EXACT_COLUMNS;
+        // The last rows may be less than a quad.
+        let rows = if is_simple { self.rows.saturating_sub(first) } else { 0 };
         let words = self.words.get(groups.wrapping_mul(first)..).unwrap_or_default();
         let biases = self.biases.get(first..).unwrap_or_default();
-        // The last rows may be less than a quad.
-        let biases = biases.get(..self.rows.saturating_sub(first).min(biases.len())).unwrap_or_default();
+        let biases = biases.get(..rows).unwrap_or_default();
         Quads::new(words, pixels, groups.wrapping_mul(2).wrapping_mul(pixels), biases, scales, wanted)
     }
 
@@ -121,27 +114,13 @@ impl<'a> Rows<'a> {
         let first = quad.wrapping_mul(SIDE);
         let words = groups(self.columns).wrapping_mul(first);
         let words = self.words.get(words..).unwrap_or_default();
-        let is_quad = self.rows.wrapping_sub(first) > 2;
-        // So few columns that the two sums of a lane can be told apart.
-        let part = EXACT_COLUMNS / 2;
-        let words = words.chunks(if is_quad { part << 1 } else { part });
-        let parts = words.zip(x.chunks(if pixels == 2 { part << 1 } else { part }));
-        let mut sums = [[0i32; SIDE]; 2];
-        for (words, x) in parts {
-            let part = engine::block(is_quad, pixels, words, x);
-            add(sums.as_flattened_mut(), part.as_flattened());
-        }
         let biases = self.biases.get(first..).unwrap_or_default();
-        for sums in &mut sums {
-            add(sums, biases);
+        let mut of_pixel = [0i32; SIDE];
+        for (sum, bias) in of_pixel.iter_mut().zip(biases) {
+            *sum = *bias;
         }
+        let mut sums = [of_pixel; 2];
+        engine::block(self.rows.wrapping_sub(first) > 2, pixels, words, x, &mut sums);
         sums
-    }
-}
-
-#[inline(always)]
-fn add(sums: &mut [i32], more: &[i32]) {
-    for (sum, more) in sums.iter_mut().zip(more) {
-        *sum = sum.wrapping_add(*more);
     }
 }
