@@ -4,7 +4,7 @@ use eigenlet_shared::numerics::Scale;
 use eigenlet_shared::packed::{EXACT_COLUMNS, SIDE, groups};
 
 use super::engine::{self, Quads};
-use super::{Range, Rows, requantise, widen};
+use super::{Range, Rows, finish, widen};
 
 /// The words of scratch that [`dense`] widens so many inputs to.
 pub const fn dense_scratch_words(columns: usize) -> usize {
@@ -80,11 +80,13 @@ impl<'a> Pixels<'a> {
             let sums = self.rows.block(self.count, x, row / SIDE);
             let scales = self.rows.scales.get(row..).unwrap_or_default();
             let rows = SIDE.wrapping_sub(row % SIDE).min(self.wanted.wrapping_sub(done));
-            for (to, sums) in to.chunks_mut(self.wanted.max(1)).zip(&sums) {
-                let to = to.get_mut(done..).unwrap_or_default().iter_mut().take(rows);
-                for ((to, sum), scale) in to.zip(sums.iter().skip(row % SIDE)).zip(scales) {
-                    *to = requantise(*sum, scale);
-                }
+            let end = done.wrapping_add(rows);
+            let mut pixel = 0usize;
+            for sums in &sums {
+                let sums = sums.get(row % SIDE..).unwrap_or_default();
+                let to = to.get_mut(pixel.wrapping_add(done)..pixel.wrapping_add(end)).unwrap_or_default();
+                finish(sums, scales, to);
+                pixel = pixel.wrapping_add(self.wanted);
             }
             done = done.wrapping_add(rows);
         }
