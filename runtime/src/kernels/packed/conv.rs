@@ -51,7 +51,10 @@ fn pointwise(rows: &Rows, input: &[i8], x: &mut [u32], output: &mut [i8]) {
         if outputs.len() < rows.rows.wrapping_mul(2) {
             one(rows, inputs, x, outputs);
         } else if let Some((first, second)) = inputs.split_at_checked(rows.columns) {
-            widen_two(first, second, x);
+            // Whole groups need no look at their end.
+            if !widen_windows(first, second, [1, rows.columns, rows.columns], x) {
+                widen_two(first, second, x);
+            }
             both.outputs(x, outputs);
         }
     }
@@ -97,10 +100,11 @@ fn windows(
             continue;
         }
         let second = corners.next();
-        let inside = view.inside(first).zip(view.inside(second));
-        if is_straight && inside.is_some_and(|(first, second)| widen_windows(first, second, view.size, x)) {
-        } else if is_straight {
-            view.widen_rows(first, second, x, patch, second_patch);
+        if is_straight {
+            let inside = view.inside(first).zip(view.inside(second));
+            if !inside.is_some_and(|(first, second)| widen_windows(first, second, view.size, x)) {
+                view.widen_rows(first, second, x, patch, second_patch);
+            }
         } else {
             view.gather(first, patch);
             view.gather(second, second_patch);
@@ -186,7 +190,7 @@ impl<'a> WindowRows<'a> {
     }
 
     /// What the window sees of the next row; nothing where that lies outside.
-    #[inline(never)]
+    #[inline(always)]
     fn seen(&mut self) -> &'a [i8] {
         let Shape { height, width, channels } = self.view.slide.input;
         let (line, start) = (self.line as u32 as usize, self.start);
