@@ -27,6 +27,9 @@ pub(super) fn widen_two(first: &[[i8; SIDE]], second: &[[i8; SIDE]], to: &mut [[
 /// Widens two windows of `rows` rows, each `row` values, whole groups, and `line` values from one to the next; whether all is there.
 #[inline(never)]
 pub(super) fn widen_windows(first: &[i8], second: &[i8], [rows, row, line]: [usize; 3], to: &mut [u32]) -> bool {
+    if !row.is_multiple_of(SIDE) {
+        return false;
+    }
     let (mut first, mut second) = (first, second);
     for to in to.chunks_exact_mut(row.max(1)).take(rows) {
         let (Some(one), Some(other)) = (first.get(..row), second.get(..row)) else { return false };
