@@ -1,6 +1,6 @@
 //! Layers on int8 activations. `reference` is the oracle that every faster path must equal, bit for bit.
 
-#[cfg_attr(not(feature = "bench"), allow(dead_code, unreachable_pub))]
+#[cfg_attr(not(feature = "bench"), allow(dead_code, unreachable_pub, unused_imports))]
 pub mod packed;
 mod reference;
 
