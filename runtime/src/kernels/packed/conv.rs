@@ -5,8 +5,8 @@ use core::ops::Range as Lines;
 use eigenlet_shared::description::Window;
 use eigenlet_shared::packed::{SIDE, groups};
 
-use super::engine::{copy, widen_windows};
-use super::rows::{Pixels, outputs};
+use super::engine::{TWO, copy, widen_windows};
+use super::rows::{Layer, outputs};
 use super::widen::widen_two;
 use super::window::{Corner, Corners, outputs_of};
 use super::{Range, Rows, Slide, widen};
@@ -45,7 +45,7 @@ pub fn conv2d(
 
 /// Every pixel is a patch.
 fn pointwise(rows: &Rows, input: &[i8], x: &mut [u32], output: &mut [i8]) {
-    let both = Pixels::new(rows, 2, 0, rows.rows);
+    let both = Layer::new(rows, TWO, 0, rows.rows);
     let inputs = input.chunks(rows.columns.wrapping_mul(2).max(1));
     for (inputs, outputs) in inputs.zip(output.chunks_mut(rows.rows.wrapping_mul(2).max(1))) {
         if outputs.len() < rows.rows.wrapping_mul(2) {
@@ -88,7 +88,7 @@ fn windows(
     let Some(padding) = padding.get_mut(..row) else { return };
     padding.fill(slide.zero_point);
     let view = View::new(slide, input, padding);
-    let both = Pixels::new(rows, 2, 0, rows.rows);
+    let both = Layer::new(rows, TWO, 0, rows.rows);
     let mut corners = Corners::new(slide, lines);
     // Row by row, mostly straight from the image, where a row is whole groups.
     let is_straight = row.is_multiple_of(SIDE) && row > 0;

@@ -639,6 +639,17 @@ pub(super) fn copy(to: &mut [i8], from: &[i8]) {
     }
 }
 
+/// How many pixels are computed at once, with the routines for them: a program that names only `ONE` links only its routines.
+#[derive(Clone, Copy)]
+pub(super) struct Pixels {
+    pub(super) is_two: bool,
+    quads: Routine,
+    pair: Routine,
+}
+
+pub(super) const ONE: Pixels = Pixels { is_two: false, quads: eigenlet_quads, pair: eigenlet_pair };
+pub(super) const TWO: Pixels = Pixels { is_two: true, quads: eigenlet_quads_by_two, pair: eigenlet_pair_by_two };
+
 /// Whole quads of a layer: what is to be checked of them is checked once.
 pub(super) struct Quads<'a> {
     job: Job,
@@ -656,13 +667,13 @@ impl<'a> Quads<'a> {
     /// pixel's outputs begin `wanted` after the first's. Without scales it is for sums.
     pub(super) fn new(
         words: &'a [u32],
-        pixels: usize,
+        pixels: Pixels,
         x_words: usize,
         biases: &'a [i32],
         scales: Option<&'a [Scale]>,
         wanted: usize,
     ) -> Self {
-        let is_two = pixels == 2;
+        let is_two = pixels.is_two;
         let x_words = if x_words % 4 == 0 || !is_two && x_words % 2 == 0 { x_words } else { 0 };
         let count = wanted.min(biases.len()).min(scales.map_or(usize::MAX, <[Scale]>::len)) / SIDE;
         // A quad has two words for each word of one pixel.
@@ -684,7 +695,7 @@ impl<'a> Quads<'a> {
             x_words,
             rows,
             reach: if is_two { wanted.wrapping_add(rows) } else { rows },
-            routine: if is_two { eigenlet_quads_by_two } else { eigenlet_quads },
+            routine: pixels.quads,
             _of: PhantomData,
         }
     }
@@ -715,8 +726,8 @@ impl<'a> Quads<'a> {
 }
 
 /// Adds the sums of a quad's four rows, or of a pair's two to the first places, for each of one or two pixels; biases left out.
-pub(super) fn block(is_quad: bool, pixels: usize, words: &[u32], x: &[u32], sums: &mut [[i32; SIDE]; 2]) {
-    let is_two = pixels == 2;
+pub(super) fn block(is_quad: bool, pixels: Pixels, words: &[u32], x: &[u32], sums: &mut [[i32; SIDE]; 2]) {
+    let is_two = pixels.is_two;
     // A quad has two words for each word of one pixel, a pair one.
     let words_of = |x: &[u32]| x.len().wrapping_shl(is_quad.into()).wrapping_shr(is_two.into());
     let is_whole = x.len().is_multiple_of(if is_two { 4 } else { 2 }) && words.len() >= words_of(x);
@@ -732,12 +743,7 @@ pub(super) fn block(is_quad: bool, pixels: usize, words: &[u32], x: &[u32], sums
         words: words.as_ptr(),
         stride: size_of::<[i32; SIDE]>(),
     };
-    let routine = match (is_quad, is_two) {
-        (true, true) => eigenlet_quads_by_two,
-        (true, false) => eigenlet_quads,
-        (false, true) => eigenlet_pair_by_two,
-        (false, false) => eigenlet_pair,
-    };
+    let routine = if is_quad { pixels.quads } else { pixels.pair };
     // So few columns that the two sums of a lane can be told apart.
     for x in x.chunks(if is_two { EXACT_COLUMNS } else { EXACT_COLUMNS / 2 }) {
         job.x_bytes = size_of_val(x);

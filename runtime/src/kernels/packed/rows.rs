@@ -3,7 +3,7 @@
 use eigenlet_shared::numerics::Scale;
 use eigenlet_shared::packed::{EXACT_COLUMNS, SIDE, groups};
 
-use super::engine::{self, Quads};
+use super::engine::{self, ONE, Pixels, Quads};
 use super::{Range, Rows, finish, widen};
 
 /// The words of scratch that [`dense`] widens so many inputs to.
@@ -21,7 +21,7 @@ pub fn dense(rows: &Rows, range: Range, input: &[i8], scratch: &mut [u32], outpu
 /// The sums of rows `first .. first + to.len()`, biases included, over the widened input `x`.
 #[inline(never)]
 pub fn sums(rows: &Rows, x: &[u32], first: usize, to: &mut [i32]) {
-    let done = rows.quads(1, first, None, to.len()).sums(x, to);
+    let done = rows.quads(ONE, first, None, to.len()).sums(x, to);
     sums_by_block(rows, x, first.wrapping_add(done), to.get_mut(done..).unwrap_or_default());
 }
 
@@ -29,7 +29,7 @@ pub fn sums(rows: &Rows, x: &[u32], first: usize, to: &mut [i32]) {
 fn sums_by_block(rows: &Rows, x: &[u32], first: usize, to: &mut [i32]) {
     let (mut to, mut row) = (to, first);
     while !to.is_empty() {
-        let [sums, _] = rows.block(1, x, row / SIDE);
+        let [sums, _] = rows.block(ONE, x, row / SIDE);
         let done = to.len().min(SIDE.wrapping_sub(row % SIDE));
         for (to, sum) in to.iter_mut().zip(sums.iter().skip(row % SIDE)) {
             *to = *sum;
@@ -42,25 +42,25 @@ fn sums_by_block(rows: &Rows, x: &[u32], first: usize, to: &mut [i32]) {
 /// The outputs of rows `first .. first + to.len()` over the widened input `x`.
 #[inline(never)]
 pub fn outputs(rows: &Rows, x: &[u32], first: usize, range: Range, to: &mut [i8]) {
-    Pixels::new(rows, 1, first, to.len()).outputs(x, to);
+    Layer::new(rows, ONE, first, to.len()).outputs(x, to);
     range.clamp(to);
 }
 
 /// Some rows, over one pixel or two at a time.
-pub(super) struct Pixels<'a> {
+pub(super) struct Layer<'a> {
     rows: Rows<'a>,
     quads: Quads<'a>,
-    count: usize,
+    pixels: Pixels,
     first: usize,
     wanted: usize,
 }
 
-impl<'a> Pixels<'a> {
-    /// `wanted` rows from `first` on over `count` pixels.
+impl<'a> Layer<'a> {
+    /// `wanted` rows from `first` on over so many pixels.
     #[inline(never)]
-    pub(super) fn new(rows: &Rows<'a>, count: usize, first: usize, wanted: usize) -> Self {
+    pub(super) fn new(rows: &Rows<'a>, pixels: Pixels, first: usize, wanted: usize) -> Self {
         let scales = rows.scales.get(first..).unwrap_or_default();
-        Self { rows: *rows, quads: rows.quads(count, first, Some(scales), wanted), count, first, wanted }
+        Self { rows: *rows, quads: rows.quads(pixels, first, Some(scales), wanted), pixels, first, wanted }
     }
 
     /// The outputs over widened pixels (two alternate), one pixel's after the other's; all of int8.
@@ -77,7 +77,7 @@ impl<'a> Pixels<'a> {
         let mut done = done;
         while done < self.wanted {
             let row = self.first.wrapping_add(done);
-            let sums = self.rows.block(self.count, x, row / SIDE);
+            let sums = self.rows.block(self.pixels, x, row / SIDE);
             let scales = self.rows.scales.get(row..).unwrap_or_default();
             let rows = SIDE.wrapping_sub(row % SIDE).min(self.wanted.wrapping_sub(done));
             let end = done.wrapping_add(rows);
@@ -97,7 +97,7 @@ impl<'a> Rows<'a> {
     /// The whole quads of `wanted` rows from `first` on, over so many pixels; none where `first` is in the middle of a quad, or where a row is too
     /// wide for sums in one go.
     #[inline(never)]
-    fn quads(&self, pixels: usize, first: usize, scales: Option<&'a [Scale]>, wanted: usize) -> Quads<'a> {
+    fn quads(&self, pixels: Pixels, first: usize, scales: Option<&'a [Scale]>, wanted: usize) -> Quads<'a> {
         let groups = groups(self.columns);
         let is_simple = first.is_multiple_of(SIDE) && self.columns <= EXACT_COLUMNS;
         // The last rows may be less than a quad.
@@ -105,14 +105,14 @@ impl<'a> Rows<'a> {
         let words = self.words.get(groups.wrapping_mul(first)..).unwrap_or_default();
         let biases = self.biases.get(first..).unwrap_or_default();
         let biases = biases.get(..rows).unwrap_or_default();
-        Quads::new(words, pixels, groups.wrapping_mul(2).wrapping_mul(pixels), biases, scales, wanted)
+        Quads::new(words, pixels, groups.wrapping_mul(if pixels.is_two { 4 } else { 2 }), biases, scales, wanted)
     }
 
     /// The sums of the rows of a quad, or of the pair at the end, over one pixel or two and any number of columns; 0 in places without
     /// a row.
     // One copy: edges of layers, and layers that are too wide for quads in one go.
     #[inline(never)]
-    fn block(&self, pixels: usize, x: &[u32], quad: usize) -> [[i32; SIDE]; 2] {
+    fn block(&self, pixels: Pixels, x: &[u32], quad: usize) -> [[i32; SIDE]; 2] {
         let first = quad.wrapping_mul(SIDE);
         let words = groups(self.columns).wrapping_mul(first);
         let words = self.words.get(words..).unwrap_or_default();
