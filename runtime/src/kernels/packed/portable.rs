@@ -57,11 +57,14 @@ pub(super) fn copy(to: &mut [i8], from: &[i8]) {
     }
 }
 
+/// The sums of a block, a quad or else a pair, over words and widened pixels.
+type Part = fn(is_quad: bool, words: &[u32], x: &[u32]) -> [[i32; SIDE]; 2];
+
 /// How many pixels are computed at once, with what computes a part of a block: a program that names only `ONE` links only that.
 #[derive(Clone, Copy)]
 pub(super) struct Pixels {
     pub(super) is_two: bool,
-    part: fn(bool, &[u32], &[u32]) -> [[i32; SIDE]; 2],
+    part: Part,
 }
 
 pub(super) const ONE: Pixels = Pixels { is_two: false, part: part_by_one };

@@ -96,7 +96,7 @@ impl<'a> Layer<'a> {
 impl<'a> Rows<'a> {
     /// The whole quads of `wanted` rows from `first` on, over so many pixels; none where `first` is in the middle of a quad, or where a row is too
     /// wide for sums in one go.
-    #[inline(never)]
+    #[inline(always)]
     fn quads(&self, pixels: Pixels, first: usize, scales: Option<&'a [Scale]>, wanted: usize) -> Quads<'a> {
         let groups = groups(self.columns);
         let is_simple = first.is_multiple_of(SIDE) && self.columns <= EXACT_COLUMNS;
