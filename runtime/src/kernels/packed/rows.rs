@@ -29,7 +29,9 @@ pub fn sums(rows: &Rows, x: &[u32], first: usize, to: &mut [i32]) {
 fn sums_by_block(rows: &Rows, x: &[u32], first: usize, to: &mut [i32]) {
     let (mut to, mut row) = (to, first);
     while !to.is_empty() {
-        let [sums, _] = rows.block(ONE, x, row / SIDE);
+        let mut both = [[0; SIDE]; 2];
+        rows.block(ONE, x, row / SIDE, &mut both);
+        let [sums, _] = both;
         let done = to.len().min(SIDE.wrapping_sub(row % SIDE));
         for (to, sum) in to.iter_mut().zip(sums.iter().skip(row % SIDE)) {
             *to = *sum;
@@ -77,7 +79,8 @@ impl<'a> Layer<'a> {
         let mut done = done;
         while done < self.wanted {
             let row = self.first.wrapping_add(done);
-            let sums = self.rows.block(self.pixels, x, row / SIDE);
+            let mut sums = [[0; SIDE]; 2];
+            self.rows.block(self.pixels, x, row / SIDE, &mut sums);
             let scales = self.rows.scales.get(row..).unwrap_or_default();
             let rows = SIDE.wrapping_sub(row % SIDE).min(self.wanted.wrapping_sub(done));
             let end = done.wrapping_add(rows);
@@ -112,17 +115,16 @@ impl<'a> Rows<'a> {
     /// a row.
     // One copy: edges of layers, and layers that are too wide for quads in one go.
     #[inline(never)]
-    fn block(&self, pixels: Pixels, x: &[u32], quad: usize) -> [[i32; SIDE]; 2] {
+    fn block(&self, pixels: Pixels, x: &[u32], quad: usize, sums: &mut [[i32; SIDE]; 2]) {
         let first = quad.wrapping_mul(SIDE);
         let words = groups(self.columns).wrapping_mul(first);
         let words = self.words.get(words..).unwrap_or_default();
         let biases = self.biases.get(first..).unwrap_or_default();
-        let mut of_pixel = [0i32; SIDE];
-        for (sum, bias) in of_pixel.iter_mut().zip(biases) {
-            *sum = *bias;
+        for sums in sums.iter_mut() {
+            for (row, sum) in sums.iter_mut().enumerate() {
+                *sum = biases.get(row).copied().unwrap_or(0);
+            }
         }
-        let mut sums = [of_pixel; 2];
-        engine::block(self.rows.wrapping_sub(first) > 2, pixels, words, x, &mut sums);
-        sums
+        engine::block(self.rows.wrapping_sub(first) > 2, pixels, words, x, sums);
     }
 }
