@@ -4,8 +4,8 @@ use core::ops::Range as Lines;
 
 use eigenlet_shared::packed::{SIDE, groups};
 
-use super::engine::{copy, widen_windows};
-use super::rows::{Pixels, outputs};
+use super::engine::{TWO, copy, widen_windows};
+use super::rows::{Layer, outputs};
 use super::widen::widen_two;
 use super::window::{Corner, Corners, outputs_of};
 use super::{Range, Rows, Slide, widen};
@@ -36,13 +36,16 @@ pub fn conv2d(
 
 /// Every pixel is a patch.
 fn pointwise(rows: &Rows, input: &[i8], x: &mut [u32], output: &mut [i8]) {
-    let both = Pixels::new(rows, 2, 0, rows.rows);
+    let both = Layer::new(rows, TWO, 0, rows.rows);
     let inputs = input.chunks(rows.columns.wrapping_mul(2).max(1));
     for (inputs, outputs) in inputs.zip(output.chunks_mut(rows.rows.wrapping_mul(2).max(1))) {
         if outputs.len() < rows.rows.wrapping_mul(2) {
             one(rows, inputs, x, outputs);
         } else if let Some((first, second)) = inputs.split_at_checked(rows.columns) {
-            widen_two(first, second, x);
+            // Whole groups need no look at their end.
+            if !widen_windows(first, second, [1, rows.columns, rows.columns], x) {
+                widen_two(first, second, x);
+            }
             both.outputs(x, outputs);
         }
     }
@@ -76,7 +79,7 @@ fn windows(
     let Some(padding) = padding.get_mut(..row) else { return };
     padding.fill(slide.zero_point);
     let view = View::new(slide, input, padding);
-    let both = Pixels::new(rows, 2, 0, rows.rows);
+    let both = Layer::new(rows, TWO, 0, rows.rows);
     let mut corners = Corners::new(slide, lines);
     // Row by row, mostly straight from the image, where a row is whole groups.
     let is_straight = row.is_multiple_of(SIDE) && row > 0;
@@ -88,10 +91,11 @@ fn windows(
             continue;
         }
         let second = corners.next();
-        let inside = view.inside(first).zip(view.inside(second));
-        if is_straight && inside.is_some_and(|(first, second)| widen_windows(first, second, view.size, x)) {
-        } else if is_straight {
-            view.widen_rows(first, second, x, patch, second_patch);
+        if is_straight {
+            let inside = view.inside(first).zip(view.inside(second));
+            if !inside.is_some_and(|(first, second)| widen_windows(first, second, view.size, x)) {
+                view.widen_rows(first, second, x, patch, second_patch);
+            }
         } else {
             view.gather(first, patch);
             view.gather(second, second_patch);
@@ -166,7 +170,7 @@ struct WindowRows<'a> {
 }
 
 impl<'a> WindowRows<'a> {
-    #[inline(always)]
+    #[inline(never)]
     fn new(view: &'a View, Corner { top, left }: Corner) -> Self {
         let Shape { width, channels, .. } = view.slide.input;
         let (before, inside) = view.slide.columns_seen(left);
@@ -188,7 +192,7 @@ impl<'a> WindowRows<'a> {
     }
 
     /// The next row, from the image if all of it lies there, else put together in `buffer`.
-    #[inline(always)]
+    #[inline(never)]
     fn next<'r>(&mut self, buffer: &'r mut [i8]) -> &'r [i8]
     where
         'a: 'r,

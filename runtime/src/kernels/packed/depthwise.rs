@@ -5,7 +5,7 @@ use core::ops::Range as Lines;
 use eigenlet_shared::numerics::Scale;
 
 use super::window::{Corner, Corners, outputs_of};
-use super::{Range, Slide, engine, requantise};
+use super::{Range, Slide, engine, finish};
 
 /// Channels whose sums are kept in registers together.
 const BLOCK: usize = 4;
@@ -30,25 +30,16 @@ pub fn depthwise_conv2d(
         let mut channel = window.in_one_go(biases, scales, pixel);
         let (blocks, rest) = pixel.get_mut(channel..).unwrap_or_default().as_chunks_mut::<BLOCK>();
         for to in blocks {
-            finish(to, window.sums::<BLOCK>(channel), biases, scales, channel);
+            finish(&window.sums::<BLOCK>(biases, channel), scales.get(channel..).unwrap_or_default(), to);
             channel = channel.wrapping_add(BLOCK);
         }
         for to in rest {
-            finish(core::slice::from_mut(to), window.sums::<1>(channel), biases, scales, channel);
+            let to = core::slice::from_mut(to);
+            finish(&window.sums::<1>(biases, channel), scales.get(channel..).unwrap_or_default(), to);
             channel = channel.wrapping_add(1);
         }
     }
     range.clamp(output);
-}
-
-/// The outputs of a block of channels.
-#[inline(always)]
-fn finish<const N: usize>(to: &mut [i8], sums: [i32; N], biases: &[i32], scales: &[Scale], channel: usize) {
-    let biases = biases.get(channel..).unwrap_or_default();
-    let scales = scales.get(channel..).unwrap_or_default();
-    for (((to, sum), bias), scale) in to.iter_mut().zip(sums).zip(biases).zip(scales) {
-        *to = requantise(sum.wrapping_add(*bias), scale);
-    }
 }
 
 /// A window's taps, and which of them lie in the image.
@@ -99,14 +90,18 @@ impl<'a> Seen<'a> {
 
     /// The sums of `N` channels from `channel` on.
     #[inline(always)]
-    fn sums<const N: usize>(&self, channel: usize) -> [i32; N] {
-        if self.is_inside { self.inside(channel) } else { self.edge(channel) }
+    fn sums<const N: usize>(&self, biases: &[i32], channel: usize) -> [i32; N] {
+        if self.is_inside && N == BLOCK && !engine::IS_DEPTHWISE {
+            self.inside(biases, channel)
+        } else {
+            self.edge(biases, channel)
+        }
     }
 
     /// The same, where the whole window lies in the image.
     #[inline(never)]
-    fn inside<const N: usize>(&self, channel: usize) -> [i32; N] {
-        let mut sums = [0i32; N];
+    fn inside<const N: usize>(&self, biases: &[i32], channel: usize) -> [i32; N] {
+        let mut sums = started(biases, channel);
         let mut input = self.input.get(channel..).unwrap_or_default();
         let mut weights = self.weights.get(channel..).unwrap_or_default();
         // From the first tap of a row to the end of its last.
@@ -128,8 +123,8 @@ impl<'a> Seen<'a> {
 
     /// The same, where padding is seen too.
     #[inline(never)]
-    fn edge<const N: usize>(&self, channel: usize) -> [i32; N] {
-        let mut sums = [0i32; N];
+    fn edge<const N: usize>(&self, biases: &[i32], channel: usize) -> [i32; N] {
+        let mut sums = started(biases, channel);
         let mut weights = self.weights.get(channel..).unwrap_or_default();
         let mut input = self.input.get(channel..).unwrap_or_default();
         let ([height, above, rows], [width, before, columns]) = (self.rows, self.columns);
@@ -176,6 +171,12 @@ impl<'a> Seen<'a> {
         }
         weights.get(at..).unwrap_or_default()
     }
+}
+
+/// The biases of `N` channels.
+#[inline(always)]
+fn started<const N: usize>(biases: &[i32], channel: usize) -> [i32; N] {
+    biases.get(channel..).unwrap_or_default().first_chunk().copied().unwrap_or([0; N])
 }
 
 /// `N` values from `at` on.

@@ -12,8 +12,6 @@ use core::ops::Range;
 use eigenlet_shared::numerics::Scale;
 use eigenlet_shared::packed::{EXACT_COLUMNS, SIDE};
 
-use super::requantise;
-
 /// Which kernels these are.
 #[cfg(not(eigenlet_armv8m))]
 pub const KERNELS: &str = "packed lanes, Armv7E-M DSP";
@@ -303,11 +301,14 @@ global_asm!(
     "adds r6, #1",
     "add r3, r2, r3",
     // On the stack: x, its end, the two pixels' outputs, where the loop is entered, biases, scales, the end of the words.
+    // Above it: the odd rows' biases of a quad.
+    "sub sp, #8",
     "push {{r2-r9}}",
     "2:",
     "ldr r6, [sp, #20]",
-    "ldr r8, [r6]",
-    "ldr r12, [r6, #8]",
+    "ldm r6!, {{r8, r9, r12, lr}}",
+    "strd r9, lr, [sp, #32]",
+    "str r6, [sp, #20]",
     "ldr r0, [sp]",
     "mov r2, r8",
     "mov r3, r8",
@@ -336,9 +337,8 @@ global_asm!(
     "ldr r4, [sp, #4]",
     "cmp r0, r4",
     "bne 1b",
-    "ldrd r6, r7, [sp, #20]",
-    "ldr r4, [r6, #4]",
-    "ldr r5, [r6, #12]",
+    "ldrd r4, r5, [sp, #32]",
+    "ldr r7, [sp, #24]",
     "sub r2, r2, r8",
     "sub r3, r3, r9",
     "sub r10, r10, r12",
@@ -347,8 +347,6 @@ global_asm!(
     "add r3, r4, r3, asr #8",
     "add r10, r5, r10, asr #8",
     "add r11, r5, r11, asr #8",
-    "adds r6, #16",
-    "str r6, [sp, #20]",
     "cbnz r7, 4f",
     "ldrd r4, r5, [sp, #8]",
     "ldrd r0, r6, [r4]",
@@ -396,7 +394,7 @@ global_asm!(
     "ldr r6, [sp, #28]",
     "cmp r1, r6",
     "bne 2b",
-    "add sp, #32",
+    "add sp, #40",
     "pop {{r4-r11, pc}}",
     ".size eigenlet_quads_by_two, . - eigenlet_quads_by_two",
     //
@@ -440,7 +438,10 @@ global_asm!(
     "sub r3, r3, r12",
     "asrs r3, r3, #8",
     "pop {{r0}}",
-    "strd r12, r3, [r0]",
+    "ldrd r1, r2, [r0]",
+    "add r1, r1, r12",
+    "add r2, r2, r3",
+    "strd r1, r2, [r0]",
     "pop {{r4-r7, pc}}",
     ".size eigenlet_pair, . - eigenlet_pair",
     //
@@ -481,8 +482,14 @@ global_asm!(
     "asrs r3, r3, #8",
     "asr r8, r8, #8",
     "pop {{r0}}",
-    "strd r12, r3, [r0]",
-    "strd r9, r8, [r0, #16]",
+    "ldrd r1, r2, [r0]",
+    "add r1, r1, r12",
+    "add r2, r2, r3",
+    "strd r1, r2, [r0]",
+    "ldrd r1, r2, [r0, #16]",
+    "add r1, r1, r9",
+    "add r2, r2, r8",
+    "strd r1, r2, [r0, #16]",
     "pop {{r4-r9, pc}}",
     ".size eigenlet_pair_by_two, . - eigenlet_pair_by_two",
     ".text",
@@ -577,6 +584,9 @@ pub(super) fn widen_windows(first: &[i8], second: &[i8], [rows, row, line]: [usi
     true
 }
 
+/// Whether `depthwise` does anything.
+pub(super) const IS_DEPTHWISE: bool = true;
+
 /// A pixel of a depthwise convolution whose window, `rows` by `columns` with `line` values from a row to the next, lies in the image and
 /// begins with `x`: as many channels as are done.
 #[inline(always)]
@@ -629,6 +639,17 @@ pub(super) fn copy(to: &mut [i8], from: &[i8]) {
     }
 }
 
+/// How many pixels are computed at once, with the routines for them: a program that names only `ONE` links only its routines.
+#[derive(Clone, Copy)]
+pub(super) struct Pixels {
+    pub(super) is_two: bool,
+    quads: Routine,
+    pair: Routine,
+}
+
+pub(super) const ONE: Pixels = Pixels { is_two: false, quads: eigenlet_quads, pair: eigenlet_pair };
+pub(super) const TWO: Pixels = Pixels { is_two: true, quads: eigenlet_quads_by_two, pair: eigenlet_pair_by_two };
+
 /// Whole quads of a layer: what is to be checked of them is checked once.
 pub(super) struct Quads<'a> {
     job: Job,
@@ -638,7 +659,6 @@ pub(super) struct Quads<'a> {
     rows: usize,
     reach: usize,
     routine: Routine,
-    is_two: bool,
     _of: PhantomData<&'a [u32]>,
 }
 
@@ -647,13 +667,13 @@ impl<'a> Quads<'a> {
     /// pixel's outputs begin `wanted` after the first's. Without scales it is for sums.
     pub(super) fn new(
         words: &'a [u32],
-        pixels: usize,
+        pixels: Pixels,
         x_words: usize,
         biases: &'a [i32],
         scales: Option<&'a [Scale]>,
         wanted: usize,
     ) -> Self {
-        let is_two = pixels == 2;
+        let is_two = pixels.is_two;
         let x_words = if x_words % 4 == 0 || !is_two && x_words % 2 == 0 { x_words } else { 0 };
         let count = wanted.min(biases.len()).min(scales.map_or(usize::MAX, <[Scale]>::len)) / SIDE;
         // A quad has two words for each word of one pixel.
@@ -674,9 +694,8 @@ impl<'a> Quads<'a> {
             job,
             x_words,
             rows,
-            is_two,
             reach: if is_two { wanted.wrapping_add(rows) } else { rows },
-            routine: if is_two { eigenlet_quads_by_two } else { eigenlet_quads },
+            routine: pixels.quads,
             _of: PhantomData,
         }
     }
@@ -687,62 +706,16 @@ impl<'a> Quads<'a> {
         if self.rows == 0 || self.job.scales.is_null() || x.len() != self.x_words || to.len() < self.reach {
             return 0;
         }
-        if self.job.x_bytes > self.longest() {
-            self.wide(x, to);
-            return self.rows;
-        }
         // SAFETY: the routine reads all of `x`, which is as long as the job's, again for each quad, and, by `new`, no further than words,
         // biases and scales reach; it writes a byte for each row and pixel, up to `reach`.
         unsafe { (self.routine)(&self.job, to.as_mut_ptr().cast(), x.as_ptr()) }
         self.rows
     }
 
-    /// Bytes of `x` over which the two sums of a lane can be told apart.
-    #[inline(always)]
-    fn longest(&self) -> usize {
-        if self.is_two { 4 * EXACT_COLUMNS } else { 2 * EXACT_COLUMNS }
-    }
-
-    /// Outputs of more columns than that: part by part.
-    #[inline(never)]
-    fn wide(&self, x: &[u32], to: &mut [i8]) {
-        let scales = self.job.scales;
-        let mut job = Job { scales: core::ptr::null(), stride: size_of::<[i32; SIDE]>(), ..self.job };
-        let longest = self.longest();
-        for row in (0..self.rows).step_by(SIDE) {
-            let mut sums = [[0i32; SIDE]; 2];
-            // SAFETY: `row` is below `rows`, for which there are biases, scales.
-            job.biases = unsafe { self.job.biases.add(row) };
-            for x in x.chunks(longest / 4) {
-                job.x_bytes = size_of_val(x);
-                let words = if self.is_two { x.len() } else { x.len().wrapping_mul(2) };
-                // SAFETY: these are the words of this quad that belong to the part: all parts of all quads are the job's words.
-                job.words_end = unsafe { job.words.add(words) };
-                // SAFETY: as for `outputs`, with one quad whose sums are stored, four for each pixel.
-                unsafe { (self.routine)(&job, sums.as_mut_ptr().cast(), x.as_ptr()) }
-                job.words = job.words_end;
-                job.biases = [0; SIDE].as_ptr();
-            }
-            // SAFETY: as for the biases.
-            let scales = unsafe { core::slice::from_raw_parts(scales.add(row), SIDE) };
-            let pixels = to.chunks_mut(self.reach.wrapping_sub(self.rows).max(self.rows));
-            for (to, sums) in pixels.zip(&sums) {
-                for ((to, sum), scale) in to.iter_mut().skip(row).zip(sums).zip(scales) {
-                    *to = requantise(*sum, scale);
-                }
-            }
-        }
-    }
-
     /// The same for sums.
     #[inline(always)]
     pub(super) fn sums(&self, x: &[u32], to: &mut [i32]) -> usize {
-        if self.job.x_bytes > self.longest()
-            || self.rows == 0
-            || !self.job.scales.is_null()
-            || x.len() != self.x_words
-            || to.len() < self.reach
-        {
+        if self.rows == 0 || !self.job.scales.is_null() || x.len() != self.x_words || to.len() < self.reach {
             return 0;
         }
         to.fill(0);
@@ -752,32 +725,33 @@ impl<'a> Quads<'a> {
     }
 }
 
-/// The sums of a quad's four rows, or of a pair's two in the first places, for each of one or two pixels; biases left out.
-pub(super) fn block(is_quad: bool, pixels: usize, words: &[u32], x: &[u32]) -> [[i32; SIDE]; 2] {
-    let mut sums = [[0; SIDE]; 2];
-    let biases = [0; SIDE];
+/// Adds the sums of a quad's four rows, or of a pair's two to the first places, for each of one or two pixels; biases left out.
+pub(super) fn block(is_quad: bool, pixels: Pixels, words: &[u32], x: &[u32], sums: &mut [[i32; SIDE]; 2]) {
+    let is_two = pixels.is_two;
     // A quad has two words for each word of one pixel, a pair one.
-    let of_pixel = if pixels == 2 { x.len() / 2 } else { x.len() };
-    let length = if is_quad { of_pixel.wrapping_mul(2) } else { of_pixel };
-    let is_whole = of_pixel % 2 == 0 && (pixels != 2 || x.len() % 2 == 0);
-    let Some(words) = words.get(..length).filter(|words| is_whole && !words.is_empty()) else { return sums };
-    let Range { start: words, end: words_end } = words.as_ptr_range();
-    let job = Job {
-        x_bytes: x.len().wrapping_mul(4),
+    let words_of = |x: &[u32]| x.len().wrapping_shl(is_quad.into()).wrapping_shr(is_two.into());
+    let is_whole = x.len().is_multiple_of(if is_two { 4 } else { 2 }) && words.len() >= words_of(x);
+    if !is_whole {
+        return;
+    }
+    let biases = [0; SIDE];
+    let mut job = Job {
+        x_bytes: 0,
         biases: biases.as_ptr(),
         scales: core::ptr::null(),
-        words_end,
-        words,
+        words_end: words.as_ptr(),
+        words: words.as_ptr(),
         stride: size_of::<[i32; SIDE]>(),
     };
-    let routine = match (is_quad, pixels) {
-        (true, 2) => eigenlet_quads_by_two,
-        (true, _) => eigenlet_quads,
-        (false, 2) => eigenlet_pair_by_two,
-        (false, _) => eigenlet_pair,
-    };
-    // SAFETY: the routine reads all of `x`, which is whole groups and not empty, the words that belong to it, and four biases; without
-    // scales it writes no more than four words for each pixel, the second's after the first's four.
-    unsafe { routine(&job, sums.as_mut_ptr().cast(), x.as_ptr()) }
-    sums
+    let routine = if is_quad { pixels.quads } else { pixels.pair };
+    // So few columns that the two sums of a lane can be told apart.
+    for x in x.chunks(if is_two { EXACT_COLUMNS } else { EXACT_COLUMNS / 2 }) {
+        job.x_bytes = size_of_val(x);
+        job.words = job.words_end;
+        // SAFETY: the words of all parts of `x` are `words_of(x)`, and there are so many.
+        job.words_end = unsafe { job.words.add(words_of(x)) };
+        // SAFETY: the routine reads all of this part, which is whole groups and not empty, its words, and four biases; without scales it
+        // adds to no more than four sums for each pixel, the second's after the first's four.
+        unsafe { routine(&job, sums.as_mut_ptr().cast(), x.as_ptr()) }
+    }
 }

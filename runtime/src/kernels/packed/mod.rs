@@ -101,3 +101,12 @@ fn requantise(sum: i32, scale: &Scale) -> i8 {
     let rounded = high.wrapping_add(doubled >> 31).wrapping_add(scale.addend) >> (scale.shift & 31);
     rounded.clamp(i8::MIN.into(), i8::MAX.into()) as i8
 }
+
+/// The int8 values of sums, as many as there are of all three.
+// One copy, for all that the engine does not finish itself.
+#[inline(never)]
+fn finish(sums: &[i32], scales: &[Scale], to: &mut [i8]) {
+    for ((to, sum), scale) in to.iter_mut().zip(sums).zip(scales) {
+        *to = requantise(*sum, scale);
+    }
+}

@@ -3,7 +3,7 @@
 use core::marker::PhantomData;
 
 use eigenlet_shared::numerics::Scale;
-use eigenlet_shared::packed::SIDE;
+use eigenlet_shared::packed::{EXACT_COLUMNS, SIDE};
 
 use super::widen::{alternate, lanes};
 
@@ -27,6 +27,9 @@ pub(super) fn widen_two(first: &[[i8; SIDE]], second: &[[i8; SIDE]], to: &mut [[
 /// Widens two windows of `rows` rows, each `row` values, whole groups, and `line` values from one to the next; whether all is there.
 #[inline(never)]
 pub(super) fn widen_windows(first: &[i8], second: &[i8], [rows, row, line]: [usize; 3], to: &mut [u32]) -> bool {
+    if !row.is_multiple_of(SIDE) {
+        return false;
+    }
     let (mut first, mut second) = (first, second);
     for to in to.chunks_exact_mut(row.max(1)).take(rows) {
         let (Some(one), Some(other)) = (first.get(..row), second.get(..row)) else { return false };
@@ -36,6 +39,9 @@ pub(super) fn widen_windows(first: &[i8], second: &[i8], [rows, row, line]: [usi
     }
     true
 }
+
+/// Whether `depthwise` does anything.
+pub(super) const IS_DEPTHWISE: bool = false;
 
 /// Channels of a pixel of a depthwise convolution: none.
 #[inline(always)]
@@ -51,12 +57,25 @@ pub(super) fn copy(to: &mut [i8], from: &[i8]) {
     }
 }
 
+/// The sums of a block, a quad or else a pair, over words and widened pixels.
+type Part = fn(is_quad: bool, words: &[u32], x: &[u32]) -> [[i32; SIDE]; 2];
+
+/// How many pixels are computed at once, with what computes a part of a block: a program that names only `ONE` links only that.
+#[derive(Clone, Copy)]
+pub(super) struct Pixels {
+    pub(super) is_two: bool,
+    part: Part,
+}
+
+pub(super) const ONE: Pixels = Pixels { is_two: false, part: part_by_one };
+pub(super) const TWO: Pixels = Pixels { is_two: true, part: part_by_two };
+
 /// Whole quads of a layer: none, since nothing is gained here over block by block.
 pub(super) struct Quads<'a>(PhantomData<&'a [u32]>);
 
 impl<'a> Quads<'a> {
     #[inline(always)]
-    pub(super) fn new(_: &'a [u32], _: usize, _: usize, _: &'a [i32], _: Option<&'a [Scale]>, _: usize) -> Self {
+    pub(super) fn new(_: &'a [u32], _: Pixels, _: usize, _: &'a [i32], _: Option<&'a [Scale]>, _: usize) -> Self {
         Self(PhantomData)
     }
 
@@ -71,17 +90,30 @@ impl<'a> Quads<'a> {
     }
 }
 
-/// The sums of a quad's four rows, or of a pair's two in the first places, for each of one or two pixels; biases left out.
+/// Adds the sums of a quad's four rows, or of a pair's two to the first places, for each of one or two pixels; biases left out.
 #[inline(always)]
-pub(super) fn block(is_quad: bool, pixels: usize, words: &[u32], x: &[u32]) -> [[i32; SIDE]; 2] {
-    match (is_quad, pixels) {
-        (true, 2) => {
-            let ([a, b], [c, d]) = (pair_by_two::<4, 0>(words, x), pair_by_two::<4, 2>(words, x));
-            [joined(a, c), joined(b, d)]
+pub(super) fn block(is_quad: bool, pixels: Pixels, words: &[u32], x: &[u32], sums: &mut [[i32; SIDE]; 2]) {
+    // So few columns that the two sums of a lane can be told apart.
+    let part = EXACT_COLUMNS / 2;
+    let words = words.chunks(if is_quad { part << 1 } else { part });
+    for (words, x) in words.zip(x.chunks(if pixels.is_two { part << 1 } else { part })) {
+        let part = (pixels.part)(is_quad, words, x);
+        for (sum, part) in sums.as_flattened_mut().iter_mut().zip(part.as_flattened()) {
+            *sum = sum.wrapping_add(*part);
         }
-        (true, _) => [quad(words, x), [0; SIDE]],
-        (false, 2) => pair_by_two::<2, 0>(words, x).map(|sums| joined(sums, [0; 2])),
-        (false, _) => [joined(pair(words, x), [0; 2]), [0; SIDE]],
+    }
+}
+
+fn part_by_one(is_quad: bool, words: &[u32], x: &[u32]) -> [[i32; SIDE]; 2] {
+    [if is_quad { quad(words, x) } else { joined(pair(words, x), [0; 2]) }, [0; SIDE]]
+}
+
+fn part_by_two(is_quad: bool, words: &[u32], x: &[u32]) -> [[i32; SIDE]; 2] {
+    if is_quad {
+        let ([a, b], [c, d]) = (pair_by_two::<4, 0>(words, x), pair_by_two::<4, 2>(words, x));
+        [joined(a, c), joined(b, d)]
+    } else {
+        pair_by_two::<2, 0>(words, x).map(|sums| joined(sums, [0; 2]))
     }
 }
 

@@ -5,10 +5,10 @@ use eigenlet_shared::numerics::Scale;
 use eigenlet_shared::packed::widened_words;
 use eigenlet_shared::packed::{EXACT_COLUMNS, SIDE, groups};
 
-use super::engine::{self, Quads};
+use super::engine::{self, ONE, Pixels, Quads};
 #[cfg(feature = "bench")]
 use super::widen;
-use super::{Range, Rows, requantise};
+use super::{Range, Rows, finish};
 
 /// A dense layer: `input` has `rows.columns` values, `output` at most `rows.rows`.
 #[cfg(feature = "bench")]
@@ -21,10 +21,7 @@ pub fn dense(rows: &Rows, range: Range, input: &[i8], scratch: &mut [u32], outpu
 /// The sums of rows `first .. first + to.len()`, biases included, over the widened input `x`.
 #[inline(never)]
 pub fn sums(rows: &Rows, x: &[u32], first: usize, to: &mut [i32]) {
-    let Some((head, to)) = to.split_at_mut_checked(to.len().min(before_quad(first))) else { return };
-    sums_by_block(rows, x, first, head);
-    let first = first.wrapping_add(head.len());
-    let done = rows.quads(1, first, None, to.len()).sums(x, to);
+    let done = rows.quads(ONE, first, None, to.len()).sums(x, to);
     sums_by_block(rows, x, first.wrapping_add(done), to.get_mut(done..).unwrap_or_default());
 }
 
@@ -32,7 +29,9 @@ pub fn sums(rows: &Rows, x: &[u32], first: usize, to: &mut [i32]) {
 fn sums_by_block(rows: &Rows, x: &[u32], first: usize, to: &mut [i32]) {
     let (mut to, mut row) = (to, first);
     while !to.is_empty() {
-        let [sums, _] = rows.block(1, x, row / SIDE);
+        let mut both = [[0; SIDE]; 2];
+        rows.block(ONE, x, row / SIDE, &mut both);
+        let [sums, _] = both;
         let done = to.len().min(SIDE.wrapping_sub(row % SIDE));
         for (to, sum) in to.iter_mut().zip(sums.iter().skip(row % SIDE)) {
             *to = *sum;
@@ -45,33 +44,25 @@ fn sums_by_block(rows: &Rows, x: &[u32], first: usize, to: &mut [i32]) {
 /// The outputs of rows `first .. first + to.len()` over the widened input `x`.
 #[inline(never)]
 pub fn outputs(rows: &Rows, x: &[u32], first: usize, range: Range, to: &mut [i8]) {
-    let Some((head, tail)) = to.split_at_mut_checked(to.len().min(before_quad(first))) else { return };
-    let head_rows = Pixels { rows: *rows, quads: rows.quads(1, 0, None, 0), count: 1, first, wanted: head.len() };
-    head_rows.outputs(x, head);
-    Pixels::new(rows, 1, first.wrapping_add(head.len()), tail.len()).outputs(x, tail);
+    Layer::new(rows, ONE, first, to.len()).outputs(x, to);
     range.clamp(to);
 }
 
-/// How many rows lie before the next quad.
-fn before_quad(row: usize) -> usize {
-    row.wrapping_neg() % SIDE
-}
-
 /// Some rows, over one pixel or two at a time.
-pub(super) struct Pixels<'a> {
+pub(super) struct Layer<'a> {
     rows: Rows<'a>,
     quads: Quads<'a>,
-    count: usize,
+    pixels: Pixels,
     first: usize,
     wanted: usize,
 }
 
-impl<'a> Pixels<'a> {
-    /// `wanted` rows from `first` on, the first of a quad, over `count` pixels.
+impl<'a> Layer<'a> {
+    /// `wanted` rows from `first` on over so many pixels.
     #[inline(never)]
-    pub(super) fn new(rows: &Rows<'a>, count: usize, first: usize, wanted: usize) -> Self {
+    pub(super) fn new(rows: &Rows<'a>, pixels: Pixels, first: usize, wanted: usize) -> Self {
         let scales = rows.scales.get(first..).unwrap_or_default();
-        Self { rows: *rows, quads: rows.quads(count, first, Some(scales), wanted), count, first, wanted }
+        Self { rows: *rows, quads: rows.quads(pixels, first, Some(scales), wanted), pixels, first, wanted }
     }
 
     /// The outputs over widened pixels (two alternate), one pixel's after the other's; all of int8.
@@ -88,14 +79,17 @@ impl<'a> Pixels<'a> {
         let mut done = done;
         while done < self.wanted {
             let row = self.first.wrapping_add(done);
-            let sums = self.rows.block(self.count, x, row / SIDE);
+            let mut sums = [[0; SIDE]; 2];
+            self.rows.block(self.pixels, x, row / SIDE, &mut sums);
             let scales = self.rows.scales.get(row..).unwrap_or_default();
             let rows = SIDE.wrapping_sub(row % SIDE).min(self.wanted.wrapping_sub(done));
-            for (to, sums) in to.chunks_mut(self.wanted.max(1)).zip(&sums) {
-                let to = to.get_mut(done..).unwrap_or_default().iter_mut().take(rows);
-                for ((to, sum), scale) in to.zip(sums.iter().skip(row % SIDE)).zip(scales) {
-                    *to = requantise(*sum, scale);
-                }
+            let end = done.wrapping_add(rows);
+            let mut pixel = 0usize;
+            for sums in &sums {
+                let sums = sums.get(row % SIDE..).unwrap_or_default();
+                let to = to.get_mut(pixel.wrapping_add(done)..pixel.wrapping_add(end)).unwrap_or_default();
+                finish(sums, scales, to);
+                pixel = pixel.wrapping_add(self.wanted);
             }
             done = done.wrapping_add(rows);
         }
@@ -103,45 +97,34 @@ impl<'a> Pixels<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// The whole quads of `wanted` rows from `first` on, the first of a quad, over so many pixels.
-    fn quads(&self, pixels: usize, first: usize, scales: Option<&'a [Scale]>, wanted: usize) -> Quads<'a> {
+    /// The whole quads of `wanted` rows from `first` on, over so many pixels; none where `first` is in the middle of a quad, or where a row is too
+    /// wide for sums in one go.
+    #[inline(always)]
+    fn quads(&self, pixels: Pixels, first: usize, scales: Option<&'a [Scale]>, wanted: usize) -> Quads<'a> {
         let groups = groups(self.columns);
+        let is_simple = first.is_multiple_of(SIDE) && self.columns <= EXACT_COLUMNS;
+        // The last rows may be less than a quad.
+        let rows = if is_simple { self.rows.saturating_sub(first) } else { 0 };
         let words = self.words.get(groups.wrapping_mul(first)..).unwrap_or_default();
         let biases = self.biases.get(first..).unwrap_or_default();
-        // The last rows may be less than a quad.
-        let biases = biases.get(..self.rows.saturating_sub(first).min(biases.len())).unwrap_or_default();
-        Quads::new(words, pixels, groups.wrapping_mul(2).wrapping_mul(pixels), biases, scales, wanted)
+        let biases = biases.get(..rows).unwrap_or_default();
+        Quads::new(words, pixels, groups.wrapping_mul(if pixels.is_two { 4 } else { 2 }), biases, scales, wanted)
     }
 
     /// The sums of the rows of a quad, or of the pair at the end, over one pixel or two and any number of columns; 0 in places without
     /// a row.
     // One copy: edges of layers, and layers that are too wide for quads in one go.
     #[inline(never)]
-    fn block(&self, pixels: usize, x: &[u32], quad: usize) -> [[i32; SIDE]; 2] {
+    fn block(&self, pixels: Pixels, x: &[u32], quad: usize, sums: &mut [[i32; SIDE]; 2]) {
         let first = quad.wrapping_mul(SIDE);
         let words = groups(self.columns).wrapping_mul(first);
         let words = self.words.get(words..).unwrap_or_default();
-        let is_quad = self.rows.wrapping_sub(first) > 2;
-        // So few columns that the two sums of a lane can be told apart.
-        let part = EXACT_COLUMNS / 2;
-        let words = words.chunks(if is_quad { part << 1 } else { part });
-        let parts = words.zip(x.chunks(if pixels == 2 { part << 1 } else { part }));
-        let mut sums = [[0i32; SIDE]; 2];
-        for (words, x) in parts {
-            let part = engine::block(is_quad, pixels, words, x);
-            add(sums.as_flattened_mut(), part.as_flattened());
-        }
         let biases = self.biases.get(first..).unwrap_or_default();
-        for sums in &mut sums {
-            add(sums, biases);
+        for sums in sums.iter_mut() {
+            for (row, sum) in sums.iter_mut().enumerate() {
+                *sum = biases.get(row).copied().unwrap_or(0);
+            }
         }
-        sums
-    }
-}
-
-#[inline(always)]
-fn add(sums: &mut [i32], more: &[i32]) {
-    for (sum, more) in sums.iter_mut().zip(more) {
-        *sum = sum.wrapping_add(*more);
+        engine::block(self.rows.wrapping_sub(first) > 2, pixels, words, x, sums);
     }
 }

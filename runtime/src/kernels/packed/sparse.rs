@@ -2,23 +2,26 @@
 
 use eigenlet_shared::packed::{SIDE, groups};
 
-use super::{Range, Rows, requantise};
+use super::{Range, Rows, finish};
 
 /// A dense layer over an input that is 1 at the `indices` and 0 elsewhere: only the weights there are read, two rows at once. At most
 /// 65,536 indices: the sums of more could not be told apart in a lane. An index past the last group of columns adds nothing.
 #[inline(never)]
 pub fn dense_at(rows: &Rows, range: Range, indices: &[u16], output: &mut [i8]) {
     let (mut words, mut left) = (rows.words, rows.rows);
-    let mut constants = rows.biases.iter().zip(rows.scales);
+    let (mut biases, mut scales) = (rows.biases, rows.scales);
     for outputs in output.chunks_mut(SIDE) {
         let is_quad = left > 2;
         let of_block = groups(rows.columns).wrapping_mul(if is_quad { 4 } else { 2 });
         let Some((block, rest)) = words.split_at_checked(of_block) else { return };
         (words, left) = (rest, left.saturating_sub(SIDE));
-        let sums = if is_quad { sums::<2>(block, indices) } else { sums::<1>(block, indices) };
-        for ((to, sum), (bias, scale)) in outputs.iter_mut().zip(sums).zip(&mut constants) {
-            *to = requantise(sum.wrapping_add(*bias), scale);
+        let mut sums = if is_quad { sums::<2>(block, indices) } else { sums::<1>(block, indices) };
+        for (sum, bias) in sums.iter_mut().zip(biases) {
+            *sum = sum.wrapping_add(*bias);
         }
+        finish(&sums, scales, outputs);
+        biases = biases.get(SIDE..).unwrap_or_default();
+        scales = scales.get(SIDE..).unwrap_or_default();
     }
     range.clamp(output);
 }
