@@ -1,13 +1,13 @@
 //! The kernels for cores with the DSP extension (Cortex-M4, M7, M33 and on): each `smlad` multiplies two lanes, so four weights.
 //!
-//! Five routines in assembly, since no compiler keeps a quad's sums for two pixels in the fourteen registers that there are. Each has a
+//! A few routines in assembly, since no compiler keeps a quad's sums for two pixels in the fourteen registers that there are. Each has a
 //! section of its own, so that a program that calls none of them has none of them. The functions around them check every
 //! length before: what the assembly reads and writes lies within the slices, whatever they hold.
 #![allow(unsafe_code)] // the only module with any
 
 use core::arch::global_asm;
-use core::marker::PhantomData;
 use core::ops::Range;
+use core::ptr;
 
 use eigenlet_shared::numerics::Scale;
 use eigenlet_shared::packed::{EXACT_COLUMNS, SIDE};
@@ -35,7 +35,10 @@ macro_rules! cpu {
 /// Groups of columns in the loops over quads. More gain little: each quad enters a loop in its middle for what its number of groups
 /// leaves over.
 const UNROLL: usize = 4;
-const _: () = assert!(UNROLL.is_power_of_two());
+/// The same by two pixels, where a turn costs one instruction more.
+const UNROLL_TWO: usize = 8;
+const _: () = assert!(UNROLL.is_power_of_two() && (EXACT_COLUMNS / SIDE).is_multiple_of(UNROLL));
+const _: () = assert!(UNROLL_TWO.is_power_of_two() && (EXACT_COLUMNS / SIDE).is_multiple_of(UNROLL_TWO));
 
 global_asm!(
     cpu!(),
@@ -184,9 +187,12 @@ global_asm!(
     "pop {{r4-r11, pc}}",
     ".size eigenlet_depthwise, . - eigenlet_depthwise",
     //
-    // The four below: r0 a `Job`, r1 to, r2 x.
+    // The two below: r0 a `Job`, r1 to, r2 x.
     //
-    // Quads by one pixel.
+    // Sums run from the even rows' biases. At the end of a part of the columns, what the odd rows have of it goes to their sums on the stack, and
+    // the lanes' sums begin again as the even rows' are.
+    //
+    // Blocks by one pixel.
     ".section .text.eigenlet_quads,\"ax\",%progbits",
     ".p2align 2",
     ".global eigenlet_quads",
@@ -194,92 +200,112 @@ global_asm!(
     ".thumb_func",
     "eigenlet_quads:",
     "push {{r4-r11, lr}}",
-    "ldm r0!, {{r3, r4, r5, r6}}",
-    "ldr r7, [r0]",
-    // Where the loop is entered: as many groups are skipped as the last turn lacks. A group is 8 bytes of x, 56 of code.
-    "rsbs r8, r3, #0",
-    "ubfx r8, r8, #3, #{unroll_bits}",
-    "movs r0, #56",
-    "adr r10, 1f",
-    "mla r10, r8, r0, r10",
-    "orr r10, r10, #1",
-    // On the stack: x, to, biases, scales, the end of the words.
-    "mov r0, r2",
-    "add r2, r2, r3",
-    "mov r3, r1",
-    "mov r1, r7",
-    "push {{r0, r3, r4, r5, r6}}",
+    "ldm r0, {{r3, r4, r5, r6, r7, r8, r9}}",
+    // Where the loop is entered: as many groups are skipped as the first turn lacks. A group is 8 bytes of x, 56 of code.
+    "rsbs r0, r3, #0",
+    "ubfx r0, r0, #3, #{unroll_bits}",
+    "mov r10, #56",
+    "adr r12, 1f",
+    "mla r11, r0, r10, r12",
+    "cmp r9, #0",
+    "itt ne",
+    "adrne.w r11, 6f",
+    "movne r12, r11",
+    "orr r11, r11, #1",
+    "orr r12, r12, #1",
+    "add r10, r2, r3",
+    "add r3, r2, r4",
+    // On the stack: to, x, the end of its first part, biases, scales, the end of the words, the odd rows' sums, where the loop is entered, and
+    // where at the next part.
+    "push {{r1, r2, r3, r5, r6, r7, r8, r9, r11, r12}}",
+    "mov r4, r5",
+    "mov r1, r8",
     "2:",
-    "ldr r11, [r4]",
-    "ldr lr, [r4, #8]",
-    "ldr r0, [sp]",
-    "mov r3, r11",
-    "mov r12, lr",
-    "bx r10",
-    // r3 and r12: both rows' sums of a lane; r11 and lr: the even row's.
+    "ldm r4, {{r3, r11, r12, lr}}",
+    "strd r11, lr, [sp, #24]",
+    "ldrd r0, r2, [sp, #4]",
+    "mov r11, r3",
+    "mov lr, r12",
+    "ldr pc, [sp, #32]",
+    // r3 and r12: the even rows' sums; r11 and lr: both rows' of a lane.
     ".p2align 2",
     "1:",
     ".rept {unroll}",
     "ldrd r4, r5, [r0], #8",
     "ldm.w r1!, {{r6, r7, r8, r9}}",
-    "smlad r3, r6, r4, r3",
-    "sxtb16 r6, r6",
     "smlad r11, r6, r4, r11",
-    "smlad r12, r7, r4, r12",
-    "sxtb16 r7, r7",
+    "sxtb16 r6, r6",
+    "smlad r3, r6, r4, r3",
     "smlad lr, r7, r4, lr",
-    "smlad r3, r8, r5, r3",
-    "sxtb16 r8, r8",
+    "sxtb16 r7, r7",
+    "smlad r12, r7, r4, r12",
     "smlad r11, r8, r5, r11",
-    "smlad r12, r9, r5, r12",
-    "sxtb16 r9, r9",
+    "sxtb16 r8, r8",
+    "smlad r3, r8, r5, r3",
     "smlad lr, r9, r5, lr",
+    "sxtb16 r9, r9",
+    "smlad r12, r9, r5, r12",
     ".endr",
     "cmp r0, r2",
     "bne 1b",
-    "ldrd r4, r5, [sp, #8]",
-    "ldr r6, [r4, #4]",
-    "ldr r7, [r4, #12]",
-    "sub r3, r3, r11",
-    "sub r12, r12, lr",
-    "add r3, r6, r3, asr #8",
-    "add r12, r7, r12, asr #8",
+    "7:",
+    "ldrd r4, r5, [sp, #24]",
+    "sub r11, r11, r3",
+    "sub lr, lr, r12",
+    "add r11, r4, r11, asr #8",
+    "add lr, r5, lr, asr #8",
+    "cmp r0, r10",
+    "bne 5f",
+    "ldrd r4, r5, [sp, #12]",
+    "ldr r0, [sp]",
     "adds r4, #16",
-    "ldr r0, [sp, #4]",
     "cbnz r5, 4f",
-    "ldrd r6, r7, [r0]",
-    "add r6, r6, r11",
-    "add r7, r7, r3",
-    "strd r6, r7, [r0], #8",
-    "ldrd r6, r7, [r0]",
-    "add r6, r6, lr",
-    "add r7, r7, r12",
-    "strd r6, r7, [r0], #8",
+    "stm r0!, {{r3, r11, r12, lr}}",
     "b 3f",
     "4:",
-    "ldm r5!, {{r6, r7, r8}}",
-    "eigenlet_requantise r11, r9, r6, r7, r8",
-    "strb r11, [r0], #1",
     "ldm r5!, {{r6, r7, r8}}",
     "eigenlet_requantise r3, r9, r6, r7, r8",
     "strb r3, [r0], #1",
     "ldm r5!, {{r6, r7, r8}}",
-    "eigenlet_requantise lr, r9, r6, r7, r8",
-    "strb lr, [r0], #1",
+    "eigenlet_requantise r11, r9, r6, r7, r8",
+    "strb r11, [r0], #1",
     "ldm r5!, {{r6, r7, r8}}",
     "eigenlet_requantise r12, r9, r6, r7, r8",
     "strb r12, [r0], #1",
+    "ldm r5!, {{r6, r7, r8}}",
+    "eigenlet_requantise lr, r9, r6, r7, r8",
+    "strb lr, [r0], #1",
     "3:",
-    "str r0, [sp, #4]",
-    "strd r4, r5, [sp, #8]",
-    "ldr r6, [sp, #16]",
+    "str r0, [sp]",
+    "strd r4, r5, [sp, #12]",
+    "ldr r6, [sp, #20]",
     "cmp r1, r6",
     "bne 2b",
-    "add sp, #20",
+    "add sp, #40",
     "pop {{r4-r11, pc}}",
+    // The next part.
+    "5:",
+    "strd r11, lr, [sp, #24]",
+    "mov r11, r3",
+    "mov lr, r12",
+    "add r2, r2, #{part} * 2",
+    "ldr pc, [sp, #36]",
+    // A pair.
+    "6:",
+    "ldrd r4, r5, [r0], #8",
+    "ldrd r6, r7, [r1], #8",
+    "smlad r11, r6, r4, r11",
+    "sxtb16 r6, r6",
+    "smlad r3, r6, r4, r3",
+    "smlad r11, r7, r5, r11",
+    "sxtb16 r7, r7",
+    "smlad r3, r7, r5, r3",
+    "cmp r0, r2",
+    "bne 6b",
+    "b 7b",
     ".size eigenlet_quads, . - eigenlet_quads",
     //
-    // Quads by two pixels.
+    // Blocks by two pixels.
     ".section .text.eigenlet_quads_by_two,\"ax\",%progbits",
     ".p2align 2",
     ".global eigenlet_quads_by_two",
@@ -287,228 +313,215 @@ global_asm!(
     ".thumb_func",
     "eigenlet_quads_by_two:",
     "push {{r4-r11, lr}}",
-    "ldr r3, [r0], #4",
-    "ldm r0, {{r7, r8, r9, r10, r11}}",
-    "mov r4, r1",
-    "add r5, r1, r11",
-    "mov r1, r10",
+    "ldm r0, {{r3, r4, r5, r6, r7, r8, r9, r10}}",
     // As above: a group is 16 bytes of x, 96 of code.
-    "rsbs r6, r3, #0",
-    "ubfx r6, r6, #4, #{unroll_bits}",
-    "movs r0, #96",
+    "rsbs r0, r3, #0",
+    "ubfx r0, r0, #4, #{unroll_two_bits}",
+    "mov r11, #96",
     "adr r12, 1f",
-    "mla r6, r6, r0, r12",
-    "adds r6, #1",
+    "mla r11, r0, r11, r12",
+    "cmp r9, #0",
+    "itt ne",
+    "adrne.w r11, 6f",
+    "movne r12, r11",
+    "orr r11, r11, #1",
+    "orr r12, r12, #1",
+    // On the stack: the end of the part, the end of the words, the two pixels' outputs, where the loop is entered, and where at the next part,
+    // x, the end of its first part, what follows that, scales, biases, the end of x, the odd rows' biases, and their sums over the parts so far.
+    "sub sp, #72",
+    "add r4, r2, r4",
+    "strd r4, r7, [sp]",
+    "add r7, r1, r10",
+    "strd r1, r7, [sp, #8]",
+    "strd r11, r12, [sp, #16]",
+    "strd r2, r4, [sp, #24]",
     "add r3, r2, r3",
-    // On the stack: x, its end, the two pixels' outputs, where the loop is entered, biases, scales, the end of the words.
-    // Above it: the odd rows' biases of a quad.
-    "sub sp, #8",
-    "push {{r2-r9}}",
+    "subs r0, r3, r4",
+    "strd r0, r6, [sp, #32]",
+    "strd r5, r3, [sp, #40]",
+    "mov r1, r8",
     "2:",
-    "ldr r6, [sp, #20]",
-    "ldm r6!, {{r8, r9, r12, lr}}",
-    "strd r9, lr, [sp, #32]",
-    "str r6, [sp, #20]",
-    "ldr r0, [sp]",
-    "mov r2, r8",
-    "mov r3, r8",
+    "ldr r6, [sp, #40]",
+    "ldm r6!, {{r2, r3, r8, r9}}",
+    "strd r3, r9, [sp, #48]",
+    "str r6, [sp, #40]",
+    "ldr r0, [sp, #24]",
+    "mov r3, r2",
+    "mov r10, r2",
+    "mov r11, r2",
     "mov r9, r8",
-    "mov r10, r12",
-    "mov r11, r12",
-    "mov lr, r12",
+    "mov r12, r8",
+    "mov lr, r8",
     "ldr pc, [sp, #16]",
-    // r2, r3 and r10, r11: both rows' sums of a lane, for either pixel; r8, r9 and r12, lr: the even row's.
+    // r2, r8 and r10, r12: the even rows' sums, for either pixel; r3, r9 and r11, lr: both rows' of a lane.
     ".p2align 2",
     "1:",
-    ".rept {unroll} * 2",
+    ".rept {unroll_two} * 2",
     "ldrd r4, r5, [r0], #8",
     "ldrd r6, r7, [r1], #8",
-    "smlad r2, r6, r4, r2",
-    "smlad r3, r6, r5, r3",
+    "smlad r3, r6, r4, r3",
+    "smlad r11, r6, r5, r11",
     "sxtb16 r6, r6",
-    "smlad r8, r6, r4, r8",
-    "smlad r9, r6, r5, r9",
-    "smlad r10, r7, r4, r10",
-    "smlad r11, r7, r5, r11",
-    "sxtb16 r7, r7",
-    "smlad r12, r7, r4, r12",
+    "smlad r2, r6, r4, r2",
+    "smlad r10, r6, r5, r10",
+    "smlad r9, r7, r4, r9",
     "smlad lr, r7, r5, lr",
+    "sxtb16 r7, r7",
+    "smlad r8, r7, r4, r8",
+    "smlad r12, r7, r5, r12",
     ".endr",
-    "ldr r4, [sp, #4]",
+    "ldr r4, [sp]",
     "cmp r0, r4",
     "bne 1b",
-    "ldrd r4, r5, [sp, #32]",
-    "ldr r7, [sp, #24]",
-    "sub r2, r2, r8",
-    "sub r3, r3, r9",
-    "sub r10, r10, r12",
-    "sub r11, r11, lr",
-    "add r2, r4, r2, asr #8",
+    "7:",
+    "ldrd r4, r5, [sp, #48]",
+    "ldrd r6, r7, [sp, #32]",
+    "sub r3, r3, r2",
+    "sub r9, r9, r8",
+    "sub r11, r11, r10",
+    "sub lr, lr, r12",
+    "cbz r6, 5f",
+    // One of several parts.
+    "mov r6, r4",
+    "mov r7, r5",
+    "push {{r1}}",
+    "ldr r1, [sp, #32]",
+    "cmp r0, r1",
+    "itt ne",
+    "ldrdne r4, r5, [sp, #60]",
+    "ldrdne r6, r7, [sp, #68]",
+    "add r4, r4, r3, asr #8",
+    "add r5, r5, r9, asr #8",
+    "add r6, r6, r11, asr #8",
+    "add r7, r7, lr, asr #8",
+    "ldr r3, [sp, #48]",
+    "cmp r0, r3",
+    "pop {{r1}}",
+    "beq 8f",
+    "strd r4, r5, [sp, #56]",
+    "strd r6, r7, [sp, #64]",
+    "add r3, r0, #{part} * 4",
+    "str r3, [sp]",
+    "mov r3, r2",
+    "mov r9, r8",
+    "mov r11, r10",
+    "mov lr, r12",
+    "ldr pc, [sp, #20]",
+    "5:",
     "add r3, r4, r3, asr #8",
-    "add r10, r5, r10, asr #8",
-    "add r11, r5, r11, asr #8",
+    "add r9, r5, r9, asr #8",
+    "add r11, r4, r11, asr #8",
+    "add lr, r5, lr, asr #8",
+    "9:",
     "cbnz r7, 4f",
     "ldrd r4, r5, [sp, #8]",
-    "ldrd r0, r6, [r4]",
-    "add r0, r0, r8",
-    "add r6, r6, r2",
-    "strd r0, r6, [r4], #8",
-    "ldrd r0, r6, [r4]",
-    "add r0, r0, r12",
-    "add r6, r6, r10",
-    "strd r0, r6, [r4], #8",
-    "ldrd r0, r6, [r5]",
-    "add r0, r0, r9",
-    "add r6, r6, r3",
-    "strd r0, r6, [r5], #8",
-    "ldrd r0, r6, [r5]",
-    "add r0, r0, lr",
-    "add r6, r6, r11",
-    "strd r0, r6, [r5], #8",
+    "stm r4!, {{r2, r3, r8, r9}}",
+    "stm r5!, {{r10, r11, r12, lr}}",
     "b 3f",
     "4:",
     "ldm r7!, {{r0, r4, r5}}",
-    "eigenlet_requantise r8, r6, r0, r4, r5",
-    "eigenlet_requantise r9, r6, r0, r4, r5",
-    "ldm r7!, {{r0, r4, r5}}",
     "eigenlet_requantise r2, r6, r0, r4, r5",
-    "eigenlet_requantise r3, r6, r0, r4, r5",
-    "ldm r7!, {{r0, r4, r5}}",
-    "eigenlet_requantise r12, r6, r0, r4, r5",
-    "eigenlet_requantise lr, r6, r0, r4, r5",
-    "ldm r7!, {{r0, r4, r5}}",
     "eigenlet_requantise r10, r6, r0, r4, r5",
+    "ldm r7!, {{r0, r4, r5}}",
+    "eigenlet_requantise r3, r6, r0, r4, r5",
     "eigenlet_requantise r11, r6, r0, r4, r5",
+    "ldm r7!, {{r0, r4, r5}}",
+    "eigenlet_requantise r8, r6, r0, r4, r5",
+    "eigenlet_requantise r12, r6, r0, r4, r5",
+    "ldm r7!, {{r0, r4, r5}}",
+    "eigenlet_requantise r9, r6, r0, r4, r5",
+    "eigenlet_requantise lr, r6, r0, r4, r5",
     "ldrd r4, r5, [sp, #8]",
-    "strb r8, [r4], #1",
     "strb r2, [r4], #1",
-    "strb r12, [r4], #1",
-    "strb r10, [r4], #1",
-    "strb r9, [r5], #1",
-    "strb r3, [r5], #1",
-    "strb lr, [r5], #1",
+    "strb r3, [r4], #1",
+    "strb r8, [r4], #1",
+    "strb r9, [r4], #1",
+    "strb r10, [r5], #1",
     "strb r11, [r5], #1",
+    "strb r12, [r5], #1",
+    "strb lr, [r5], #1",
+    "str r7, [sp, #36]",
     "3:",
     "strd r4, r5, [sp, #8]",
-    "str r7, [sp, #24]",
-    "ldr r6, [sp, #28]",
+    "ldr r6, [sp, #4]",
     "cmp r1, r6",
     "bne 2b",
-    "add sp, #40",
+    "add sp, #72",
     "pop {{r4-r11, pc}}",
-    ".size eigenlet_quads_by_two, . - eigenlet_quads_by_two",
-    //
-    // The sums of one pair by one pixel.
-    ".section .text.eigenlet_pair,\"ax\",%progbits",
-    ".p2align 2",
-    ".global eigenlet_pair",
-    ".type eigenlet_pair,%function",
-    ".thumb_func",
-    "eigenlet_pair:",
-    "push {{r1, r4-r7, lr}}",
-    "ldr r4, [r0]",
-    "ldr r1, [r0, #16]",
-    "mov r0, r2",
-    "add r2, r2, r4",
-    "movs r3, #0",
-    "mov r12, r3",
-    // An odd number of groups begins in the middle.
-    "lsls r4, r4, #28",
-    "bmi 2f",
-    "1:",
-    "ldrd r4, r5, [r0], #8",
-    "ldrd r6, r7, [r1], #8",
-    "smlad r3, r6, r4, r3",
-    "sxtb16 r6, r6",
-    "smlad r12, r6, r4, r12",
-    "smlad r3, r7, r5, r3",
-    "sxtb16 r7, r7",
-    "smlad r12, r7, r5, r12",
-    "2:",
-    "ldrd r4, r5, [r0], #8",
-    "ldrd r6, r7, [r1], #8",
-    "smlad r3, r6, r4, r3",
-    "sxtb16 r6, r6",
-    "smlad r12, r6, r4, r12",
-    "smlad r3, r7, r5, r3",
-    "sxtb16 r7, r7",
-    "smlad r12, r7, r5, r12",
-    "cmp r0, r2",
-    "bne 1b",
-    "sub r3, r3, r12",
-    "asrs r3, r3, #8",
-    "pop {{r0}}",
-    "ldrd r1, r2, [r0]",
-    "add r1, r1, r12",
-    "add r2, r2, r3",
-    "strd r1, r2, [r0]",
-    "pop {{r4-r7, pc}}",
-    ".size eigenlet_pair, . - eigenlet_pair",
-    //
-    // The sums of one pair by two pixels.
-    ".section .text.eigenlet_pair_by_two,\"ax\",%progbits",
-    ".p2align 2",
-    ".global eigenlet_pair_by_two",
-    ".type eigenlet_pair_by_two,%function",
-    ".thumb_func",
-    "eigenlet_pair_by_two:",
-    "push {{r1, r4-r9, lr}}",
-    "ldr r4, [r0]",
-    "ldr r1, [r0, #16]",
-    "mov r0, r2",
-    "add r2, r2, r4",
-    "movs r3, #0",
-    "mov r12, r3",
-    "mov r8, r3",
-    "mov r9, r3",
-    "1:",
+    // The last of several parts.
+    "8:",
+    "mov r3, r4",
+    "mov r9, r5",
+    "mov r11, r6",
+    "mov lr, r7",
+    "ldr r6, [sp, #28]",
+    "str r6, [sp]",
+    "ldr r7, [sp, #36]",
+    "b 9b",
+    // A pair.
+    "6:",
     "ldrd r6, r7, [r1], #8",
     "ldrd r4, r5, [r0], #8",
     "smlad r3, r6, r4, r3",
-    "smlad r8, r6, r5, r8",
+    "smlad r11, r6, r5, r11",
     "sxtb16 r6, r6",
-    "smlad r12, r6, r4, r12",
-    "smlad r9, r6, r5, r9",
+    "smlad r2, r6, r4, r2",
+    "smlad r10, r6, r5, r10",
     "ldrd r4, r5, [r0], #8",
     "smlad r3, r7, r4, r3",
-    "smlad r8, r7, r5, r8",
+    "smlad r11, r7, r5, r11",
     "sxtb16 r7, r7",
-    "smlad r12, r7, r4, r12",
-    "smlad r9, r7, r5, r9",
-    "cmp r0, r2",
-    "bne 1b",
-    "sub r3, r3, r12",
-    "sub r8, r8, r9",
-    "asrs r3, r3, #8",
-    "asr r8, r8, #8",
-    "pop {{r0}}",
-    "ldrd r1, r2, [r0]",
-    "add r1, r1, r12",
-    "add r2, r2, r3",
-    "strd r1, r2, [r0]",
-    "ldrd r1, r2, [r0, #16]",
-    "add r1, r1, r9",
-    "add r2, r2, r8",
-    "strd r1, r2, [r0, #16]",
-    "pop {{r4-r9, pc}}",
-    ".size eigenlet_pair_by_two, . - eigenlet_pair_by_two",
+    "smlad r2, r7, r4, r2",
+    "smlad r10, r7, r5, r10",
+    "ldr r4, [sp]",
+    "cmp r0, r4",
+    "bne 6b",
+    "b 7b",
+    ".size eigenlet_quads_by_two, . - eigenlet_quads_by_two",
     ".text",
     unroll = const UNROLL,
     unroll_bits = const UNROLL.ilog2(),
+    unroll_two = const UNROLL_TWO,
+    unroll_two_bits = const UNROLL_TWO.ilog2(),
+    part = const EXACT_COLUMNS,
 );
 
 /// What a routine goes over, apart from the activations and the outputs; its fields in the order in which the assembly loads them.
 #[repr(C)]
+#[derive(Clone, Copy)]
 struct Job {
     /// Bytes of the widened pixels, whole groups, not 0.
     x_bytes: usize,
+    /// Those of the first part: all others are `EXACT_COLUMNS`.
+    first_bytes: usize,
     biases: *const i32,
-    /// Null where sums are added to what `to` has, and no outputs are stored.
+    /// Null where `to` is for sums.
     scales: *const Scale,
     words_end: *const u32,
     words: *const u32,
+    /// Whether a block is a pair: what becomes of its last two rows means nothing.
+    is_pair: usize,
     /// From the first pixel's outputs to the second's, in bytes.
     stride: usize,
+}
+
+impl Job {
+    /// Blocks over so many words of `x`, without words and constants yet.
+    fn new(pixels: Pixels, x_words: usize) -> Self {
+        let part = EXACT_COLUMNS.wrapping_mul(if pixels.is_two { 4 } else { 2 });
+        let x_bytes = x_words.wrapping_mul(4);
+        let (before, last) = (x_bytes / part, x_bytes % part);
+        Self {
+            x_bytes,
+            first_bytes: if last > 0 || before == 0 { last } else { part },
+            biases: ptr::null(),
+            scales: ptr::null(),
+            words_end: ptr::null(),
+            words: ptr::null(),
+            is_pair: 0,
+            stride: size_of::<[i32; SIDE]>(),
+        }
+    }
 }
 
 /// What a pixel of a depthwise convolution is made of; its fields in the order in which the assembly loads them.
@@ -542,8 +555,6 @@ unsafe extern "C" {
     fn eigenlet_copy(from: *const i8, bytes: usize, to: *mut i8);
     fn eigenlet_quads(job: *const Job, to: *mut u8, x: *const u32);
     fn eigenlet_quads_by_two(job: *const Job, to: *mut u8, x: *const u32);
-    fn eigenlet_pair(job: *const Job, to: *mut u8, x: *const u32);
-    fn eigenlet_pair_by_two(job: *const Job, to: *mut u8, x: *const u32);
 }
 
 #[inline(always)]
@@ -639,32 +650,40 @@ pub(super) fn copy(to: &mut [i8], from: &[i8]) {
     }
 }
 
-/// How many pixels are computed at once, with the routines for them: a program that names only `ONE` links only its routines.
+/// How many pixels are computed at once, with the routine for them: a program that names only `ONE` links only that.
 #[derive(Clone, Copy)]
 pub(super) struct Pixels {
     pub(super) is_two: bool,
-    quads: Routine,
-    pair: Routine,
+    routine: Routine,
 }
 
-pub(super) const ONE: Pixels = Pixels { is_two: false, quads: eigenlet_quads, pair: eigenlet_pair };
-pub(super) const TWO: Pixels = Pixels { is_two: true, quads: eigenlet_quads_by_two, pair: eigenlet_pair_by_two };
+pub(super) const ONE: Pixels = Pixels { is_two: false, routine: eigenlet_quads };
+pub(super) const TWO: Pixels = Pixels { is_two: true, routine: eigenlet_quads_by_two };
 
-/// Whole quads of a layer: what is to be checked of them is checked once.
+/// The blocks of a layer from a quad on: what is to be checked of them is checked once.
 pub(super) struct Quads<'a> {
     job: Job,
-    /// Words of `x` that the job is for: 0 where there is nothing to do.
+    pixels: Pixels,
+    /// Words of `x` that the job is for.
     x_words: usize,
-    /// Rows of the quads, and outputs from a pixel's first to the end of the last pixel's.
+    /// Rows of the quads, and outputs from a pixel's first to the end of the last pixel's; 0 where there is nothing to do.
     rows: usize,
     reach: usize,
-    routine: Routine,
-    _of: PhantomData<&'a [u32]>,
+    rest: Option<Rest<'a>>,
+}
+
+/// Last rows, less than a quad.
+struct Rest<'a> {
+    words: &'a [u32],
+    is_pair: bool,
+    biases: &'a [i32],
+    scales: &'a [Scale],
 }
 
 impl<'a> Quads<'a> {
-    /// As many of the `wanted` rows as are whole quads with all of their words, `x_words` over all pixels for each, and constants. A second
-    /// pixel's outputs begin `wanted` after the first's. Without scales it is for sums.
+    /// As many of the `wanted` rows as have all of their words, `x_words` over all pixels for each, and constants. A second
+    /// pixel's outputs begin `wanted` after the first's. Without scales it is for sums, and for whole quads.
+    #[inline(always)]
     pub(super) fn new(
         words: &'a [u32],
         pixels: Pixels,
@@ -680,78 +699,106 @@ impl<'a> Quads<'a> {
         let of_quad = if is_two { x_words } else { x_words.wrapping_mul(2) };
         let of_all = count.checked_mul(of_quad).and_then(|length| words.get(..length)).unwrap_or_default();
         let rows = if of_all.is_empty() { 0 } else { count.wrapping_mul(SIDE) };
+        let rest = scales.and_then(|scales| {
+            let left = wanted.checked_sub(rows).filter(|left| (1..SIDE).contains(left) && of_quad > 0)?;
+            let (biases, scales) = (biases.get(rows..)?, scales.get(rows..)?);
+            let is_pair = biases.len() <= 2;
+            let words = words.get(of_all.len()..)?.get(..if is_pair { of_quad / 2 } else { of_quad })?;
+            Some(Rest { words, is_pair, biases: biases.get(..left)?, scales: scales.get(..left)? })
+        });
+        let done = rows.wrapping_add(rest.as_ref().map_or(0, |rest| rest.biases.len()));
         let Range { start: words, end: words_end } = of_all.as_ptr_range();
         let of_value = if scales.is_some() { 1 } else { 4 };
         let job = Job {
-            x_bytes: x_words.wrapping_mul(4),
             biases: biases.as_ptr(),
-            scales: scales.map_or(core::ptr::null(), <[Scale]>::as_ptr),
+            scales: scales.map_or(ptr::null(), <[Scale]>::as_ptr),
             words_end,
             words,
             stride: wanted.wrapping_mul(of_value),
+            ..Job::new(pixels, x_words)
         };
-        Self {
-            job,
-            x_words,
-            rows,
-            reach: if is_two { wanted.wrapping_add(rows) } else { rows },
-            routine: pixels.quads,
-            _of: PhantomData,
-        }
+        let reach = if is_two && done > 0 { wanted.wrapping_add(done) } else { done };
+        Self { job, pixels, x_words, rows, reach, rest }
     }
 
     /// Computes the outputs over widened pixels, and says of how many rows.
     #[inline(always)]
     pub(super) fn outputs(&self, x: &[u32], to: &mut [i8]) -> usize {
-        if self.rows == 0 || self.job.scales.is_null() || x.len() != self.x_words || to.len() < self.reach {
+        if self.reach == 0 || self.job.scales.is_null() || x.len() != self.x_words || to.len() < self.reach {
             return 0;
         }
-        // SAFETY: the routine reads all of `x`, which is as long as the job's, again for each quad, and, by `new`, no further than words,
-        // biases and scales reach; it writes a byte for each row and pixel, up to `reach`.
-        unsafe { (self.routine)(&self.job, to.as_mut_ptr().cast(), x.as_ptr()) }
-        self.rows
+        if self.rows > 0 {
+            // SAFETY: the routine reads all of `x`, which is as long as the job's, again for each quad, and, by `new`, no further than
+            // words, biases and scales reach; it writes a byte for each row and pixel, up to `reach`.
+            unsafe { (self.pixels.routine)(&self.job, to.as_mut_ptr().cast(), x.as_ptr()) }
+        }
+        self.rest.as_ref().map_or(self.rows, |rest| self.last(rest, x, to))
     }
 
-    /// The same for sums.
+    #[inline(never)]
+    fn last(&self, rest: &Rest, x: &[u32], to: &mut [i8]) -> usize {
+        let mut outputs = [[0; SIDE]; 2];
+        let Range { start: words, end: words_end } = rest.words.as_ptr_range();
+        let (biases, scales) = (padded(rest.biases), padded(rest.scales));
+        let job = Job {
+            biases: biases.as_ptr(),
+            scales: scales.as_ptr(),
+            words_end,
+            words,
+            is_pair: rest.is_pair.into(),
+            stride: SIDE,
+            ..self.job
+        };
+        // SAFETY: as above, with the words of one block, constants for four rows, and room for four bytes of each pixel.
+        unsafe { (self.pixels.routine)(&job, outputs.as_mut_ptr().cast(), x.as_ptr()) }
+        let mut to = to.get_mut(self.rows..).unwrap_or_default();
+        for outputs in outputs.iter().take(if self.pixels.is_two { 2 } else { 1 }) {
+            for (to, output) in to.iter_mut().zip(outputs).take(rest.biases.len()) {
+                *to = *output;
+            }
+            to = to.get_mut(self.job.stride..).unwrap_or_default();
+        }
+        self.rows.wrapping_add(rest.biases.len())
+    }
+
+    /// The sums of whole quads.
     #[inline(always)]
     pub(super) fn sums(&self, x: &[u32], to: &mut [i32]) -> usize {
         if self.rows == 0 || !self.job.scales.is_null() || x.len() != self.x_words || to.len() < self.reach {
             return 0;
         }
-        to.fill(0);
-        // SAFETY: as for `outputs`; without scales it reads none, and adds to a word for each row and pixel.
-        unsafe { (self.routine)(&self.job, to.as_mut_ptr().cast(), x.as_ptr()) }
+        // SAFETY: as for `outputs`; without scales it reads none, and writes a word for each row and pixel.
+        unsafe { (self.pixels.routine)(&self.job, to.as_mut_ptr().cast(), x.as_ptr()) }
         self.rows
     }
 }
 
-/// Adds the sums of a quad's four rows, or of a pair's two to the first places, for each of one or two pixels; biases left out.
+/// Constants for four rows, where there may be fewer.
+#[inline(always)]
+fn padded<T: Copy + Default>(from: &[T]) -> [T; SIDE] {
+    let mut four = [T::default(); SIDE];
+    for (to, from) in four.iter_mut().zip(from) {
+        *to = *from;
+    }
+    four
+}
+
+/// The sums of a quad's four rows, or of a pair's two in the first places, for each of one or two pixels; from what `sums` has of the first
+/// pixel: the biases.
 pub(super) fn block(is_quad: bool, pixels: Pixels, words: &[u32], x: &[u32], sums: &mut [[i32; SIDE]; 2]) {
     let is_two = pixels.is_two;
     // A quad has two words for each word of one pixel, a pair one.
-    let words_of = |x: &[u32]| x.len().wrapping_shl(is_quad.into()).wrapping_shr(is_two.into());
-    let is_whole = x.len().is_multiple_of(if is_two { 4 } else { 2 }) && words.len() >= words_of(x);
-    if !is_whole {
+    let of_block = x.len().wrapping_shl(is_quad.into()).wrapping_shr(is_two.into());
+    let Some(words) =
+        words.get(..of_block).filter(|words| !words.is_empty() && x.len() % if is_two { 4 } else { 2 } == 0)
+    else {
         return;
-    }
-    let biases = [0; SIDE];
-    let mut job = Job {
-        x_bytes: 0,
-        biases: biases.as_ptr(),
-        scales: core::ptr::null(),
-        words_end: words.as_ptr(),
-        words: words.as_ptr(),
-        stride: size_of::<[i32; SIDE]>(),
     };
-    let routine = if is_quad { pixels.quads } else { pixels.pair };
-    // So few columns that the two sums of a lane can be told apart.
-    for x in x.chunks(if is_two { EXACT_COLUMNS } else { EXACT_COLUMNS / 2 }) {
-        job.x_bytes = size_of_val(x);
-        job.words = job.words_end;
-        // SAFETY: the words of all parts of `x` are `words_of(x)`, and there are so many.
-        job.words_end = unsafe { job.words.add(words_of(x)) };
-        // SAFETY: the routine reads all of this part, which is whole groups and not empty, its words, and four biases; without scales it
-        // adds to no more than four sums for each pixel, the second's after the first's four.
-        unsafe { routine(&job, sums.as_mut_ptr().cast(), x.as_ptr()) }
-    }
+    let [biases, _] = *sums;
+    let Range { start: words, end: words_end } = words.as_ptr_range();
+    let is_pair = (!is_quad).into();
+    let job = Job { biases: biases.as_ptr(), words_end, words, is_pair, ..Job::new(pixels, x.len()) };
+    // SAFETY: the routine reads all of `x`, which is whole groups and not empty, the words of the block, and four biases; without scales it
+    // writes four sums for each pixel, the second's after the first's.
+    unsafe { (pixels.routine)(&job, sums.as_mut_ptr().cast(), x.as_ptr()) }
 }

@@ -3,7 +3,7 @@
 use eigenlet_shared::numerics::Scale;
 #[cfg(feature = "bench")]
 use eigenlet_shared::packed::widened_words;
-use eigenlet_shared::packed::{EXACT_COLUMNS, SIDE, groups};
+use eigenlet_shared::packed::{SIDE, groups};
 
 use super::engine::{self, ONE, Pixels, Quads};
 #[cfg(feature = "bench")]
@@ -97,12 +97,11 @@ impl<'a> Layer<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// The whole quads of `wanted` rows from `first` on, over so many pixels; none where `first` is in the middle of a quad, or where a row is too
-    /// wide for sums in one go.
+    /// The blocks of `wanted` rows from `first` on, over so many pixels; none where `first` is in the middle of a quad.
     #[inline(always)]
     fn quads(&self, pixels: Pixels, first: usize, scales: Option<&'a [Scale]>, wanted: usize) -> Quads<'a> {
         let groups = groups(self.columns);
-        let is_simple = first.is_multiple_of(SIDE) && self.columns <= EXACT_COLUMNS;
+        let is_simple = first.is_multiple_of(SIDE);
         // The last rows may be less than a quad.
         let rows = if is_simple { self.rows.saturating_sub(first) } else { 0 };
         let words = self.words.get(groups.wrapping_mul(first)..).unwrap_or_default();
