@@ -99,25 +99,67 @@ global_asm!(
     "pop {{r4-r9, pc}}",
     ".size eigenlet_widen_two, . - eigenlet_widen_two",
     //
-    // Bytes as they lie. r0 from, r1 bytes (4 or more), r2 to. The last word may overlap the one before.
-    ".section .text.eigenlet_copy,\"ax\",%progbits",
+    // Rows of bytes as they lie. r0 from, r1 to, r2 rows, r3 bytes of a row (neither 0); on the stack the bytes between the end of a row and the
+    // next, there and here. What is left of a row at its end is copied together with bytes before it, by the same loop.
+    ".section .text.eigenlet_copy_rows,\"ax\",%progbits",
     ".p2align 2",
-    ".global eigenlet_copy",
-    ".type eigenlet_copy,%function",
+    ".global eigenlet_copy_rows",
+    ".type eigenlet_copy_rows,%function",
     ".thumb_func",
-    "eigenlet_copy:",
-    "subs r1, #4",
-    "ldr r12, [r0, r1]",
-    "str r12, [r2, r1]",
-    "it eq",
-    "bxeq lr",
+    "eigenlet_copy_rows:",
+    "push {{r4-r10, lr}}",
+    "ldrd r8, r9, [sp, #32]",
+    "2:",
+    "subs r4, r3, #16",
+    "blt 3f",
     "1:",
-    "ldr r3, [r0], #4",
-    "str r3, [r2], #4",
-    "subs r1, #4",
-    "bhi 1b",
-    "bx lr",
-    ".size eigenlet_copy, . - eigenlet_copy",
+    "ldr r5, [r0]",
+    "ldr r6, [r0, #4]",
+    "ldr r7, [r0, #8]",
+    "ldr r10, [r0, #12]",
+    "adds r0, #16",
+    "str r5, [r1]",
+    "str r6, [r1, #4]",
+    "str r7, [r1, #8]",
+    "str r10, [r1, #12]",
+    "adds r1, #16",
+    "subs r4, #16",
+    "bge 1b",
+    "cmn r4, #16",
+    "beq 6f",
+    "add r0, r4",
+    "add r1, r4",
+    "movs r4, #0",
+    "b 1b",
+    "3:",
+    "adds r4, #12",
+    "blt 7f",
+    "4:",
+    "ldr r5, [r0], #4",
+    "str r5, [r1], #4",
+    "subs r4, #4",
+    "bge 4b",
+    "cmn r4, #4",
+    "beq 6f",
+    "add r0, r4",
+    "add r1, r4",
+    "movs r4, #0",
+    "b 4b",
+    "7:",
+    "movs r4, #0",
+    "5:",
+    "ldrb r5, [r0], #1",
+    "strb r5, [r1], #1",
+    "adds r4, #1",
+    "cmp r4, r3",
+    "bne 5b",
+    "6:",
+    "add r0, r8",
+    "add r1, r9",
+    "subs r2, #1",
+    "bne 2b",
+    "pop {{r4-r10, pc}}",
+    ".size eigenlet_copy_rows, . - eigenlet_copy_rows",
     //
     // A pixel of a depthwise convolution, four channels at a time. r0 a `Depthwise`, r1 to, r2 x.
     ".section .text.eigenlet_depthwise,\"ax\",%progbits",
@@ -552,7 +594,14 @@ unsafe extern "C" {
         between: usize,
     );
     fn eigenlet_depthwise(job: *const Depthwise, to: *mut i8, x: *const i8);
-    fn eigenlet_copy(from: *const i8, bytes: usize, to: *mut i8);
+    fn eigenlet_copy_rows(
+        from: *const i8,
+        to: *mut i8,
+        rows: usize,
+        bytes: usize,
+        between: usize,
+        between_copies: usize,
+    );
     fn eigenlet_quads(job: *const Job, to: *mut u8, x: *const u32);
     fn eigenlet_quads_by_two(job: *const Job, to: *mut u8, x: *const u32);
 }
@@ -635,18 +684,18 @@ pub(super) fn depthwise(
     done
 }
 
-/// Copies values to the beginning of `to`, where they fit.
+/// Copies `rows` rows of so many values, `from_line` and `to_line` values from one to the next, if all is there.
 // The library's copy takes three times as long where bytes are not aligned.
 #[inline(always)]
-pub(super) fn copy(to: &mut [i8], from: &[i8]) {
-    let Some(to) = to.get_mut(..from.len()) else { return };
-    if from.len() >= 4 {
-        // SAFETY: both slices have that many bytes, at least a word's, at any alignment, and are apart from each other.
-        unsafe { eigenlet_copy(from.as_ptr(), from.len(), to.as_mut_ptr()) }
-    } else {
-        for (to, from) in to.iter_mut().zip(from) {
-            *to = *from;
-        }
+pub(super) fn copy_rows(from: &[i8], to: &mut [i8], [rows, values]: [usize; 2], [from_line, to_line]: [usize; 2]) {
+    let fits = |line: usize, length: usize| {
+        let reach = line.checked_mul(rows.wrapping_sub(1)).and_then(|before| before.checked_add(values));
+        values <= line && reach.is_some_and(|reach| reach <= length)
+    };
+    if rows > 0 && values > 0 && fits(from_line, from.len()) && fits(to_line, to.len()) {
+        let (between, between_copies) = (from_line.wrapping_sub(values), to_line.wrapping_sub(values));
+        // SAFETY: of either slice it touches `rows` rows of `values` bytes, at any alignment, the last of which ends within it.
+        unsafe { eigenlet_copy_rows(from.as_ptr(), to.as_mut_ptr(), rows, values, between, between_copies) }
     }
 }
 
@@ -669,15 +718,16 @@ pub(super) struct Quads<'a> {
     /// Rows of the quads, and outputs from a pixel's first to the end of the last pixel's; 0 where there is nothing to do.
     rows: usize,
     reach: usize,
-    rest: Option<Rest<'a>>,
+    rest: Rest<'a>,
 }
 
-/// Last rows, less than a quad.
+/// Last rows, less than a quad; perhaps none. Constants are there for a quad's.
 struct Rest<'a> {
     words: &'a [u32],
     is_pair: bool,
-    biases: &'a [i32],
-    scales: &'a [Scale],
+    rows: usize,
+    biases: [i32; SIDE],
+    scales: [Scale; SIDE],
 }
 
 impl<'a> Quads<'a> {
@@ -699,14 +749,21 @@ impl<'a> Quads<'a> {
         let of_quad = if is_two { x_words } else { x_words.wrapping_mul(2) };
         let of_all = count.checked_mul(of_quad).and_then(|length| words.get(..length)).unwrap_or_default();
         let rows = if of_all.is_empty() { 0 } else { count.wrapping_mul(SIDE) };
-        let rest = scales.and_then(|scales| {
-            let left = wanted.checked_sub(rows).filter(|left| (1..SIDE).contains(left) && of_quad > 0)?;
-            let (biases, scales) = (biases.get(rows..)?, scales.get(rows..)?);
-            let is_pair = biases.len() <= 2;
-            let words = words.get(of_all.len()..)?.get(..if is_pair { of_quad / 2 } else { of_quad })?;
-            Some(Rest { words, is_pair, biases: biases.get(..left)?, scales: scales.get(..left)? })
-        });
-        let done = rows.wrapping_add(rest.as_ref().map_or(0, |rest| rest.biases.len()));
+        let left = wanted.wrapping_sub(rows);
+        let biases_left = biases.get(rows..).unwrap_or_default();
+        let scales_left = scales.and_then(|scales| scales.get(rows..)).unwrap_or_default();
+        let is_pair = biases_left.len() <= 2;
+        let of_rest = if is_pair { of_quad / 2 } else { of_quad };
+        let words_left = words.get(of_all.len()..).and_then(|words| words.get(..of_rest)).unwrap_or_default();
+        let is_there = left < SIDE && left <= biases_left.len() && left <= scales_left.len() && !words_left.is_empty();
+        let rest = Rest {
+            words: words_left,
+            is_pair,
+            rows: if is_there { left } else { 0 },
+            biases: padded(biases_left),
+            scales: padded(scales_left),
+        };
+        let done = rows.wrapping_add(rest.rows);
         let Range { start: words, end: words_end } = of_all.as_ptr_range();
         let of_value = if scales.is_some() { 1 } else { 4 };
         let job = Job {
@@ -732,17 +789,20 @@ impl<'a> Quads<'a> {
             // words, biases and scales reach; it writes a byte for each row and pixel, up to `reach`.
             unsafe { (self.pixels.routine)(&self.job, to.as_mut_ptr().cast(), x.as_ptr()) }
         }
-        self.rest.as_ref().map_or(self.rows, |rest| self.last(rest, x, to))
+        if self.rest.rows > 0 {
+            self.last(x, to);
+        }
+        self.rows.wrapping_add(self.rest.rows)
     }
 
     #[inline(never)]
-    fn last(&self, rest: &Rest, x: &[u32], to: &mut [i8]) -> usize {
+    fn last(&self, x: &[u32], to: &mut [i8]) {
+        let rest = &self.rest;
         let mut outputs = [[0; SIDE]; 2];
         let Range { start: words, end: words_end } = rest.words.as_ptr_range();
-        let (biases, scales) = (padded(rest.biases), padded(rest.scales));
         let job = Job {
-            biases: biases.as_ptr(),
-            scales: scales.as_ptr(),
+            biases: rest.biases.as_ptr(),
+            scales: rest.scales.as_ptr(),
             words_end,
             words,
             is_pair: rest.is_pair.into(),
@@ -752,13 +812,16 @@ impl<'a> Quads<'a> {
         // SAFETY: as above, with the words of one block, constants for four rows, and room for four bytes of each pixel.
         unsafe { (self.pixels.routine)(&job, outputs.as_mut_ptr().cast(), x.as_ptr()) }
         let mut to = to.get_mut(self.rows..).unwrap_or_default();
-        for outputs in outputs.iter().take(if self.pixels.is_two { 2 } else { 1 }) {
-            for (to, output) in to.iter_mut().zip(outputs).take(rest.biases.len()) {
-                *to = *output;
+        for [a, b, c, _] in outputs.iter().take(if self.pixels.is_two { 2 } else { 1 }) {
+            // As many as there are, one by one: a loop would become a call that costs more.
+            match (to.get_mut(..rest.rows)).unwrap_or_default() {
+                [x] => *x = *a,
+                [x, y] => (*x, *y) = (*a, *b),
+                [x, y, z] => (*x, *y, *z) = (*a, *b, *c),
+                _ => {}
             }
             to = to.get_mut(self.job.stride..).unwrap_or_default();
         }
-        self.rows.wrapping_add(rest.biases.len())
     }
 
     /// The sums of whole quads.

@@ -49,11 +49,13 @@ pub(super) fn depthwise(_: &[i8], _: &[i32], _: &[Scale], _: [usize; 3], _: &[i8
     0
 }
 
-/// Copies values to the beginning of `to`, where they fit.
+/// Copies `rows` rows of so many values, `from_line` and `to_line` values from one to the next, as far as they are there.
 #[inline(always)]
-pub(super) fn copy(to: &mut [i8], from: &[i8]) {
-    if let Some(to) = to.get_mut(..from.len()) {
-        to.copy_from_slice(from);
+pub(super) fn copy_rows(from: &[i8], to: &mut [i8], [rows, values]: [usize; 2], [from_line, to_line]: [usize; 2]) {
+    for (to, from) in to.chunks_mut(to_line.max(1)).zip(from.chunks(from_line.max(1))).take(rows) {
+        if let (Some(to), Some(from)) = (to.get_mut(..values), from.get(..values)) {
+            to.copy_from_slice(from);
+        }
     }
 }
 
