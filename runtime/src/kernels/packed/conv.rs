@@ -42,7 +42,7 @@ fn pointwise(rows: &Rows, input: &[i8], x: &mut [u32], output: &mut [i8]) {
         if outputs.len() < rows.rows.wrapping_mul(2) {
             one(rows, inputs, x, outputs);
         } else if let Some((first, second)) = inputs.split_at_checked(rows.columns) {
-            // Whole groups need no look at their end.
+            // Rows of less than a group go another way.
             if !widen_windows(first, second, [1, rows.columns, rows.columns], x) {
                 widen_two(first, second, x);
             }
@@ -83,7 +83,7 @@ fn windows(
             continue;
         }
         let second = corners.next();
-        // Straight from the image, where a row of the window is whole groups and both windows lie inside.
+        // Straight from the image, where both windows lie inside.
         let inside = view.inside(first).zip(view.inside(second));
         if !inside.is_some_and(|(first, second)| widen_windows(first, second, view.size, x)) {
             view.gather(first, patch);

@@ -70,34 +70,69 @@ global_asm!(
     "bx lr",
     ".size eigenlet_widen, . - eigenlet_widen",
     //
-    // Bytes of two pixels to lanes. r0, r1 from, r2 groups in a row (not 0), r3 to; on the stack rows (not 0), and the bytes between the end
-    // of a row and the next.
-    ".section .text.eigenlet_widen_two,\"ax\",%progbits",
+    // Bytes of two windows to lanes. r0, r1 from, r2 bytes of a row (4 or more), r3 to; on the stack rows (not 0), and the bytes between the end
+    // of a row and the next. What of a row is less than a group waits in r10 and r11, r12 bits of it, for the beginning of the next one.
+    ".section .text.eigenlet_widen_windows,\"ax\",%progbits",
     ".p2align 2",
-    ".global eigenlet_widen_two",
-    ".type eigenlet_widen_two,%function",
+    ".global eigenlet_widen_windows",
+    ".type eigenlet_widen_windows,%function",
     ".thumb_func",
-    "eigenlet_widen_two:",
-    "push {{r4-r9, lr}}",
-    "ldrd r8, r9, [sp, #28]",
+    "eigenlet_widen_windows:",
+    "push {{r4-r12, lr}}",
+    "ldrd r8, r9, [sp, #40]",
+    "mov r12, #0",
     "2:",
-    "mov r12, r2",
+    "subs lr, r2, #4",
+    "cmp r12, #0",
+    "beq 1f",
+    "ldr r6, [r0]",
+    "ldr r7, [r1]",
+    "rsb r4, r12, #32",
+    "lsr r4, r4, #3",
+    "lsl r6, r6, r12",
+    "lsl r7, r7, r12",
+    "orr r6, r6, r10",
+    "orr r7, r7, r11",
+    "add r0, r0, r4",
+    "add r1, r1, r4",
+    "sub lr, r2, r4",
+    "b 3f",
     "1:",
     "ldr r6, [r0], #4",
     "ldr r7, [r1], #4",
+    "3:",
     "sxtb16 r4, r6",
     "sxtb16 r5, r7",
     "sxtb16 r6, r6, ror #8",
     "sxtb16 r7, r7, ror #8",
     "stm r3!, {{r4-r7}}",
-    "subs r12, r12, #1",
-    "bne 1b",
+    "subs lr, lr, #4",
+    "bge 1b",
+    "adds lr, lr, #4",
+    "lsls r12, lr, #3",
+    "beq 4f",
+    "add r0, r0, lr",
+    "add r1, r1, lr",
+    "ldr r10, [r0, #-4]",
+    "ldr r11, [r1, #-4]",
+    "rsb r4, r12, #32",
+    "lsr r10, r10, r4",
+    "lsr r11, r11, r4",
+    "4:",
     "add r0, r0, r9",
     "add r1, r1, r9",
     "subs r8, r8, #1",
     "bne 2b",
-    "pop {{r4-r9, pc}}",
-    ".size eigenlet_widen_two, . - eigenlet_widen_two",
+    "cmp r12, #0",
+    "beq 5f",
+    "sxtb16 r4, r10",
+    "sxtb16 r5, r11",
+    "sxtb16 r6, r10, ror #8",
+    "sxtb16 r7, r11, ror #8",
+    "stm r3!, {{r4-r7}}",
+    "5:",
+    "pop {{r4-r12, pc}}",
+    ".size eigenlet_widen_windows, . - eigenlet_widen_windows",
     //
     // Rows of bytes as they lie. r0 from, r1 to, r2 rows, r3 bytes of a row (neither 0); on the stack the bytes between the end of a row and the
     // next, there and here. What is left of a row at its end is copied together with bytes before it, by the same loop.
@@ -369,25 +404,24 @@ global_asm!(
     "orr r11, r11, #1",
     "orr r12, r12, #1",
     // On the stack: the end of the part, the end of the words, the two pixels' outputs, where the loop is entered, and where at the next part,
-    // x, the end of its first part, what follows that, scales, biases, the end of x, the odd rows' biases, and their sums over the parts so far.
+    // x, biases, what of x follows its first part, scales, the end of that part, the end of x, the odd rows' biases, and their sums over the parts so far.
     "sub sp, #72",
     "add r4, r2, r4",
     "strd r4, r7, [sp]",
     "add r7, r1, r10",
     "strd r1, r7, [sp, #8]",
     "strd r11, r12, [sp, #16]",
-    "strd r2, r4, [sp, #24]",
+    "strd r2, r5, [sp, #24]",
     "add r3, r2, r3",
     "subs r0, r3, r4",
     "strd r0, r6, [sp, #32]",
-    "strd r5, r3, [sp, #40]",
+    "strd r4, r3, [sp, #40]",
     "mov r1, r8",
     "2:",
-    "ldr r6, [sp, #40]",
+    "ldrd r0, r6, [sp, #24]",
     "ldm r6!, {{r2, r3, r8, r9}}",
     "strd r3, r9, [sp, #48]",
-    "str r6, [sp, #40]",
-    "ldr r0, [sp, #24]",
+    "str r6, [sp, #28]",
     "mov r3, r2",
     "mov r10, r2",
     "mov r11, r2",
@@ -427,7 +461,7 @@ global_asm!(
     "mov r6, r4",
     "mov r7, r5",
     "push {{r1}}",
-    "ldr r1, [sp, #32]",
+    "ldr r1, [sp, #44]",
     "cmp r0, r1",
     "itt ne",
     "ldrdne r4, r5, [sp, #60]",
@@ -496,7 +530,7 @@ global_asm!(
     "mov r9, r5",
     "mov r11, r6",
     "mov lr, r7",
-    "ldr r6, [sp, #28]",
+    "ldr r6, [sp, #40]",
     "str r6, [sp]",
     "ldr r7, [sp, #36]",
     "b 9b",
@@ -585,10 +619,10 @@ type Routine = unsafe extern "C" fn(job: *const Job, to: *mut u8, x: *const u32)
 
 unsafe extern "C" {
     fn eigenlet_widen(from: *const i8, groups: usize, to: *mut u32);
-    fn eigenlet_widen_two(
+    fn eigenlet_widen_windows(
         first: *const i8,
         second: *const i8,
-        groups: usize,
+        row: usize,
         to: *mut u32,
         rows: usize,
         between: usize,
@@ -615,32 +649,31 @@ pub(super) fn widen(groups: &[[i8; SIDE]], to: &mut [[u32; 2]]) {
     }
 }
 
+/// Widens two inputs of one length.
 #[inline(always)]
 pub(super) fn widen_two(first: &[[i8; SIDE]], second: &[[i8; SIDE]], to: &mut [[u32; 4]]) {
-    let count = first.len().min(second.len()).min(to.len());
-    if count > 0 {
-        // SAFETY: as for `widen`, with 4 words for a group of each.
-        unsafe {
-            eigenlet_widen_two(first.as_ptr().cast(), second.as_ptr().cast(), count, to.as_mut_ptr().cast(), 1, 0)
-        }
-    }
+    let (first, second) = (first.as_flattened(), second.as_flattened());
+    let row = first.len().min(second.len());
+    widen_windows(first, second, [1, row, row], to.as_flattened_mut());
 }
 
-/// Widens two windows of `rows` rows, each `row` values, whole groups, and `line` values from one to the next; whether all is there.
+/// Widens two windows of `rows` rows, each `row` values, at least a group, and `line` values from one to the next; whether all is there. Columns
+/// that the last group lacks read as 0.
 #[inline(always)]
 pub(super) fn widen_windows(first: &[i8], second: &[i8], [rows, row, line]: [usize; 3], to: &mut [u32]) -> bool {
     let reach = line.checked_mul(rows.wrapping_sub(1)).and_then(|before| before.checked_add(row));
-    let Some(reach) = reach.filter(|_| rows > 0 && row > 0 && row <= line && row.is_multiple_of(SIDE)) else {
+    let Some(reach) = reach.filter(|_| rows > 0 && row >= SIDE && row <= line) else {
         return false;
     };
-    // Below what was just computed without overflow.
-    let words = rows.wrapping_mul(row);
+    // Below what was just computed without overflow; so many values, in whole groups of four words.
+    let words = rows.wrapping_mul(row).div_ceil(SIDE).saturating_mul(4);
     if first.len() < reach || second.len() < reach || to.len() < words {
         return false;
     }
-    let (groups, between) = (row / SIDE, line.wrapping_sub(row));
-    // SAFETY: of either window it reads `rows` rows of `row` bytes, the last of which ends at `reach`, and it writes as many words.
-    unsafe { eigenlet_widen_two(first.as_ptr(), second.as_ptr(), groups, to.as_mut_ptr(), rows, between) }
+    let between = line.wrapping_sub(row);
+    // SAFETY: of either window it reads `rows` rows of `row` bytes, the last of which ends at `reach`, by words that lie within a row; it
+    // writes four words for each group of them.
+    unsafe { eigenlet_widen_windows(first.as_ptr(), second.as_ptr(), row, to.as_mut_ptr(), rows, between) }
     true
 }
 
@@ -718,10 +751,10 @@ pub(super) struct Quads<'a> {
     /// Rows of the quads, and outputs from a pixel's first to the end of the last pixel's; 0 where there is nothing to do.
     rows: usize,
     reach: usize,
-    rest: Rest<'a>,
+    rest: Option<Rest<'a>>,
 }
 
-/// Last rows, less than a quad; perhaps none. Constants are there for a quad's.
+/// Last rows, less than a quad. Constants are there for a quad's.
 struct Rest<'a> {
     words: &'a [u32],
     is_pair: bool,
@@ -756,14 +789,14 @@ impl<'a> Quads<'a> {
         let of_rest = if is_pair { of_quad / 2 } else { of_quad };
         let words_left = words.get(of_all.len()..).and_then(|words| words.get(..of_rest)).unwrap_or_default();
         let is_there = left < SIDE && left <= biases_left.len() && left <= scales_left.len() && !words_left.is_empty();
-        let rest = Rest {
+        let rest = (left > 0 && is_there).then(|| Rest {
             words: words_left,
             is_pair,
-            rows: if is_there { left } else { 0 },
+            rows: left,
             biases: padded(biases_left),
             scales: padded(scales_left),
-        };
-        let done = rows.wrapping_add(rest.rows);
+        });
+        let done = if rest.is_some() { wanted } else { rows };
         let Range { start: words, end: words_end } = of_all.as_ptr_range();
         let of_value = if scales.is_some() { 1 } else { 4 };
         let job = Job {
@@ -789,15 +822,13 @@ impl<'a> Quads<'a> {
             // words, biases and scales reach; it writes a byte for each row and pixel, up to `reach`.
             unsafe { (self.pixels.routine)(&self.job, to.as_mut_ptr().cast(), x.as_ptr()) }
         }
-        if self.rest.rows > 0 {
-            self.last(x, to);
-        }
-        self.rows.wrapping_add(self.rest.rows)
+        let Some(rest) = &self.rest else { return self.rows };
+        self.last(rest, x, to);
+        self.rows.wrapping_add(rest.rows)
     }
 
     #[inline(never)]
-    fn last(&self, x: &[u32], to: &mut [i8]) {
-        let rest = &self.rest;
+    fn last(&self, rest: &Rest, x: &[u32], to: &mut [i8]) {
         let mut outputs = [[0; SIDE]; 2];
         let Range { start: words, end: words_end } = rest.words.as_ptr_range();
         let job = Job {
