@@ -4,7 +4,7 @@ use core::ops::Range as Lines;
 
 use eigenlet_shared::packed::{SIDE, groups};
 
-use super::engine::{self, TWO, copy_rows, widen_windows};
+use super::engine::{self, TWO, Windows, copy_rows};
 use super::rows::{Layer, outputs};
 use super::widen::widen_two;
 use super::window::{Corner, Corners, outputs_of};
@@ -37,13 +37,14 @@ pub fn conv2d(
 /// Every pixel is a patch.
 fn pointwise(rows: &Rows, input: &[i8], x: &mut [u32], output: &mut [i8]) {
     let both = Layer::new(rows, TWO, 0, rows.rows);
+    let windows = Windows::new([1, rows.columns, rows.columns]);
     let inputs = input.chunks(rows.columns.wrapping_mul(2).max(1));
     for (inputs, outputs) in inputs.zip(output.chunks_mut(rows.rows.wrapping_mul(2).max(1))) {
         if outputs.len() < rows.rows.wrapping_mul(2) {
             one(rows, inputs, x, outputs);
         } else if let Some((first, second)) = inputs.split_at_checked(rows.columns) {
             // Rows of less than a group go another way.
-            if !widen_windows(first, second, [1, rows.columns, rows.columns], x) {
+            if !windows.widen(first, second, x) {
                 widen_two(first, second, x);
             }
             both.outputs(x, outputs);
@@ -74,6 +75,7 @@ fn windows(
     let Some(second_patch) = second_patch.get_mut(..of_patch) else { return };
     let view = View::new(slide, input);
     let both = Layer::new(rows, TWO, 0, rows.rows);
+    let windows = Windows::new(view.size);
     let mut corners = Corners::new(slide, lines);
     for outputs in output.chunks_mut(rows.rows.wrapping_mul(2).max(1)) {
         let first = corners.next();
@@ -85,7 +87,7 @@ fn windows(
         let second = corners.next();
         // Straight from the image, where both windows lie inside.
         let inside = view.inside(first).zip(view.inside(second));
-        if !inside.is_some_and(|(first, second)| widen_windows(first, second, view.size, x)) {
+        if !inside.is_some_and(|(first, second)| windows.widen(first, second, x)) {
             view.gather(first, patch);
             view.gather(second, second_patch);
             engine::widen_two(patch.as_chunks().0, second_patch.as_chunks().0, x.as_chunks_mut().0);

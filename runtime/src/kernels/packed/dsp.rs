@@ -60,14 +60,26 @@ global_asm!(
     ".type eigenlet_widen,%function",
     ".thumb_func",
     "eigenlet_widen:",
-    "1:",
+    "push {{r4, r5, lr}}",
+    "lsrs r1, r1, #1",
+    "bcc 1f",
     "ldr r3, [r0], #4",
     "sxtb16 r12, r3",
     "sxtb16 r3, r3, ror #8",
     "strd r12, r3, [r2], #8",
+    "beq 2f",
+    "1:",
+    "ldr r4, [r0], #4",
+    "ldr r12, [r0], #4",
+    "sxtb16 r3, r4",
+    "sxtb16 r4, r4, ror #8",
+    "sxtb16 r5, r12",
+    "sxtb16 r12, r12, ror #8",
+    "stm r2!, {{r3, r4, r5, r12}}",
     "subs r1, #1",
     "bne 1b",
-    "bx lr",
+    "2:",
+    "pop {{r4, r5, pc}}",
     ".size eigenlet_widen, . - eigenlet_widen",
     //
     // Bytes of two windows to lanes. r0, r1 from, r2 bytes of a row (4 or more), r3 to; on the stack rows (not 0), and the bytes between the end
@@ -382,7 +394,7 @@ global_asm!(
     "b 7b",
     ".size eigenlet_quads, . - eigenlet_quads",
     //
-    // Blocks by two pixels.
+    // Blocks by two pixels, for outputs only.
     ".section .text.eigenlet_quads_by_two,\"ax\",%progbits",
     ".p2align 2",
     ".global eigenlet_quads_by_two",
@@ -489,12 +501,6 @@ global_asm!(
     "add r11, r4, r11, asr #8",
     "add lr, r5, lr, asr #8",
     "9:",
-    "cbnz r7, 4f",
-    "ldrd r4, r5, [sp, #8]",
-    "stm r4!, {{r2, r3, r8, r9}}",
-    "stm r5!, {{r10, r11, r12, lr}}",
-    "b 3f",
-    "4:",
     "ldm r7!, {{r0, r4, r5}}",
     "eigenlet_requantise r2, r6, r0, r4, r5",
     "eigenlet_requantise r10, r6, r0, r4, r5",
@@ -517,7 +523,6 @@ global_asm!(
     "strb r12, [r5], #1",
     "strb lr, [r5], #1",
     "str r7, [sp, #36]",
-    "3:",
     "strd r4, r5, [sp, #8]",
     "ldr r6, [sp, #4]",
     "cmp r1, r6",
@@ -654,27 +659,48 @@ pub(super) fn widen(groups: &[[i8; SIDE]], to: &mut [[u32; 2]]) {
 pub(super) fn widen_two(first: &[[i8; SIDE]], second: &[[i8; SIDE]], to: &mut [[u32; 4]]) {
     let (first, second) = (first.as_flattened(), second.as_flattened());
     let row = first.len().min(second.len());
-    widen_windows(first, second, [1, row, row], to.as_flattened_mut());
+    Windows::new([1, row, row]).widen(first, second, to.as_flattened_mut());
 }
 
-/// Widens two windows of `rows` rows, each `row` values, at least a group, and `line` values from one to the next; whether all is there. Columns
-/// that the last group lacks read as 0.
-#[inline(always)]
-pub(super) fn widen_windows(first: &[i8], second: &[i8], [rows, row, line]: [usize; 3], to: &mut [u32]) -> bool {
-    let reach = line.checked_mul(rows.wrapping_sub(1)).and_then(|before| before.checked_add(row));
-    let Some(reach) = reach.filter(|_| rows > 0 && row >= SIDE && row <= line) else {
-        return false;
-    };
-    // Below what was just computed without overflow; so many values, in whole groups of four words.
-    let words = rows.wrapping_mul(row).div_ceil(SIDE).saturating_mul(4);
-    if first.len() < reach || second.len() < reach || to.len() < words {
-        return false;
+/// What is to be checked of windows, checked once.
+pub(super) struct Windows {
+    /// Rows, values in a row, and values between its end and the next; no rows where there is nothing to do.
+    rows: usize,
+    row: usize,
+    between: usize,
+    /// Where a window's last row ends, and the words of two windows.
+    reach: usize,
+    words: usize,
+}
+
+impl Windows {
+    /// Windows of `rows` rows, each `row` values, at least a group, and `line` values from one to the next.
+    #[inline(always)]
+    pub(super) fn new([rows, row, line]: [usize; 3]) -> Self {
+        let reach = line.checked_mul(rows.wrapping_sub(1)).and_then(|before| before.checked_add(row));
+        let is_possible = reach.is_some() && row >= SIDE && row <= line;
+        Self {
+            rows: if is_possible { rows } else { 0 },
+            row,
+            between: line.wrapping_sub(row),
+            reach: reach.unwrap_or(0),
+            // Below `reach` times four, in whole groups of four words.
+            words: rows.wrapping_mul(row).div_ceil(SIDE).saturating_mul(4),
+        }
     }
-    let between = line.wrapping_sub(row);
-    // SAFETY: of either window it reads `rows` rows of `row` bytes, the last of which ends at `reach`, by words that lie within a row; it
-    // writes four words for each group of them.
-    unsafe { eigenlet_widen_windows(first.as_ptr(), second.as_ptr(), row, to.as_mut_ptr(), rows, between) }
-    true
+
+    /// Widens two windows; whether all is there. Columns that the last group lacks read as 0.
+    #[inline(always)]
+    pub(super) fn widen(&self, first: &[i8], second: &[i8], to: &mut [u32]) -> bool {
+        let Self { rows, row, between, reach, words } = *self;
+        if rows == 0 || first.len() < reach || second.len() < reach || to.len() < words {
+            return false;
+        }
+        // SAFETY: of either window it reads `rows` rows of `row` bytes, the last of which ends at `reach`, by words that lie within a row;
+        // it writes four words for each group of them.
+        unsafe { eigenlet_widen_windows(first.as_ptr(), second.as_ptr(), row, to.as_mut_ptr(), rows, between) }
+        true
+    }
 }
 
 /// Whether `depthwise` does anything.
@@ -877,22 +903,19 @@ fn padded<T: Copy + Default>(from: &[T]) -> [T; SIDE] {
     four
 }
 
-/// The sums of a quad's four rows, or of a pair's two in the first places, for each of one or two pixels; from what `sums` has of the first
-/// pixel: the biases.
+/// Adds the sums of a quad's four rows, or of a pair's two to the first places, for one pixel. Two are never left to this: `Quads` does all
+/// rows of their layers.
 pub(super) fn block(is_quad: bool, pixels: Pixels, words: &[u32], x: &[u32], sums: &mut [[i32; SIDE]; 2]) {
-    let is_two = pixels.is_two;
-    // A quad has two words for each word of one pixel, a pair one.
-    let of_block = x.len().wrapping_shl(is_quad.into()).wrapping_shr(is_two.into());
-    let Some(words) =
-        words.get(..of_block).filter(|words| !words.is_empty() && x.len() % if is_two { 4 } else { 2 } == 0)
-    else {
-        return;
-    };
-    let [biases, _] = *sums;
+    // A quad has two words for each word of a pixel, a pair one.
+    let of_block = x.len().wrapping_shl(is_quad.into());
+    let is_whole = !pixels.is_two && !x.is_empty() && x.len().is_multiple_of(2);
+    let Some(words) = words.get(..of_block).filter(|_| is_whole) else { return };
+    let [to, _] = sums;
+    let biases = *to;
     let Range { start: words, end: words_end } = words.as_ptr_range();
     let is_pair = (!is_quad).into();
     let job = Job { biases: biases.as_ptr(), words_end, words, is_pair, ..Job::new(pixels, x.len()) };
     // SAFETY: the routine reads all of `x`, which is whole groups and not empty, the words of the block, and four biases; without scales it
-    // writes four sums for each pixel, the second's after the first's.
-    unsafe { (pixels.routine)(&job, sums.as_mut_ptr().cast(), x.as_ptr()) }
+    // writes four sums.
+    unsafe { (pixels.routine)(&job, to.as_mut_ptr().cast(), x.as_ptr()) }
 }
