@@ -60,64 +60,153 @@ global_asm!(
     ".type eigenlet_widen,%function",
     ".thumb_func",
     "eigenlet_widen:",
-    "1:",
+    "push {{r4, r5, lr}}",
+    "lsrs r1, r1, #1",
+    "bcc 1f",
     "ldr r3, [r0], #4",
     "sxtb16 r12, r3",
     "sxtb16 r3, r3, ror #8",
     "strd r12, r3, [r2], #8",
+    "beq 2f",
+    "1:",
+    "ldr r4, [r0], #4",
+    "ldr r12, [r0], #4",
+    "sxtb16 r3, r4",
+    "sxtb16 r4, r4, ror #8",
+    "sxtb16 r5, r12",
+    "sxtb16 r12, r12, ror #8",
+    "stm r2!, {{r3, r4, r5, r12}}",
     "subs r1, #1",
     "bne 1b",
-    "bx lr",
+    "2:",
+    "pop {{r4, r5, pc}}",
     ".size eigenlet_widen, . - eigenlet_widen",
     //
-    // Bytes of two pixels to lanes. r0, r1 from, r2 groups in a row (not 0), r3 to; on the stack rows (not 0), and the bytes between the end
-    // of a row and the next.
-    ".section .text.eigenlet_widen_two,\"ax\",%progbits",
+    // Bytes of two windows to lanes. r0, r1 from, r2 bytes of a row (4 or more), r3 to; on the stack rows (not 0), and the bytes between the end
+    // of a row and the next. What of a row is less than a group waits in r10 and r11, r12 bits of it, for the beginning of the next one.
+    ".section .text.eigenlet_widen_windows,\"ax\",%progbits",
     ".p2align 2",
-    ".global eigenlet_widen_two",
-    ".type eigenlet_widen_two,%function",
+    ".global eigenlet_widen_windows",
+    ".type eigenlet_widen_windows,%function",
     ".thumb_func",
-    "eigenlet_widen_two:",
-    "push {{r4-r9, lr}}",
-    "ldrd r8, r9, [sp, #28]",
+    "eigenlet_widen_windows:",
+    "push {{r4-r12, lr}}",
+    "ldrd r8, r9, [sp, #40]",
+    "mov r12, #0",
     "2:",
-    "mov r12, r2",
+    "subs lr, r2, #4",
+    "cmp r12, #0",
+    "beq 1f",
+    "ldr r6, [r0]",
+    "ldr r7, [r1]",
+    "rsb r4, r12, #32",
+    "lsr r4, r4, #3",
+    "lsl r6, r6, r12",
+    "lsl r7, r7, r12",
+    "orr r6, r6, r10",
+    "orr r7, r7, r11",
+    "add r0, r0, r4",
+    "add r1, r1, r4",
+    "sub lr, r2, r4",
+    "b 3f",
     "1:",
     "ldr r6, [r0], #4",
     "ldr r7, [r1], #4",
+    "3:",
     "sxtb16 r4, r6",
     "sxtb16 r5, r7",
     "sxtb16 r6, r6, ror #8",
     "sxtb16 r7, r7, ror #8",
     "stm r3!, {{r4-r7}}",
-    "subs r12, r12, #1",
-    "bne 1b",
+    "subs lr, lr, #4",
+    "bge 1b",
+    "adds lr, lr, #4",
+    "lsls r12, lr, #3",
+    "beq 4f",
+    "add r0, r0, lr",
+    "add r1, r1, lr",
+    "ldr r10, [r0, #-4]",
+    "ldr r11, [r1, #-4]",
+    "rsb r4, r12, #32",
+    "lsr r10, r10, r4",
+    "lsr r11, r11, r4",
+    "4:",
     "add r0, r0, r9",
     "add r1, r1, r9",
     "subs r8, r8, #1",
     "bne 2b",
-    "pop {{r4-r9, pc}}",
-    ".size eigenlet_widen_two, . - eigenlet_widen_two",
+    "cmp r12, #0",
+    "beq 5f",
+    "sxtb16 r4, r10",
+    "sxtb16 r5, r11",
+    "sxtb16 r6, r10, ror #8",
+    "sxtb16 r7, r11, ror #8",
+    "stm r3!, {{r4-r7}}",
+    "5:",
+    "pop {{r4-r12, pc}}",
+    ".size eigenlet_widen_windows, . - eigenlet_widen_windows",
     //
-    // Bytes as they lie. r0 from, r1 bytes (4 or more), r2 to. The last word may overlap the one before.
-    ".section .text.eigenlet_copy,\"ax\",%progbits",
+    // Rows of bytes as they lie. r0 from, r1 to, r2 rows, r3 bytes of a row (neither 0); on the stack the bytes between the end of a row and the
+    // next, there and here. What is left of a row at its end is copied together with bytes before it, by the same loop.
+    ".section .text.eigenlet_copy_rows,\"ax\",%progbits",
     ".p2align 2",
-    ".global eigenlet_copy",
-    ".type eigenlet_copy,%function",
+    ".global eigenlet_copy_rows",
+    ".type eigenlet_copy_rows,%function",
     ".thumb_func",
-    "eigenlet_copy:",
-    "subs r1, #4",
-    "ldr r12, [r0, r1]",
-    "str r12, [r2, r1]",
-    "it eq",
-    "bxeq lr",
+    "eigenlet_copy_rows:",
+    "push {{r4-r10, lr}}",
+    "ldrd r8, r9, [sp, #32]",
+    "2:",
+    "subs r4, r3, #16",
+    "blt 3f",
     "1:",
-    "ldr r3, [r0], #4",
-    "str r3, [r2], #4",
-    "subs r1, #4",
-    "bhi 1b",
-    "bx lr",
-    ".size eigenlet_copy, . - eigenlet_copy",
+    "ldr r5, [r0]",
+    "ldr r6, [r0, #4]",
+    "ldr r7, [r0, #8]",
+    "ldr r10, [r0, #12]",
+    "adds r0, #16",
+    "str r5, [r1]",
+    "str r6, [r1, #4]",
+    "str r7, [r1, #8]",
+    "str r10, [r1, #12]",
+    "adds r1, #16",
+    "subs r4, #16",
+    "bge 1b",
+    "cmn r4, #16",
+    "beq 6f",
+    "add r0, r4",
+    "add r1, r4",
+    "movs r4, #0",
+    "b 1b",
+    "3:",
+    "adds r4, #12",
+    "blt 7f",
+    "4:",
+    "ldr r5, [r0], #4",
+    "str r5, [r1], #4",
+    "subs r4, #4",
+    "bge 4b",
+    "cmn r4, #4",
+    "beq 6f",
+    "add r0, r4",
+    "add r1, r4",
+    "movs r4, #0",
+    "b 4b",
+    "7:",
+    "movs r4, #0",
+    "5:",
+    "ldrb r5, [r0], #1",
+    "strb r5, [r1], #1",
+    "adds r4, #1",
+    "cmp r4, r3",
+    "bne 5b",
+    "6:",
+    "add r0, r8",
+    "add r1, r9",
+    "subs r2, #1",
+    "bne 2b",
+    "pop {{r4-r10, pc}}",
+    ".size eigenlet_copy_rows, . - eigenlet_copy_rows",
     //
     // A pixel of a depthwise convolution, four channels at a time. r0 a `Depthwise`, r1 to, r2 x.
     ".section .text.eigenlet_depthwise,\"ax\",%progbits",
@@ -305,7 +394,7 @@ global_asm!(
     "b 7b",
     ".size eigenlet_quads, . - eigenlet_quads",
     //
-    // Blocks by two pixels.
+    // Blocks by two pixels, for outputs only.
     ".section .text.eigenlet_quads_by_two,\"ax\",%progbits",
     ".p2align 2",
     ".global eigenlet_quads_by_two",
@@ -327,25 +416,24 @@ global_asm!(
     "orr r11, r11, #1",
     "orr r12, r12, #1",
     // On the stack: the end of the part, the end of the words, the two pixels' outputs, where the loop is entered, and where at the next part,
-    // x, the end of its first part, what follows that, scales, biases, the end of x, the odd rows' biases, and their sums over the parts so far.
+    // x, biases, what of x follows its first part, scales, the end of that part, the end of x, the odd rows' biases, and their sums over the parts so far.
     "sub sp, #72",
     "add r4, r2, r4",
     "strd r4, r7, [sp]",
     "add r7, r1, r10",
     "strd r1, r7, [sp, #8]",
     "strd r11, r12, [sp, #16]",
-    "strd r2, r4, [sp, #24]",
+    "strd r2, r5, [sp, #24]",
     "add r3, r2, r3",
     "subs r0, r3, r4",
     "strd r0, r6, [sp, #32]",
-    "strd r5, r3, [sp, #40]",
+    "strd r4, r3, [sp, #40]",
     "mov r1, r8",
     "2:",
-    "ldr r6, [sp, #40]",
+    "ldrd r0, r6, [sp, #24]",
     "ldm r6!, {{r2, r3, r8, r9}}",
     "strd r3, r9, [sp, #48]",
-    "str r6, [sp, #40]",
-    "ldr r0, [sp, #24]",
+    "str r6, [sp, #28]",
     "mov r3, r2",
     "mov r10, r2",
     "mov r11, r2",
@@ -385,7 +473,7 @@ global_asm!(
     "mov r6, r4",
     "mov r7, r5",
     "push {{r1}}",
-    "ldr r1, [sp, #32]",
+    "ldr r1, [sp, #44]",
     "cmp r0, r1",
     "itt ne",
     "ldrdne r4, r5, [sp, #60]",
@@ -413,12 +501,6 @@ global_asm!(
     "add r11, r4, r11, asr #8",
     "add lr, r5, lr, asr #8",
     "9:",
-    "cbnz r7, 4f",
-    "ldrd r4, r5, [sp, #8]",
-    "stm r4!, {{r2, r3, r8, r9}}",
-    "stm r5!, {{r10, r11, r12, lr}}",
-    "b 3f",
-    "4:",
     "ldm r7!, {{r0, r4, r5}}",
     "eigenlet_requantise r2, r6, r0, r4, r5",
     "eigenlet_requantise r10, r6, r0, r4, r5",
@@ -441,7 +523,6 @@ global_asm!(
     "strb r12, [r5], #1",
     "strb lr, [r5], #1",
     "str r7, [sp, #36]",
-    "3:",
     "strd r4, r5, [sp, #8]",
     "ldr r6, [sp, #4]",
     "cmp r1, r6",
@@ -454,7 +535,7 @@ global_asm!(
     "mov r9, r5",
     "mov r11, r6",
     "mov lr, r7",
-    "ldr r6, [sp, #28]",
+    "ldr r6, [sp, #40]",
     "str r6, [sp]",
     "ldr r7, [sp, #36]",
     "b 9b",
@@ -543,16 +624,23 @@ type Routine = unsafe extern "C" fn(job: *const Job, to: *mut u8, x: *const u32)
 
 unsafe extern "C" {
     fn eigenlet_widen(from: *const i8, groups: usize, to: *mut u32);
-    fn eigenlet_widen_two(
+    fn eigenlet_widen_windows(
         first: *const i8,
         second: *const i8,
-        groups: usize,
+        row: usize,
         to: *mut u32,
         rows: usize,
         between: usize,
     );
     fn eigenlet_depthwise(job: *const Depthwise, to: *mut i8, x: *const i8);
-    fn eigenlet_copy(from: *const i8, bytes: usize, to: *mut i8);
+    fn eigenlet_copy_rows(
+        from: *const i8,
+        to: *mut i8,
+        rows: usize,
+        bytes: usize,
+        between: usize,
+        between_copies: usize,
+    );
     fn eigenlet_quads(job: *const Job, to: *mut u8, x: *const u32);
     fn eigenlet_quads_by_two(job: *const Job, to: *mut u8, x: *const u32);
 }
@@ -566,33 +654,53 @@ pub(super) fn widen(groups: &[[i8; SIDE]], to: &mut [[u32; 2]]) {
     }
 }
 
+/// Widens two inputs of one length.
 #[inline(always)]
 pub(super) fn widen_two(first: &[[i8; SIDE]], second: &[[i8; SIDE]], to: &mut [[u32; 4]]) {
-    let count = first.len().min(second.len()).min(to.len());
-    if count > 0 {
-        // SAFETY: as for `widen`, with 4 words for a group of each.
-        unsafe {
-            eigenlet_widen_two(first.as_ptr().cast(), second.as_ptr().cast(), count, to.as_mut_ptr().cast(), 1, 0)
-        }
-    }
+    let (first, second) = (first.as_flattened(), second.as_flattened());
+    let row = first.len().min(second.len());
+    Windows::new([1, row, row]).widen(first, second, to.as_flattened_mut());
 }
 
-/// Widens two windows of `rows` rows, each `row` values, whole groups, and `line` values from one to the next; whether all is there.
-#[inline(always)]
-pub(super) fn widen_windows(first: &[i8], second: &[i8], [rows, row, line]: [usize; 3], to: &mut [u32]) -> bool {
-    let reach = line.checked_mul(rows.wrapping_sub(1)).and_then(|before| before.checked_add(row));
-    let Some(reach) = reach.filter(|_| rows > 0 && row > 0 && row <= line && row.is_multiple_of(SIDE)) else {
-        return false;
-    };
-    // Below what was just computed without overflow.
-    let words = rows.wrapping_mul(row);
-    if first.len() < reach || second.len() < reach || to.len() < words {
-        return false;
+/// What is to be checked of windows, checked once.
+pub(super) struct Windows {
+    /// Rows, values in a row, and values between its end and the next; no rows where there is nothing to do.
+    rows: usize,
+    row: usize,
+    between: usize,
+    /// Where a window's last row ends, and the words of two windows.
+    reach: usize,
+    words: usize,
+}
+
+impl Windows {
+    /// Windows of `rows` rows, each `row` values, at least a group, and `line` values from one to the next.
+    #[inline(always)]
+    pub(super) fn new([rows, row, line]: [usize; 3]) -> Self {
+        let reach = line.checked_mul(rows.wrapping_sub(1)).and_then(|before| before.checked_add(row));
+        let is_possible = reach.is_some() && row >= SIDE && row <= line;
+        Self {
+            rows: if is_possible { rows } else { 0 },
+            row,
+            between: line.wrapping_sub(row),
+            reach: reach.unwrap_or(0),
+            // Below `reach` times four, in whole groups of four words.
+            words: rows.wrapping_mul(row).div_ceil(SIDE).saturating_mul(4),
+        }
     }
-    let (groups, between) = (row / SIDE, line.wrapping_sub(row));
-    // SAFETY: of either window it reads `rows` rows of `row` bytes, the last of which ends at `reach`, and it writes as many words.
-    unsafe { eigenlet_widen_two(first.as_ptr(), second.as_ptr(), groups, to.as_mut_ptr(), rows, between) }
-    true
+
+    /// Widens two windows; whether all is there. Columns that the last group lacks read as 0.
+    #[inline(always)]
+    pub(super) fn widen(&self, first: &[i8], second: &[i8], to: &mut [u32]) -> bool {
+        let Self { rows, row, between, reach, words } = *self;
+        if rows == 0 || first.len() < reach || second.len() < reach || to.len() < words {
+            return false;
+        }
+        // SAFETY: of either window it reads `rows` rows of `row` bytes, the last of which ends at `reach`, by words that lie within a row;
+        // it writes four words for each group of them.
+        unsafe { eigenlet_widen_windows(first.as_ptr(), second.as_ptr(), row, to.as_mut_ptr(), rows, between) }
+        true
+    }
 }
 
 /// Whether `depthwise` does anything.
@@ -635,18 +743,18 @@ pub(super) fn depthwise(
     done
 }
 
-/// Copies values to the beginning of `to`, where they fit.
+/// Copies `rows` rows of so many values, `from_line` and `to_line` values from one to the next, if all is there.
 // The library's copy takes three times as long where bytes are not aligned.
 #[inline(always)]
-pub(super) fn copy(to: &mut [i8], from: &[i8]) {
-    let Some(to) = to.get_mut(..from.len()) else { return };
-    if from.len() >= 4 {
-        // SAFETY: both slices have that many bytes, at least a word's, at any alignment, and are apart from each other.
-        unsafe { eigenlet_copy(from.as_ptr(), from.len(), to.as_mut_ptr()) }
-    } else {
-        for (to, from) in to.iter_mut().zip(from) {
-            *to = *from;
-        }
+pub(super) fn copy_rows(from: &[i8], to: &mut [i8], [rows, values]: [usize; 2], [from_line, to_line]: [usize; 2]) {
+    let fits = |line: usize, length: usize| {
+        let reach = line.checked_mul(rows.wrapping_sub(1)).and_then(|before| before.checked_add(values));
+        values <= line && reach.is_some_and(|reach| reach <= length)
+    };
+    if rows > 0 && values > 0 && fits(from_line, from.len()) && fits(to_line, to.len()) {
+        let (between, between_copies) = (from_line.wrapping_sub(values), to_line.wrapping_sub(values));
+        // SAFETY: of either slice it touches `rows` rows of `values` bytes, at any alignment, the last of which ends within it.
+        unsafe { eigenlet_copy_rows(from.as_ptr(), to.as_mut_ptr(), rows, values, between, between_copies) }
     }
 }
 
@@ -672,12 +780,13 @@ pub(super) struct Quads<'a> {
     rest: Option<Rest<'a>>,
 }
 
-/// Last rows, less than a quad.
+/// Last rows, less than a quad. Constants are there for a quad's.
 struct Rest<'a> {
     words: &'a [u32],
     is_pair: bool,
-    biases: &'a [i32],
-    scales: &'a [Scale],
+    rows: usize,
+    biases: [i32; SIDE],
+    scales: [Scale; SIDE],
 }
 
 impl<'a> Quads<'a> {
@@ -699,14 +808,21 @@ impl<'a> Quads<'a> {
         let of_quad = if is_two { x_words } else { x_words.wrapping_mul(2) };
         let of_all = count.checked_mul(of_quad).and_then(|length| words.get(..length)).unwrap_or_default();
         let rows = if of_all.is_empty() { 0 } else { count.wrapping_mul(SIDE) };
-        let rest = scales.and_then(|scales| {
-            let left = wanted.checked_sub(rows).filter(|left| (1..SIDE).contains(left) && of_quad > 0)?;
-            let (biases, scales) = (biases.get(rows..)?, scales.get(rows..)?);
-            let is_pair = biases.len() <= 2;
-            let words = words.get(of_all.len()..)?.get(..if is_pair { of_quad / 2 } else { of_quad })?;
-            Some(Rest { words, is_pair, biases: biases.get(..left)?, scales: scales.get(..left)? })
+        let left = wanted.wrapping_sub(rows);
+        let biases_left = biases.get(rows..).unwrap_or_default();
+        let scales_left = scales.and_then(|scales| scales.get(rows..)).unwrap_or_default();
+        let is_pair = biases_left.len() <= 2;
+        let of_rest = if is_pair { of_quad / 2 } else { of_quad };
+        let words_left = words.get(of_all.len()..).and_then(|words| words.get(..of_rest)).unwrap_or_default();
+        let is_there = left < SIDE && left <= biases_left.len() && left <= scales_left.len() && !words_left.is_empty();
+        let rest = (left > 0 && is_there).then(|| Rest {
+            words: words_left,
+            is_pair,
+            rows: left,
+            biases: padded(biases_left),
+            scales: padded(scales_left),
         });
-        let done = rows.wrapping_add(rest.as_ref().map_or(0, |rest| rest.biases.len()));
+        let done = if rest.is_some() { wanted } else { rows };
         let Range { start: words, end: words_end } = of_all.as_ptr_range();
         let of_value = if scales.is_some() { 1 } else { 4 };
         let job = Job {
@@ -732,17 +848,18 @@ impl<'a> Quads<'a> {
             // words, biases and scales reach; it writes a byte for each row and pixel, up to `reach`.
             unsafe { (self.pixels.routine)(&self.job, to.as_mut_ptr().cast(), x.as_ptr()) }
         }
-        self.rest.as_ref().map_or(self.rows, |rest| self.last(rest, x, to))
+        let Some(rest) = &self.rest else { return self.rows };
+        self.last(rest, x, to);
+        self.rows.wrapping_add(rest.rows)
     }
 
     #[inline(never)]
-    fn last(&self, rest: &Rest, x: &[u32], to: &mut [i8]) -> usize {
+    fn last(&self, rest: &Rest, x: &[u32], to: &mut [i8]) {
         let mut outputs = [[0; SIDE]; 2];
         let Range { start: words, end: words_end } = rest.words.as_ptr_range();
-        let (biases, scales) = (padded(rest.biases), padded(rest.scales));
         let job = Job {
-            biases: biases.as_ptr(),
-            scales: scales.as_ptr(),
+            biases: rest.biases.as_ptr(),
+            scales: rest.scales.as_ptr(),
             words_end,
             words,
             is_pair: rest.is_pair.into(),
@@ -752,13 +869,16 @@ impl<'a> Quads<'a> {
         // SAFETY: as above, with the words of one block, constants for four rows, and room for four bytes of each pixel.
         unsafe { (self.pixels.routine)(&job, outputs.as_mut_ptr().cast(), x.as_ptr()) }
         let mut to = to.get_mut(self.rows..).unwrap_or_default();
-        for outputs in outputs.iter().take(if self.pixels.is_two { 2 } else { 1 }) {
-            for (to, output) in to.iter_mut().zip(outputs).take(rest.biases.len()) {
-                *to = *output;
+        for [a, b, c, _] in outputs.iter().take(if self.pixels.is_two { 2 } else { 1 }) {
+            // As many as there are, one by one: a loop would become a call that costs more.
+            match (to.get_mut(..rest.rows)).unwrap_or_default() {
+                [x] => *x = *a,
+                [x, y] => (*x, *y) = (*a, *b),
+                [x, y, z] => (*x, *y, *z) = (*a, *b, *c),
+                _ => {}
             }
             to = to.get_mut(self.job.stride..).unwrap_or_default();
         }
-        self.rows.wrapping_add(rest.biases.len())
     }
 
     /// The sums of whole quads.
@@ -783,22 +903,19 @@ fn padded<T: Copy + Default>(from: &[T]) -> [T; SIDE] {
     four
 }
 
-/// The sums of a quad's four rows, or of a pair's two in the first places, for each of one or two pixels; from what `sums` has of the first
-/// pixel: the biases.
+/// Adds the sums of a quad's four rows, or of a pair's two to the first places, for one pixel. Two are never left to this: `Quads` does all
+/// rows of their layers.
 pub(super) fn block(is_quad: bool, pixels: Pixels, words: &[u32], x: &[u32], sums: &mut [[i32; SIDE]; 2]) {
-    let is_two = pixels.is_two;
-    // A quad has two words for each word of one pixel, a pair one.
-    let of_block = x.len().wrapping_shl(is_quad.into()).wrapping_shr(is_two.into());
-    let Some(words) =
-        words.get(..of_block).filter(|words| !words.is_empty() && x.len() % if is_two { 4 } else { 2 } == 0)
-    else {
-        return;
-    };
-    let [biases, _] = *sums;
+    // A quad has two words for each word of a pixel, a pair one.
+    let of_block = x.len().wrapping_shl(is_quad.into());
+    let is_whole = !pixels.is_two && !x.is_empty() && x.len().is_multiple_of(2);
+    let Some(words) = words.get(..of_block).filter(|_| is_whole) else { return };
+    let [to, _] = sums;
+    let biases = *to;
     let Range { start: words, end: words_end } = words.as_ptr_range();
     let is_pair = (!is_quad).into();
     let job = Job { biases: biases.as_ptr(), words_end, words, is_pair, ..Job::new(pixels, x.len()) };
     // SAFETY: the routine reads all of `x`, which is whole groups and not empty, the words of the block, and four biases; without scales it
-    // writes four sums for each pixel, the second's after the first's.
-    unsafe { (pixels.routine)(&job, sums.as_mut_ptr().cast(), x.as_ptr()) }
+    // writes four sums.
+    unsafe { (pixels.routine)(&job, to.as_mut_ptr().cast(), x.as_ptr()) }
 }
