@@ -125,8 +125,7 @@ fn slide<'s>(model: &'s Model<'s>, mut known: Known, memory: &'s mut [i8]) -> Op
     let (mut kept, arena) = memory.split_at_mut_checked(model.kept_bytes())?;
     let mut steps = model.steps();
     let mut rest = steps.clone();
-    while steps.left > 0
-        && steps.advance().is_ok()
+    while let Ok(true) = steps.advance()
         && let Some(window) = steps.window()
     {
         let shape = steps.output.shape;
@@ -151,7 +150,7 @@ fn slide<'s>(model: &'s Model<'s>, mut known: Known, memory: &'s mut [i8]) -> Op
     }
     let last = rest.output;
     arena.get_mut(last.range())?.copy_from_slice(kept.get(..last.shape.len())?);
-    Some(model.run_steps(arena, rest))
+    Some(model.run_steps(arena, &mut rest, None))
 }
 
 /// Which rows of a tensor are known from the sample before: `rows`, and each was `shift` rows further down there.

@@ -2,10 +2,10 @@
 
 use core::fmt;
 
-use eigenlet_shared::reader::HeadsRecord;
-
+#[cfg(feature = "verify")]
 use crate::encoder::{Dims, EncoderError, Features};
-use crate::model::{GoldenList, Model, bits, number_of};
+#[cfg(feature = "verify")]
+use crate::model::{GoldenList, Model, number_of};
 
 /// One of a model's outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,7 @@ pub enum Head {
     Experts,
 }
 
+#[cfg(feature = "verify")]
 /// Why a model is not verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -46,6 +47,7 @@ pub enum VerifyError {
     },
 }
 
+#[cfg(feature = "verify")]
 impl Model<'_> {
     /// Runs every golden vector in `arena` (at least [`Model::arena_bytes`]), compares every byte of every output, and gives
     /// the number of vectors.
@@ -55,11 +57,10 @@ impl Model<'_> {
     /// [`EncoderError::Index`] where the indices of a golden sample do not rise.
     #[inline(never)]
     pub fn verify(&self, arena: &mut [i8]) -> Result<u16, VerifyError> {
-        let heads = self.heads();
         let mut count = 0;
-        while let Some(sample) = self.golden_sample(&heads, count) {
+        while let Some(sample) = self.golden_sample(count) {
             let mut outcome = Ok(());
-            self.run_sample(arena, sample)?.compare(&heads, count, &mut |head, position, expected, found| {
+            self.run_sample(arena, sample)?.compare(count, &mut |head, position, expected, found| {
                 if expected != found && outcome.is_ok() {
                     outcome = Err(VerifyError::Mismatch { sample: count as u16, head, position, expected, found });
                 }
@@ -71,26 +72,29 @@ impl Model<'_> {
     }
 }
 
+#[cfg(feature = "verify")]
 /// Takes an output's head, position, expected and found value.
 type Check<'a> = &'a mut dyn FnMut(Head, u16, i64, i64);
 
+#[cfg(feature = "verify")]
 impl Features<'_> {
     /// Gives every value of every output to `check`, expected as the golden sample of that number has it.
-    fn compare(&mut self, heads: &HeadsRecord, number: u32, check: Check) -> Result<(), EncoderError> {
+    fn compare(&mut self, number: u32, check: Check) -> Result<(), EncoderError> {
         let model = self.model();
-        let values = |list| model.golden_values(heads, list, number);
+        let values = |list| model.golden_values(list, number);
         if let Some(expected) = values(GoldenList::EMBEDDINGS) {
-            compare(Head::Embedding, expected, self.embed(Dims::new(heads.embedding.count as u16))?, check);
+            compare(Head::Embedding, expected, self.embed(Dims::new(model.dims()))?, check);
         }
         if let Some(expected) = values(GoldenList::CODES) {
             let mut places = expected.iter().zip(0..);
-            self.code(bits(heads), &mut |found| {
+            self.code(model.bits(), &mut |found| {
                 if let Some((expected, position)) = places.next() {
                     check(Head::Hash, position, (*expected).into(), found.into());
                 }
                 true
             })?;
         }
+        #[cfg(feature = "clusters")]
         if let Some(expected) = values(GoldenList::CLUSTERS) {
             let found = self.assign()?;
             check(Head::Clusters, 0, number_of(expected).into(), found.id.into());
@@ -98,13 +102,15 @@ impl Features<'_> {
                 check(Head::Clusters, 1, number_of(expected).into(), found.distance.unwrap_or_default().into());
             }
         }
+        #[cfg(feature = "clusters")]
         if let Some(expected) = values(GoldenList::EXPERTS) {
-            compare(Head::Experts, expected, self.expert(Dims::new(heads.experts.count as u16))?.embedding, check);
+            compare(Head::Experts, expected, self.expert(Dims::new(model.expert_dims()))?.embedding, check);
         }
         Ok(())
     }
 }
 
+#[cfg(feature = "verify")]
 // One copy for both kinds of embeddings.
 #[inline(never)]
 fn compare(head: Head, expected: &[u8], found: &[i8], check: Check) {
@@ -113,6 +119,7 @@ fn compare(head: Head, expected: &[u8], found: &[i8], check: Check) {
     }
 }
 
+#[cfg(feature = "verify")]
 impl From<EncoderError> for VerifyError {
     fn from(error: EncoderError) -> Self {
         Self::Encoder(error)
@@ -130,6 +137,7 @@ impl fmt::Display for Head {
     }
 }
 
+#[cfg(feature = "verify")]
 impl fmt::Display for VerifyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -142,4 +150,5 @@ impl fmt::Display for VerifyError {
     }
 }
 
+#[cfg(feature = "verify")]
 impl core::error::Error for VerifyError {}

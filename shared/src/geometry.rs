@@ -2,6 +2,9 @@
 
 use crate::description::Window;
 
+/// The most values that anything has: the same bound on every target.
+const MOST: usize = i32::MAX as usize;
+
 /// An image's height, width and channels, none of them 0; values lie in that order (NHWC), and number less than 2^31.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -16,9 +19,12 @@ pub struct Shape {
 
 impl Shape {
     /// The shape of an image; `None` where it has no values or more than 2^31 - 1.
+    // One copy for all layers.
+    #[inline(never)]
     pub fn new(height: usize, width: usize, channels: usize) -> Option<Self> {
-        product(&[height, width, channels]).filter(|length| *length > 0)?;
-        Some(Self { height, width, channels })
+        // What does not fit a usize is too much in any case.
+        let length = height.saturating_mul(width).saturating_mul(channels);
+        (length > 0 && length <= MOST).then_some(Self { height, width, channels })
     }
 
     /// A vector: 1 by 1 by `length`.
@@ -71,5 +77,5 @@ pub fn product(factors: &[usize]) -> Option<usize> {
     factors
         .iter()
         .try_fold(1usize, |product, factor| product.checked_mul(*factor))
-        .filter(|product| *product <= i32::MAX as usize)
+        .filter(|product| *product <= MOST)
 }

@@ -19,26 +19,21 @@ pub fn dense(rows: &Rows, range: Range, input: &[i8], scratch: &mut [u32], outpu
 }
 
 /// The sums of rows `first .. first + to.len()`, biases included, over the widened input `x`.
-#[inline(never)]
+#[cfg(feature = "bench")]
 pub fn sums(rows: &Rows, x: &[u32], first: usize, to: &mut [i32]) {
     let done = rows.quads(ONE, first, None, to.len()).sums(x, to);
-    sums_by_block(rows, x, first.wrapping_add(done), to.get_mut(done..).unwrap_or_default());
+    for (row, to) in (first.wrapping_add(done)..).zip(to.iter_mut().skip(done)) {
+        *to = quad_sums(rows, x, row / SIDE).get(row % SIDE).copied().unwrap_or_default();
+    }
 }
 
+/// The sums of a quad of rows, or of the pair at the end, biases included, over the widened input `x`; 0 in places without a row.
 #[inline(never)]
-fn sums_by_block(rows: &Rows, x: &[u32], first: usize, to: &mut [i32]) {
-    let (mut to, mut row) = (to, first);
-    while !to.is_empty() {
-        let mut both = [[0; SIDE]; 2];
-        rows.block(ONE, x, row / SIDE, &mut both);
-        let [sums, _] = both;
-        let done = to.len().min(SIDE.wrapping_sub(row % SIDE));
-        for (to, sum) in to.iter_mut().zip(sums.iter().skip(row % SIDE)) {
-            *to = *sum;
-        }
-        to = to.get_mut(done..).unwrap_or_default();
-        row = row.wrapping_add(done);
-    }
+pub fn quad_sums(rows: &Rows, x: &[u32], quad: usize) -> [i32; SIDE] {
+    let mut sums = [[0; SIDE]; 2];
+    rows.block(ONE, x, quad, &mut sums);
+    let [sums, _] = sums;
+    sums
 }
 
 /// The outputs of rows `first .. first + to.len()` over the widened input `x`.
