@@ -2,7 +2,7 @@
 
 use bytemuck::cast_slice;
 use eigenlet_shared::description::Raw;
-use eigenlet_shared::reader::head;
+use eigenlet_shared::reader::{ClustersRecord, EmbeddingRecord, HashRecord, head};
 
 use crate::kernels::Rows;
 use crate::model::{Model, clusters, hash};
@@ -44,9 +44,13 @@ impl Model<'_> {
     /// squared. Experts, and codes by them, cost the choice of the cluster and one expert's rows.
     pub fn head_macs(&self, of: Head) -> u64 {
         let rows = |rows: u32| u64::from(rows).saturating_mul(self.features() as u64);
-        let (hash, clusters, experts) = (self.hash_record(), self.clusters_record(), self.embedding_record(head::EXPERTS));
+        let hash = self.numbers(head::HASH);
+        let hash = HashRecord::of(&hash);
+        let clusters = self.numbers(head::CLUSTERS);
+        let clusters = ClustersRecord::of(&clusters);
+        let expert_dims = u32::from(self.expert_dims());
         match of {
-            Head::Embedding => rows(self.embedding_record(head::EMBEDDING).count),
+            Head::Embedding => rows(self.dims().into()),
             Head::Hash => match hash.kind {
                 hash::EXPERTS => self.head_macs(Head::Clusters).saturating_add(rows(hash.rows)),
                 hash::PRODUCT => rows(hash.heads.saturating_mul(hash.classes)),
@@ -54,11 +58,11 @@ impl Model<'_> {
             },
             Head::Clusters => match clusters.kind {
                 clusters::LINEAR => rows(clusters.count),
-                clusters::RESIDUAL => rows(clusters.count.saturating_mul(experts.count.saturating_add(1))),
+                clusters::RESIDUAL => rows(clusters.count.saturating_mul(expert_dims.saturating_add(1))),
                 _ => rows(clusters.dims).saturating_add(u64::from(clusters.count).saturating_mul(clusters.dims.into())),
             },
-            Head::Experts if experts.count == 0 => 0,
-            Head::Experts => self.head_macs(Head::Clusters).saturating_add(rows(experts.count)),
+            Head::Experts if expert_dims == 0 => 0,
+            Head::Experts => self.head_macs(Head::Clusters).saturating_add(rows(expert_dims)),
         }
     }
 
@@ -67,26 +71,40 @@ impl Model<'_> {
     pub fn weight_bytes(&self) -> usize {
         let none = Rows::default();
         let layers = self.steps().map(|step| step.table_bytes());
-        let embedding = self.block(&self.embedding_record(head::EMBEDDING), 0).unwrap_or_default();
-        let hash = &self.hash_record();
+        let block = |first, number| {
+            let mut rows = Rows::default();
+            let _ = self.block(&mut rows, EmbeddingRecord::of(&self.numbers(first)), number);
+            rows
+        };
+        let embedding = block(head::EMBEDDING, 0);
+        let numbers = self.numbers(head::HASH);
+        let hash = HashRecord::of(&numbers);
         let count = match hash.kind {
             hash::THRESHOLDS => hash.is_there,
             _ => hash.heads,
         };
-        let hashes = || (0..count).filter_map(|number| self.hash_rows(hash, number).ok());
+        let hashes = || {
+            (0..count).map(|number| {
+                let mut rows = Rows::default();
+                let _ = self.hash_rows(&mut rows, hash, number);
+                rows
+            })
+        };
         let own = layers
             .chain(hashes().map(|head| bytes(&head, &embedding)))
             .chain([bytes(&embedding, &none)])
             .fold(0, usize::saturating_add);
         #[cfg(feature = "clusters")]
         {
-            let clusters = &self.clusters_record();
-            let experts = &self.embedding_record(head::EXPERTS);
-            let count = if experts.is_there != 0 { clusters.count } else { 0 };
-            let experts = (0..count).filter_map(|expert| self.block(experts, expert).ok());
+            let numbers = self.numbers(head::CLUSTERS);
+            let clusters = ClustersRecord::of(&numbers);
+            let experts = (0..self.experts().into()).map(|expert| block(head::EXPERTS, expert));
             let is_linear = clusters.kind == clusters::LINEAR;
             let prototypes = if is_linear { 0 } else { self.prototypes(clusters).unwrap_or_default().len() };
-            let rows = self.cluster_rows(clusters).ok().filter(|_| is_linear).unwrap_or_default();
+            let mut rows = Rows::default();
+            if is_linear {
+                let _ = self.cluster_rows(&mut rows, clusters);
+            }
             let shared = hashes().find(|head| head.words.as_ptr_range() == rows.words.as_ptr_range());
             experts
                 .map(|expert| bytes(&expert, &none))

@@ -6,17 +6,17 @@
 #[cfg(feature = "clusters")]
 use eigenlet_shared::packed::SIDE;
 #[cfg(feature = "clusters")]
-use eigenlet_shared::reader::head;
+use eigenlet_shared::reader::{ClustersRecord, EmbeddingRecord, head};
 
 use crate::code::{Code, prefix_distance};
 use crate::encoder::{EncoderError, Features};
 #[cfg(feature = "clusters")]
-use crate::encoder::{apart, as_words};
+use crate::encoder::{apart, words};
 #[cfg(feature = "clusters")]
 use crate::heads::{EMBEDDING, squared_distance};
 use crate::index::Index;
 #[cfg(feature = "clusters")]
-use crate::kernels;
+use crate::kernels::{self, Rows};
 #[cfg(feature = "clusters")]
 use crate::model::clusters;
 
@@ -39,20 +39,22 @@ impl Features<'_> {
     #[cfg(feature = "clusters")]
     pub fn assign_early(&mut self) -> Result<Early, EncoderError> {
         let model = self.model();
-        let clusters = &model.clusters_record();
+        let numbers = model.numbers(head::CLUSTERS);
+        let clusters = ClustersRecord::of(&numbers);
         if clusters.is_there == 0 || clusters.kind != clusters::PROTOTYPES {
             return Ok(Early { id: self.assign()?.id.into(), computed: model.dims() });
         }
-        let rows = model.block(&model.embedding_record(head::EMBEDDING), 0).unwrap_or_default();
+        let mut rows = Rows::default();
+        let _ = model.block(&mut rows, EmbeddingRecord::of(&model.numbers(head::EMBEDDING)), 0);
         let prototypes = model.prototypes(clusters).unwrap_or_default();
         let dims = clusters.dims as usize;
         let mut computed = 0usize;
         loop {
             let next = computed.saturating_add(SIDE).min(dims);
             let [_, widened, spare] = &model.regions;
-            let (widened, spare) = apart(self.arena, widened, spare);
+            let [widened, spare] = apart(self.arena, widened, spare);
             if let Some(to) = spare.get_mut(computed..next) {
-                kernels::outputs(&rows, as_words(widened), computed, EMBEDDING, to);
+                kernels::outputs(&rows, words(widened), computed, EMBEDDING, to);
             }
             computed = next;
             let known = spare.get(..computed).unwrap_or_default();

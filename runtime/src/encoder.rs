@@ -7,7 +7,9 @@ use eigenlet_shared::description::Raw;
 #[cfg(feature = "clusters")]
 use eigenlet_shared::description::class_bits;
 use eigenlet_shared::numerics::quantize_u8;
-use eigenlet_shared::reader::{head, kind};
+#[cfg(feature = "clusters")]
+use eigenlet_shared::reader::ClustersRecord;
+use eigenlet_shared::reader::{EmbeddingRecord, HashRecord, head, kind};
 
 use crate::code::Code;
 use crate::heads::{EMBEDDING, Words, code};
@@ -75,6 +77,8 @@ pub struct Expert<'s> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
+// A tag of a word: moved by words, which is smaller code.
+#[repr(u32)]
 pub enum EncoderError {
     /// The model needs more activations than there is room for.
     Arena {
@@ -296,7 +300,7 @@ impl Model<'_> {
         steps: &mut Steps,
         mut sample: Option<Sample>,
     ) -> Features<'s> {
-        while let Ok(true) = steps.advance() {
+        while steps.left > 0 && steps.advance().is_ok() {
             let regions = steps.regions();
             let sample = sample.take();
             if steps.record.kind == kind::DENSE {
@@ -306,23 +310,26 @@ impl Model<'_> {
             #[cfg(feature = "conv")]
             {
                 put(sample, arena, &steps.input);
-                let [input, scratch, output] = parts(arena, &regions);
                 match steps.record.kind {
                     kind::RECALL => {}
                     kind::ADD => {
+                        let [other, _, output] = &regions;
+                        let [other, output] = apart(arena, other, output);
                         if let [sum] = steps.sum {
-                            kernels::add(sum, steps.record.output, input, output);
+                            kernels::add(sum, steps.record.output, other, output);
                         }
                     }
-                    _ => run_window(steps, 0..steps.output.shape.height, input, scratch, output),
+                    _ => {
+                        let [input, scratch, output] = arena.get_disjoint_mut(regions).unwrap_or_default();
+                        run_window(steps, 0..steps.output.shape.height, input, scratch, output);
+                    }
                 }
             }
         }
         // Of a model without layers, the sample itself.
         put(sample, arena, &steps.output);
         let [values, widened, _] = &self.regions;
-        let (values, widened) = apart(arena, values, widened);
-        kernels::widen(values, words(widened));
+        widen(arena, values, widened);
         Features { model: self, arena }
     }
 }
@@ -333,18 +340,25 @@ fn run_dense(steps: &Steps, sample: Option<Sample>, arena: &mut [i8], regions: &
     match sample {
         #[cfg(feature = "indices")]
         Some(Sample::Indices(indices)) => {
-            let (_, output) = apart(arena, scratch, output);
+            let [_, output] = apart(arena, &(0..0), output);
             return kernels::dense_at(&steps.rows, steps.range(), indices, output);
         }
-        Some(Sample::Bytes(bytes)) => kernels::widen_raw(bytes, words(apart(arena, &(0..0), scratch).1)),
-        _ => {
-            let (input, to) = apart(arena, input, scratch);
-            kernels::widen(input, words(to));
+        Some(Sample::Bytes(bytes)) => {
+            let [_, scratch] = apart(arena, &(0..0), scratch);
+            kernels::widen_raw(bytes, words(scratch));
         }
+        _ => widen(arena, input, scratch),
     }
     // The output may take the input's place, since that is read before.
-    let (scratch, output) = apart(arena, scratch, output);
-    kernels::outputs(&steps.rows, as_words(scratch), 0, steps.range(), output);
+    let [scratch, output] = apart(arena, scratch, output);
+    kernels::outputs(&steps.rows, words(scratch), 0, steps.range(), output);
+}
+
+/// Widens one region into another.
+#[inline(never)]
+fn widen(arena: &mut [i8], from: &Range<usize>, to: &Range<usize>) {
+    let [from, to] = apart(arena, from, to);
+    kernels::widen(from, words(to));
 }
 
 /// Puts a sample of bytes in its place.
@@ -374,51 +388,35 @@ pub(crate) fn run_window(steps: &Steps, lines: Range<usize>, input: &[i8], scrat
     }
 }
 
-/// A region of the arena that is read, and one that is written; `parse` saw to it that they are apart.
+/// Two regions of the arena; `parse` saw to it that they are apart.
 // One copy for all who need some.
 #[inline(never)]
-pub(crate) fn apart<'s>(arena: &'s mut [i8], read: &Range<usize>, write: &Range<usize>) -> (&'s [i8], &'s mut [i8]) {
-    let is_before = read.start < write.start;
-    let (first, last) = if is_before { (read, write) } else { (write, read) };
+pub(crate) fn apart<'s>(arena: &'s mut [i8], one: &Range<usize>, other: &Range<usize>) -> [&'s mut [i8]; 2] {
+    // One of them may be empty, and lie anywhere.
+    let is_before = one.end <= other.start;
+    let (first, last) = if is_before { (one, other) } else { (other, one) };
     let Some((before, behind)) = arena.split_at_mut_checked(last.start) else { return Default::default() };
     let first = before.get_mut(first.clone()).unwrap_or_default();
     let last = behind.get_mut(..last.end.wrapping_sub(last.start)).unwrap_or_default();
-    if is_before { (first, last) } else { (last, first) }
-}
-
-/// Regions of the arena that are apart: where a layer reads, works and writes.
-#[cfg(feature = "conv")]
-fn parts<'s>(arena: &'s mut [i8], regions: &[Range<usize>; 3]) -> [&'s mut [i8]; 3] {
-    arena.get_disjoint_mut(regions.clone()).unwrap_or_default()
+    if is_before { [first, last] } else { [last, first] }
 }
 
 /// Bytes of the arena as words: the arena lies on a multiple of 4, and so do the regions that are words.
-fn words(bytes: &mut [i8]) -> &mut [u32] {
+#[inline(never)]
+pub(crate) fn words(bytes: &mut [i8]) -> &mut [u32] {
     bytemuck::try_cast_slice_mut(bytes).unwrap_or_default()
 }
 
-pub(crate) fn as_words(bytes: &[i8]) -> &[u32] {
-    bytemuck::try_cast_slice(bytes).unwrap_or_default()
-}
 
 impl<'s> Features<'s> {
     pub(crate) fn model(&self) -> &'s Model<'s> {
         self.model
     }
 
-    fn region(&self, number: usize) -> &[i8] {
-        self.model.regions.get(number).and_then(|region| self.arena.get(region.clone())).unwrap_or_default()
-    }
-
-    /// The features as kernels read them.
-    #[inline(never)]
-    pub(crate) fn widened(&self) -> &[u32] {
-        as_words(self.region(1))
-    }
-
     /// The last layer's output as it is, an int8 image in NHWC order.
     pub fn values(&self) -> &[i8] {
-        self.region(0)
+        let [values, ..] = &self.model.regions;
+        self.arena.get(values.clone()).unwrap_or_default()
     }
 
     /// The first `dims` dimensions of the embedding.
@@ -444,8 +442,11 @@ impl<'s> Features<'s> {
     pub fn embed_into(&self, embedding: &mut [i8]) -> Result<(), EncoderError> {
         let found = embedding.len();
         let dims = Dims(u16::try_from(found).unwrap_or(u16::MAX));
-        let rows = embedding_rows(self.model, head::EMBEDDING, 0, dims)?;
-        kernels::outputs(&rows, self.widened(), 0, EMBEDDING, embedding);
+        let mut rows = Rows::default();
+        embedding_rows(self.model, &mut rows, head::EMBEDDING, 0, dims)?;
+        let [_, widened, _] = &self.model.regions;
+        let widened = self.arena.get(widened.clone()).unwrap_or_default();
+        kernels::outputs(&rows, bytemuck::try_cast_slice(widened).unwrap_or_default(), 0, EMBEDDING, embedding);
         Ok(())
     }
 
@@ -511,19 +512,22 @@ impl<'s> Features<'s> {
     #[inline(never)]
     pub(crate) fn code(&mut self, bits: u16, take: &mut dyn FnMut(u8) -> bool) -> Result<(), EncoderError> {
         let model = self.model;
-        let hash = &model.hash_record();
-        let (first, rows) = match hash.kind {
-            hash::THRESHOLDS => ((0, 0), model.hash_rows(hash, 0)),
-            #[cfg(feature = "clusters")]
-            hash::EXPERTS => {
-                let id = self.assign()?.id;
-                let experts = &model.embedding_record(head::EXPERTS);
-                ((id, class_bits(hash.classes as u16)), model.block(experts, id.into()))
-            }
-            _ => ((0, 0), Ok(Rows::default())),
+        let numbers = model.numbers(head::HASH);
+        let hash = HashRecord::of(&numbers);
+        let mut rows = Rows::default();
+        let _first = (0, 0);
+        #[cfg(feature = "clusters")]
+        let _first = if hash.kind == hash::EXPERTS {
+            let id = self.assign()?.id;
+            let _ = model.block(&mut rows, EmbeddingRecord::of(&model.numbers(head::EXPERTS)), id.into());
+            (id, class_bits(hash.classes as u16))
+        } else {
+            _first
         };
-        let rows = rows.unwrap_or_default();
-        code(first, Words { model, hash, features: self.widened(), rows, next: 0 }, bits, take);
+        if hash.kind == hash::THRESHOLDS {
+            let _ = model.hash_rows(&mut rows, hash, 0);
+        }
+        code(_first, Words { model, hash, features: widened(model, self.arena), rows, next: 0 }, bits, take);
         Ok(())
     }
 
@@ -567,17 +571,32 @@ fn embed<'s>(
     block: u32,
     dims: Dims,
 ) -> Result<&'s [i8], EncoderError> {
-    let rows = embedding_rows(model, first, block, dims)?;
+    let mut rows = Rows::default();
+    embedding_rows(model, &mut rows, first, block, dims)?;
     let [_, widened, spare] = &model.regions;
-    let (widened, spare) = apart(arena, widened, spare);
+    let [widened, spare] = apart(arena, widened, spare);
     let embedding = spare.get_mut(..dims.0.into()).unwrap_or_default();
-    kernels::outputs(&rows, as_words(widened), 0, EMBEDDING, embedding);
+    kernels::outputs(&rows, words(widened), 0, EMBEDDING, embedding);
     Ok(embedding)
 }
 
+/// The features as kernels read them.
+fn widened<'s>(model: &Model, arena: &'s mut [i8]) -> &'s [u32] {
+    let [_, widened, spare] = &model.regions;
+    let [widened, _] = apart(arena, widened, spare);
+    words(widened)
+}
+
 /// The rows of the embedding, or of an expert; there are so many dimensions.
-fn embedding_rows<'m>(model: &Model<'m>, first: usize, block: u32, dims: Dims) -> Result<Rows<'m>, EncoderError> {
-    let record = &model.embedding_record(first);
+fn embedding_rows<'m>(
+    model: &Model<'m>,
+    to: &mut Rows<'m>,
+    first: usize,
+    block: u32,
+    dims: Dims,
+) -> Result<(), EncoderError> {
+    let numbers = model.numbers(first);
+    let record = EmbeddingRecord::of(&numbers);
     let (expected, found) = (record.count as u16, dims.0);
     if expected == 0 {
         return Err(EncoderError::NoHead(if first == head::EMBEDDING { Head::Embedding } else { Head::Experts }));
@@ -585,14 +604,17 @@ fn embedding_rows<'m>(model: &Model<'m>, first: usize, block: u32, dims: Dims) -
     if found == 0 || found > expected {
         return Err(EncoderError::Dims { expected, found: found.into() });
     }
-    Ok(model.block(record, block).unwrap_or_default())
+    // Cannot fail: `parse` saw to it.
+    let _ = model.block(to, record, block);
+    Ok(())
 }
 
 // One copy: a code asks for the cluster, too.
 #[cfg(feature = "clusters")]
 #[inline(never)]
 fn assign(model: &Model, arena: &mut [i8]) -> Result<Assignment, EncoderError> {
-    let clusters = &model.clusters_record();
+    let numbers = model.numbers(head::CLUSTERS);
+    let clusters = ClustersRecord::of(&numbers);
     if clusters.is_there == 0 {
         return Err(EncoderError::NoHead(Head::Clusters));
     }
@@ -601,10 +623,12 @@ fn assign(model: &Model, arena: &mut [i8]) -> Result<Assignment, EncoderError> {
         nearest(embed(model, arena, head::EMBEDDING, 0, Dims(clusters.dims as u16))?, prototypes())
     } else {
         let [values, widened, _] = &model.regions;
-        let values = arena.get(values.clone()).unwrap_or_default();
-        let widened = as_words(arena.get(widened.clone()).unwrap_or_default());
+        let [values, widened] = apart(arena, values, widened);
+        let widened = words(widened);
         if clusters.kind == clusters::LINEAR {
-            largest(&model.cluster_rows(clusters).unwrap_or_default(), widened)
+            let mut rows = Rows::default();
+            let _ = model.cluster_rows(&mut rows, clusters);
+            largest(&rows, widened)
         } else {
             least_residual(model, clusters, values, widened, prototypes())
         }
@@ -621,7 +645,7 @@ fn expert<'s>(model: &Model, arena: &'s mut [i8], dims: Dims) -> Result<Expert<'
         return Err(EncoderError::NoHead(Head::Experts));
     }
     let Assignment { id, distance, margin } = assign(model, arena)?;
-    let score = distance.filter(|_| model.clusters_record().kind == clusters::RESIDUAL);
+    let score = distance.filter(|_| model.scores());
     Ok(Expert { id, margin, score, embedding: embed(model, arena, head::EXPERTS, id.into(), dims)? })
 }
 

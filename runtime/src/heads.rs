@@ -6,7 +6,7 @@ use eigenlet_shared::description::class_bits;
 use eigenlet_shared::numerics::rounding_shift_right;
 use eigenlet_shared::packed::SIDE;
 #[cfg(feature = "clusters")]
-use eigenlet_shared::reader::{ClustersRecord, head};
+use eigenlet_shared::reader::{ClustersRecord, EmbeddingRecord, head};
 use eigenlet_shared::reader::HashRecord;
 
 use crate::kernels::{self, Range, Rows};
@@ -81,10 +81,10 @@ impl Words<'_> {
         let Self { features, rows, next, .. } = self;
         #[cfg(feature = "clusters")]
         if self.hash.kind == hash::PRODUCT {
-            let rows = self.model.hash_rows(self.hash, *next as u32).unwrap_or_default();
+            let _ = self.model.hash_rows(rows, self.hash, *next as u32);
             *next = next.wrapping_add(1);
             // A head has at least two classes; without rows, the loop over words would not end.
-            return (largest(&rows, features).id, class_bits(rows.rows as u16).max(1));
+            return (largest(rows, features).id, class_bits(rows.rows as u16).max(1));
         }
         let sums = kernels::quad_sums(rows, features, *next / SIDE);
         let sums = sums.get(*next % SIDE..).unwrap_or_default();
@@ -150,10 +150,12 @@ pub(crate) fn least_residual(
     centres: &[i8],
 ) -> Least {
     let ClustersRecord { shift, multiplier, scale_shift, .. } = *clusters;
-    let experts = &model.embedding_record(head::EXPERTS);
+    let numbers = model.numbers(head::EXPERTS);
+    let experts = EmbeddingRecord::of(&numbers);
     let mut least = Least::of_none();
     for (centre, expert) in centres.chunks_exact(values.len().max(1)).zip(0..) {
-        let rows = model.block(experts, expert).unwrap_or_default();
+        let mut rows = Rows::default();
+        let _ = model.block(&mut rows, experts, expert);
         let mut energy = 0u64;
         each_sum(&rows, widened, &mut |sum| {
             let a = rounding_shift_right(sum, shift as i32).clamp(i16::MIN.into(), i16::MAX.into());

@@ -13,7 +13,7 @@ use eigenlet_shared::geometry::Shape;
 use eigenlet_shared::numerics::{INPUT_ZERO_POINT_U8, Scale};
 use eigenlet_shared::packed::{SIDE, groups, widened_words};
 use eigenlet_shared::reader::{
-    ClustersRecord, Cursor, EmbeddingRecord, GoldenRecord, HashRecord, InputRecord, head, kind,
+    ClustersRecord, Cursor, EmbeddingRecord, GoldenRecord, HashRecord, InputRecord, Numbers, head, kind, unread,
 };
 
 use crate::kernels::Rows;
@@ -73,6 +73,8 @@ pub enum Part {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
+// A tag of a word: moved by words, which is smaller code.
+#[repr(u32)]
 pub enum ModelError {
     /// The bytes are no blob, or no whole one.
     Blob(BlobError),
@@ -146,7 +148,8 @@ impl<'a> Model<'a> {
     #[inline(never)]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ModelError> {
         let blob = Blob::parse(bytes).map_err(ModelError::Blob)?;
-        let mut model = Self { blob, heads: Cursor::new(&[]), regions: [0..0, 0..0, 0..0], arena: 0 };
+        let [none] = unread().map(|none| none as usize);
+        let mut model = Self { blob, heads: Cursor::new(&[]), regions: [none..none, none..none, none..none], arena: none };
         let mut part = Part::Layer(0);
         match model.check(&mut part) {
             Ok(()) => Ok(model),
@@ -173,7 +176,8 @@ impl<'a> Model<'a> {
             return Err(Fault::Input);
         }
         let mut number = 0u8;
-        while steps.advance()? {
+        while steps.left > 0 {
+            steps.advance()?;
             let is_dense = steps.record.kind == kind::DENSE;
             let is_first = number == 0;
             // The layer that reads indices, and the first one that is dense, read the sample where it lies.
@@ -239,8 +243,10 @@ impl<'a> Model<'a> {
     #[inline(never)]
     fn check_heads(&mut self, part: &mut Part, features: &Tensor) -> Result<(), Fault> {
         let [output, scratch, ..] = self.numbers(head::PLACES);
-        let embedding = self.embedding_record(head::EMBEDDING);
-        let experts = self.embedding_record(head::EXPERTS);
+        let numbers = self.numbers(head::EMBEDDING);
+        let embedding = EmbeddingRecord::of(&numbers);
+        let numbers = self.numbers(head::EXPERTS);
+        let experts = EmbeddingRecord::of(&numbers);
         let region = |place: u32, bytes: usize| place as usize..(place as usize).wrapping_add(bytes);
         let columns = features.shape.len();
         let widened = widened_words(columns).wrapping_mul(size_of::<u32>());
@@ -251,28 +257,30 @@ impl<'a> Model<'a> {
         self.claim(self.regions.clone())?;
         if embedding.is_there != 0 {
             *part = Part::Embedding;
-            self.check_embedding(&embedding, 1)?;
+            self.check_embedding(embedding, 1)?;
         }
         #[cfg(feature = "clusters")]
         if experts.is_there != 0 {
             *part = Part::Experts;
-            self.check_embedding(&experts, self.clusters_record().count)?;
+            self.check_embedding(experts, self.clusters().into())?;
         }
-        let hash = self.hash_record();
+        let numbers = self.numbers(head::HASH);
+        let hash = HashRecord::of(&numbers);
         if hash.is_there != 0 {
             *part = Part::Hash;
+            let rows = &mut Rows::default();
             let valid = match hash.kind {
-                hash::THRESHOLDS => self.hash_rows(&hash, 0).map(|_| true)?,
+                hash::THRESHOLDS => self.hash_rows(rows, hash, 0).map(|()| true)?,
                 #[cfg(not(feature = "clusters"))]
                 _ => return Err(Fault::Unsupported),
                 #[cfg(feature = "clusters")]
                 hash::PRODUCT => {
-                    (0..hash.heads).try_for_each(|number| self.hash_rows(&hash, number).map(|_| ()))?;
+                    (0..hash.heads).try_for_each(|number| self.hash_rows(rows, hash, number))?;
                     hash.heads > 0 && hash.classes > 1
                 }
                 #[cfg(feature = "clusters")]
                 _ => {
-                    let count = self.clusters_record().count;
+                    let count = self.clusters().into();
                     experts.count > 0 && hash.classes == count && hash.rows <= experts.count
                 }
             };
@@ -280,13 +288,16 @@ impl<'a> Model<'a> {
                 return Err(Fault::Head);
             }
         }
-        let clusters = self.clusters_record();
+        let dims = embedding.count;
+        let expert_dims = experts.count;
+        let numbers = self.numbers(head::CLUSTERS);
+        let clusters = ClustersRecord::of(&numbers);
         if clusters.is_there != 0 {
             *part = Part::Clusters;
             #[cfg(not(feature = "clusters"))]
             return Err(Fault::Unsupported);
             #[cfg(feature = "clusters")]
-            self.check_clusters(&clusters, embedding.count, experts.count)?;
+            self.check_clusters(clusters, dims, expert_dims)?;
         }
         Ok(())
     }
@@ -297,7 +308,7 @@ impl<'a> Model<'a> {
             return Err(Fault::Constants);
         }
         let valid = match clusters.kind {
-            clusters::LINEAR => self.cluster_rows(clusters).map(|_| true)?,
+            clusters::LINEAR => self.cluster_rows(&mut Rows::default(), clusters).map(|()| true)?,
             kind => {
                 self.prototypes(clusters)?;
                 if kind == clusters::PROTOTYPES {
@@ -319,7 +330,8 @@ impl<'a> Model<'a> {
             return Err(Fault::Head);
         }
         for block in 0..blocks {
-            let rows = self.block(head, block)?;
+            let mut rows = Rows::default();
+            self.block(&mut rows, head, block)?;
             let eigenvalues = self.eigenvalue_table(head, block)?;
             if !are_lawful(&rows, 0) || !is_positive(head.scale) || !is_falling(eigenvalues) {
                 return Err(Fault::Constants);
@@ -331,7 +343,7 @@ impl<'a> Model<'a> {
     /// Checks that the golden vectors are there: not what they say, nor whether indices rise, which is looked at when they run.
     #[cfg(feature = "verify")]
     fn check_golden(&self) -> Result<(), Fault> {
-        let count = self.golden_record().count;
+        let count = self.golden_count().into();
         for list in 0..GoldenList::COUNT {
             let (offset, columns, unit) = self.golden_list(list);
             let length = u64::from(count).wrapping_mul(columns as u64).wrapping_mul(unit as u64);
@@ -352,60 +364,36 @@ impl<'a> Model<'a> {
         Cursor::new(self.blob.description).input()
     }
 
-    /// The numbers of what follows the layers, read anew, from one of [`head`]'s on: more than any record has.
+    /// The numbers of what follows the layers, read anew, from one of [`head`]'s on.
     // One copy for all records.
     #[inline(never)]
-    fn numbers(&self, first: usize) -> [u32; 9] {
-        // An array of zeros would be a call of memset, which is more code than all that this saves.
-        let mut numbers = [core::hint::black_box(0); 9];
+    pub(crate) fn numbers(&self, first: usize) -> Numbers {
+        let mut numbers = unread();
         let mut cursor = self.heads;
         cursor.heads(first, &mut numbers);
         numbers
     }
 
-    /// The embedding, or the experts.
-    pub(crate) fn embedding_record(&self, first: usize) -> EmbeddingRecord {
-        let [is_there, count, weights, biases, scales, scale, eigenvalues, ..] = self.numbers(first);
-        EmbeddingRecord { is_there, count, weights, biases, scales, scale, eigenvalues }
-    }
-
-    pub(crate) fn hash_record(&self) -> HashRecord {
-        let [is_there, kind, heads, classes, rows, weights, biases, ..] = self.numbers(head::HASH);
-        HashRecord { is_there, kind, heads, classes, rows, weights, biases }
-    }
-
-    pub(crate) fn clusters_record(&self) -> ClustersRecord {
-        bytemuck::must_cast(self.numbers(head::CLUSTERS))
-    }
-
-    pub(crate) fn golden_record(&self) -> GoldenRecord {
-        let [count, lists @ .., _, _] = self.numbers(head::GOLDEN);
-        GoldenRecord { count, lists }
-    }
-
     /// The rows of the embedding, or of an expert.
     #[inline(never)]
-    pub(crate) fn block(&self, head: &EmbeddingRecord, block: u32) -> Result<Rows<'a>, Fault> {
-        let mut rows = Rows::default();
-        self.data().rows(&mut rows, [head.weights, head.biases], block, head.count, self.features())?;
-        rows.scales = self.data().scales(head.scales, block, head.count)?;
-        Ok(rows)
+    pub(crate) fn block(&self, to: &mut Rows<'a>, head: &EmbeddingRecord, block: u32) -> Result<(), Fault> {
+        let data = self.data();
+        data.rows(to, [head.weights, head.biases], block, head.count, self.features())?;
+        to.scales = data.scales(head.scales, block, head.count)?;
+        Ok(())
     }
 
     /// The rows of the thresholds, or of a head of a product code.
-    pub(crate) fn hash_rows(&self, hash: &HashRecord, number: u32) -> Result<Rows<'a>, Fault> {
-        let count = if hash.kind == hash::PRODUCT { hash.classes } else { hash.rows };
-        let mut rows = Rows::default();
-        self.data().rows(&mut rows, [hash.weights, hash.biases], number, count, self.features())?;
-        Ok(rows)
+    #[inline(never)]
+    pub(crate) fn hash_rows(&self, to: &mut Rows<'a>, hash: &HashRecord, number: u32) -> Result<(), Fault> {
+        let count = if cfg!(feature = "clusters") && hash.kind == hash::PRODUCT { hash.classes } else { hash.rows };
+        self.data().rows(to, [hash.weights, hash.biases], number, count, self.features())
     }
 
     /// The rows of linear clusters.
     #[cfg(feature = "clusters")]
-    pub(crate) fn cluster_rows(&self, clusters: &ClustersRecord) -> Result<Rows<'a>, Fault> {
-        let mut rows = Rows::default();
-        self.data().rows(&mut rows, [clusters.weights, clusters.biases], 0, clusters.count, self.features())?;
-        Ok(rows)
+    pub(crate) fn cluster_rows(&self, to: &mut Rows<'a>, clusters: &ClustersRecord) -> Result<(), Fault> {
+        self.data().rows(to, [clusters.weights, clusters.biases], 0, clusters.count, self.features())
     }
 
     /// Prototypes, or centres: one row for each cluster.
@@ -439,28 +427,33 @@ impl<'a> Model<'a> {
 
     /// Dimensions of the embedding; 0 where the model has none.
     pub fn dims(&self) -> u16 {
-        self.embedding_record(head::EMBEDDING).count as u16
+        EmbeddingRecord::of(&self.numbers(head::EMBEDDING)).count as u16
     }
 
     /// Bits of the hash code; 0 where the model has none.
     #[inline(never)]
     pub fn bits(&self) -> u16 {
-        bits(&self.hash_record())
+        bits(HashRecord::of(&self.numbers(head::HASH)))
     }
 
     /// Number of clusters; 0 where the model has none.
     pub fn clusters(&self) -> u16 {
-        self.clusters_record().count as u16
+        ClustersRecord::of(&self.numbers(head::CLUSTERS)).count as u16
     }
 
     /// Number of experts, one for each cluster; 0 where the model has none.
     pub fn experts(&self) -> u16 {
-        if self.embedding_record(head::EXPERTS).is_there != 0 { self.clusters() } else { 0 }
+        if self.expert_dims() > 0 { self.clusters() } else { 0 }
     }
 
     /// Local dimensions, those of each expert; 0 where the model has none.
     pub fn expert_dims(&self) -> u16 {
-        self.embedding_record(head::EXPERTS).count as u16
+        EmbeddingRecord::of(&self.numbers(head::EXPERTS)).count as u16
+    }
+
+    /// Whether clusters are chosen by residuals, and experts so give scores.
+    pub(crate) fn scores(&self) -> bool {
+        ClustersRecord::of(&self.numbers(head::CLUSTERS)).kind == clusters::RESIDUAL
     }
 
     /// Bytes of RAM that running takes for activations, as the exporter laid them out.
@@ -470,7 +463,7 @@ impl<'a> Model<'a> {
 
     /// Number of golden vectors.
     pub fn golden_count(&self) -> u16 {
-        self.golden_record().count as u16
+        GoldenRecord::of(&self.numbers(head::GOLDEN)).count as u16
     }
 
     /// Real value of one raw step of the input, in the sensor's unit.
@@ -485,18 +478,20 @@ impl<'a> Model<'a> {
 
     /// Real value of one step of the embedding, the same in every dimension; `None` where the model has none.
     pub fn scale(&self) -> Option<f32> {
-        let head = self.embedding_record(head::EMBEDDING);
+        let numbers = self.numbers(head::EMBEDDING);
+        let head = EmbeddingRecord::of(&numbers);
         (head.count > 0).then_some(f32::from_bits(head.scale))
     }
 
     /// The embedding's eigenvalues, one a dimension, not rising; empty where the model has no embedding.
     pub fn eigenvalues(&self) -> &'a [f32] {
-        self.eigenvalue_table(&self.embedding_record(head::EMBEDDING), 0).unwrap_or_default()
+        self.eigenvalue_table(EmbeddingRecord::of(&self.numbers(head::EMBEDDING)), 0).unwrap_or_default()
     }
 
     /// Real value of one step of the local embeddings, the same for all experts; `None` where the model has none.
     pub fn expert_scale(&self) -> Option<f32> {
-        let head = self.embedding_record(head::EXPERTS);
+        let numbers = self.numbers(head::EXPERTS);
+        let head = EmbeddingRecord::of(&numbers);
         (head.count > 0).then_some(f32::from_bits(head.scale))
     }
 
@@ -505,7 +500,7 @@ impl<'a> Model<'a> {
         if expert >= self.experts() {
             return &[];
         }
-        self.eigenvalue_table(&self.embedding_record(head::EXPERTS), expert.into()).unwrap_or_default()
+        self.eigenvalue_table(EmbeddingRecord::of(&self.numbers(head::EXPERTS)), expert.into()).unwrap_or_default()
     }
 
     /// The description as it stands in the blob, for tools on a host that show it.
@@ -530,7 +525,7 @@ impl<'a> Model<'a> {
     /// The golden vectors.
     #[cfg(feature = "verify")]
     pub fn golden(&self) -> impl Iterator<Item = GoldenVector<'a>> {
-        (0..self.golden_record().count).map_while(move |number| {
+        (0..u32::from(self.golden_count())).map_while(move |number| {
             let values = |list| self.golden_values(list, number);
             Some(GoldenVector {
                 sample: self.golden_sample(number)?,
@@ -544,6 +539,8 @@ impl<'a> Model<'a> {
     }
 
     /// The layers, at the first one.
+    // One copy for those who check and those who run.
+    #[inline(never)]
     pub(crate) fn steps(&self) -> Steps<'a> {
         let mut cursor = Cursor::new(self.blob.description);
         let input = cursor.input();
@@ -551,8 +548,8 @@ impl<'a> Model<'a> {
         let shape = Shape { height, width, channels };
         // Only padding reads the zero point, and the layer that reads an input of indices is dense.
         let input = Tensor { shape, place: input.place as usize, zero_point: INPUT_ZERO_POINT_U8 };
-        let count = cursor.layers();
-        Steps::new(self.data(), cursor, count, input)
+        let left = cursor.layers();
+        Steps::new(self.data(), cursor, left, input)
     }
 
     fn eigenvalue_table(&self, head: &EmbeddingRecord, block: u32) -> Result<&'a [f32], Fault> {
@@ -571,13 +568,13 @@ impl<'a> Model<'a> {
                 // The two numbers of an `IndexList`.
                 Raw::Indices => (2, size_of::<u32>()),
             },
-            GoldenList::EMBEDDINGS => (self.embedding_record(head::EMBEDDING).count as usize, 1),
+            GoldenList::EMBEDDINGS => (self.dims().into(), 1),
             GoldenList::CODES => (usize::from(self.bits()).div_ceil(8), 1),
-            GoldenList::CLUSTERS => (has(self.clusters_record().is_there != 0), size_of::<u16>()),
-            GoldenList::EXPERTS => (self.embedding_record(head::EXPERTS).count as usize, 1),
-            _ => (has(self.clusters_record().kind == clusters::RESIDUAL), size_of::<u32>()),
+            GoldenList::CLUSTERS => (has(self.clusters() > 0), size_of::<u16>()),
+            GoldenList::EXPERTS => (self.expert_dims().into(), 1),
+            _ => (has(self.scores()), size_of::<u32>()),
         };
-        (self.golden_record().lists.get(list).copied().unwrap_or_default(), columns, unit)
+        (GoldenRecord::of(&self.numbers(head::GOLDEN)).lists.get(list).copied().unwrap_or_default(), columns, unit)
     }
 
     /// A sample in its form; `None` where the model has none of that number.
@@ -606,7 +603,7 @@ impl<'a> Model<'a> {
     #[cfg(feature = "verify")]
     #[inline(never)]
     pub(crate) fn golden_values(&self, list: usize, number: u32) -> Option<&'a [u8]> {
-        if number >= self.golden_record().count {
+        if number >= self.golden_count().into() {
             return None;
         }
         let (offset, columns, unit) = self.golden_list(list);

@@ -57,12 +57,13 @@ pub(crate) struct Steps<'a> {
 
 impl<'a> Steps<'a> {
     /// The `left` steps that `cursor` is at, on that input.
+    #[inline(always)]
     pub fn new(data: Data<'a>, cursor: Cursor<'a>, left: u32, input: Tensor) -> Self {
         Self {
             data,
             cursor,
             left,
-            record: LayerRecord::default(),
+            record: LayerRecord::unread(),
             input,
             output: input,
             scratch_words: 0,
@@ -72,11 +73,10 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// The next layer, if there is one left: `false` where there is none.
+    /// The next layer; there is one left.
     #[inline(never)]
-    pub fn advance(&mut self) -> Result<bool, Fault> {
-        let Some(left) = self.left.checked_sub(1) else { return Ok(false) };
-        self.left = left;
+    pub fn advance(&mut self) -> Result<(), Fault> {
+        self.left = self.left.wrapping_sub(1);
         let record = &mut self.record;
         self.cursor.layer(record);
         if self.cursor.failed() {
@@ -128,8 +128,7 @@ impl<'a> Steps<'a> {
             }
         };
         self.output.shape = shape.ok_or(Fault::Geometry)?;
-        self.find_tables(columns)?;
-        Ok(true)
+        self.find_tables(columns)
     }
 
     /// The weights and constants of a layer whose rows have so many columns.
@@ -147,7 +146,10 @@ impl<'a> Steps<'a> {
                 rows.biases = data.biases(record.biases, 0, count)?;
                 count
             }
-            _ => 0,
+            _ => {
+                *rows = Rows::default();
+                return Ok(());
+            }
         };
         rows.scales = data.scales(record.scales, 0, count)?;
         Ok(())
@@ -155,6 +157,8 @@ impl<'a> Steps<'a> {
 
     /// Where the step reads, works and writes; what it reads need not be apart from what it writes where it does one after the
     /// other.
+    // One copy for those who check and those who run.
+    #[inline(never)]
     pub fn regions(&self) -> [Range<usize>; 3] {
         let region = |place: u32, bytes: usize| place as usize..(place as usize).wrapping_add(bytes);
         let input = match self.record.kind {
@@ -214,6 +218,6 @@ impl<'a> Steps<'a> {
 
     /// What each of the steps to come gives.
     pub fn map<T>(mut self, mut of: impl FnMut(&Self) -> T) -> impl Iterator<Item = T> {
-        core::iter::from_fn(move || matches!(self.advance(), Ok(true)).then(|| of(&self)))
+        core::iter::from_fn(move || (self.left > 0 && self.advance().is_ok()).then(|| of(&self)))
     }
 }

@@ -125,7 +125,8 @@ fn slide<'s>(model: &'s Model<'s>, mut known: Known, memory: &'s mut [i8]) -> Op
     let (mut kept, arena) = memory.split_at_mut_checked(model.kept_bytes())?;
     let mut steps = model.steps();
     let mut rest = steps.clone();
-    while let Ok(true) = steps.advance()
+    while steps.left > 0
+        && steps.advance().is_ok()
         && let Some(window) = steps.window()
     {
         let shape = steps.output.shape;

@@ -27,6 +27,8 @@ pub enum Head {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
+// A tag of a word: moved by words, which is smaller code.
+#[repr(u32)]
 pub enum VerifyError {
     /// The model carries no golden vectors.
     NoGolden,
@@ -59,63 +61,79 @@ impl Model<'_> {
     pub fn verify(&self, arena: &mut [i8]) -> Result<u16, VerifyError> {
         let mut count = 0;
         while let Some(sample) = self.golden_sample(count) {
-            let mut outcome = Ok(());
-            self.run_sample(arena, sample)?.compare(count, &mut |head, position, expected, found| {
-                if expected != found && outcome.is_ok() {
-                    outcome = Err(VerifyError::Mismatch { sample: count as u16, head, position, expected, found });
-                }
-            })?;
-            outcome?;
+            let mut outcome = Outcome { sample: count as u16, first: Ok(()) };
+            outcome.compare(self.run_sample(arena, sample)?, count)?;
+            outcome.first?;
             count = count.wrapping_add(1);
         }
         if count == 0 { Err(VerifyError::NoGolden) } else { Ok(count as u16) }
     }
 }
 
+/// What comes of one golden vector: its first difference.
 #[cfg(feature = "verify")]
-/// Takes an output's head, position, expected and found value.
-type Check<'a> = &'a mut dyn FnMut(Head, u16, i64, i64);
+struct Outcome {
+    sample: u16,
+    first: Result<(), VerifyError>,
+}
 
 #[cfg(feature = "verify")]
-impl Features<'_> {
-    /// Gives every value of every output to `check`, expected as the golden sample of that number has it.
-    fn compare(&mut self, number: u32, check: Check) -> Result<(), EncoderError> {
-        let model = self.model();
+impl Outcome {
+    /// Compares every value of every output.
+    fn compare(&mut self, mut features: Features, number: u32) -> Result<(), EncoderError> {
+        let model = features.model();
         let values = |list| model.golden_values(list, number);
         if let Some(expected) = values(GoldenList::EMBEDDINGS) {
-            compare(Head::Embedding, expected, self.embed(Dims::new(model.dims()))?, check);
+            self.embedding(Head::Embedding, expected, features.embed(Dims::new(model.dims()))?);
         }
         if let Some(expected) = values(GoldenList::CODES) {
             let mut places = expected.iter().zip(0..);
-            self.code(model.bits(), &mut |found| {
+            features.code(model.bits(), &mut |found| {
                 if let Some((expected, position)) = places.next() {
-                    check(Head::Hash, position, (*expected).into(), found.into());
+                    self.value(Head::Hash, position, (*expected).into(), found.into());
                 }
                 true
             })?;
         }
         #[cfg(feature = "clusters")]
         if let Some(expected) = values(GoldenList::CLUSTERS) {
-            let found = self.assign()?;
-            check(Head::Clusters, 0, number_of(expected).into(), found.id.into());
+            let found = features.assign()?;
+            self.value(Head::Clusters, 0, number_of(expected), found.id.into());
             if let Some(expected) = values(GoldenList::SCORES) {
-                check(Head::Clusters, 1, number_of(expected).into(), found.distance.unwrap_or_default().into());
+                self.value(Head::Clusters, 1, number_of(expected), found.distance.unwrap_or_default());
             }
         }
         #[cfg(feature = "clusters")]
         if let Some(expected) = values(GoldenList::EXPERTS) {
-            compare(Head::Experts, expected, self.expert(Dims::new(model.expert_dims()))?.embedding, check);
+            let found = features.expert(Dims::new(model.expert_dims()))?.embedding;
+            self.embedding(Head::Experts, expected, found);
         }
         Ok(())
     }
-}
 
-#[cfg(feature = "verify")]
-// One copy for both kinds of embeddings.
-#[inline(never)]
-fn compare(head: Head, expected: &[u8], found: &[i8], check: Check) {
-    for ((expected, found), position) in expected.iter().zip(found).zip(0..) {
-        check(head, position, (*expected as i8).into(), (*found).into());
+    // One copy for both kinds of embeddings.
+    #[inline(never)]
+    fn embedding(&mut self, head: Head, expected: &[u8], found: &[i8]) {
+        for ((expected, found), position) in expected.iter().zip(found).zip(0..) {
+            let (expected, found) = (*expected as i8, *found);
+            if expected != found {
+                self.differs(head, position, expected.into(), found.into());
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn value(&mut self, head: Head, position: u16, expected: u32, found: u32) {
+        if expected != found {
+            self.differs(head, position, expected.into(), found.into());
+        }
+    }
+
+    #[inline(never)]
+    fn differs(&mut self, head: Head, position: u16, expected: i64, found: i64) {
+        if self.first.is_ok() {
+            self.first = Err(VerifyError::Mismatch { sample: self.sample, head, position, expected, found });
+        }
     }
 }
 

@@ -69,13 +69,6 @@ fn positions(size: usize, kernel: u8, stride: u8, before: u8, after: u8) -> Opti
 /// Weights of a filter: a window over so many channels. `None` from 2^31 on.
 pub fn taps(window: &Window, channels: usize) -> Option<usize> {
     let [height, width] = window.kernel;
-    product(&[height.into(), width.into(), channels])
-}
-
-/// The product of lengths, where it is below 2^31: the same bound on every target.
-pub fn product(factors: &[usize]) -> Option<usize> {
-    factors
-        .iter()
-        .try_fold(1usize, |product, factor| product.checked_mul(*factor))
-        .filter(|product| *product <= MOST)
+    let taps = usize::from(height).wrapping_mul(width.into()).saturating_mul(channels);
+    (taps <= MOST).then_some(taps)
 }

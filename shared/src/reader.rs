@@ -108,6 +108,32 @@ pub struct LayerRecord {
     pub zero_point: u32,
 }
 
+impl LayerRecord {
+    /// Of no layer yet.
+    #[inline(always)]
+    pub fn unread() -> Self {
+        let [none] = unread();
+        let bytes = [none as u8; 4];
+        let [kernel, stride] = [[none as u8; 2]; 2];
+        Self {
+            place: none,
+            scratch: none,
+            kind: none,
+            outputs: none,
+            window: Window { kernel, stride, padding: bytes },
+            weights: none,
+            biases: none,
+            scales: none,
+            other: none,
+            sum: none,
+            shape: [none; 3],
+            output: Output::default(),
+            unused: 0,
+            zero_point: none,
+        }
+    }
+}
+
 /// The kinds of layers, as they are encoded.
 pub mod kind {
     /// [`Operation::Dense`](crate::description::Operation::Dense)
@@ -236,6 +262,30 @@ pub struct GoldenRecord {
     pub lists: [u32; 6],
 }
 
+/// So many numbers of what follows the layers: as many as its longest record has.
+pub type Numbers = [u32; 9];
+
+macro_rules! of_numbers {
+    ($($record:ty, $words:literal;)*) => {$(
+        impl $record {
+            /// The record that begins these numbers.
+            #[inline(always)]
+            pub fn of(numbers: &Numbers) -> &Self {
+                const NONE: &[u32; $words] = &[0; $words];
+                bytemuck::must_cast_ref(numbers.first_chunk().unwrap_or(NONE))
+            }
+        }
+    )*};
+}
+
+of_numbers! {
+    PlacesRecord, 2;
+    EmbeddingRecord, 7;
+    HashRecord, 7;
+    ClustersRecord, 9;
+    GoldenRecord, 7;
+}
+
 /// Where the records of what follows the layers lie among its numbers, see [`Cursor::heads`].
 pub mod head {
     /// A [`PlacesRecord`](super::PlacesRecord).
@@ -307,6 +357,13 @@ const HEADS: [Field; 39] = {
         always(LONG),
     ]
 };
+
+/// Numbers of a record that is still to be read.
+// Zeros that the compiler does not know as such: it would clear them by a call of memset, of whose code a chip may have no other need.
+#[inline(always)]
+pub fn unread<const N: usize>() -> [u32; N] {
+    [core::hint::black_box(0); N]
+}
 
 impl<'a> Cursor<'a> {
     /// At the beginning of `bytes`.
@@ -399,9 +456,10 @@ impl<'a> Cursor<'a> {
 
     /// [`Description::input`](crate::description::Description::input), the first field.
     pub fn input(&mut self) -> InputRecord {
-        let mut input = InputRecord::default();
-        self.record(&INPUT, 0, bytemuck::must_cast_mut::<_, [u32; 7]>(&mut input));
-        input
+        let mut numbers = unread();
+        self.record(&INPUT, 0, &mut numbers);
+        let [height, width, channels, place, raw, scale, offset] = numbers;
+        InputRecord { shape: [height, width, channels], place, raw, scale, offset }
     }
 
     /// The number of layers, which follow.

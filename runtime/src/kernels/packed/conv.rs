@@ -4,7 +4,7 @@ use core::ops::Range as Lines;
 
 use eigenlet_shared::packed::{SIDE, groups};
 
-use super::engine::{TWO, copy, widen_windows};
+use super::engine::{copy, widen_windows};
 use super::rows::{Layer, outputs};
 use super::widen::widen_two;
 use super::window::{Corner, Corners, outputs_of};
@@ -35,8 +35,9 @@ pub fn conv2d(
 }
 
 /// Every pixel is a patch.
+#[inline(never)]
 fn pointwise(rows: &Rows, input: &[i8], x: &mut [u32], output: &mut [i8]) {
-    let both = Layer::new(rows, TWO, 0, rows.rows);
+    let both = Layer::new(rows);
     let inputs = input.chunks(rows.columns.wrapping_mul(2).max(1));
     for (inputs, outputs) in inputs.zip(output.chunks_mut(rows.rows.wrapping_mul(2).max(1))) {
         if outputs.len() < rows.rows.wrapping_mul(2) {
@@ -59,6 +60,7 @@ fn one(rows: &Rows, patch: &[i8], x: &mut [u32], to: &mut [i8]) {
     outputs(rows, x, 0, Range::WHOLE, to);
 }
 
+#[inline(never)]
 fn windows(
     rows: &Rows,
     slide: &Slide,
@@ -77,9 +79,10 @@ fn windows(
         return;
     };
     let Some(padding) = padding.get_mut(..row) else { return };
-    padding.fill(slide.zero_point);
+    // Not by `fill`: that is a call of memset, of which a chip may have no other need.
+    padding.iter_mut().for_each(|value| *value = core::hint::black_box(slide.zero_point));
     let view = View::new(slide, input, padding);
-    let both = Layer::new(rows, TWO, 0, rows.rows);
+    let both = Layer::new(rows);
     let mut corners = Corners::new(slide, lines);
     // Row by row, mostly straight from the image, where a row is whole groups.
     let is_straight = row.is_multiple_of(SIDE) && row > 0;
@@ -119,7 +122,8 @@ struct View<'a> {
 
 impl<'a> View<'a> {
     fn new(slide: &'a Slide, input: &'a [i8], padding: &'a [i8]) -> Self {
-        let [rows, columns] = slide.window.kernel.map(usize::from);
+        let [rows, columns] = slide.window.kernel;
+        let (rows, columns) = (usize::from(rows), usize::from(columns));
         let Shape { height, width, channels } = slide.input;
         let last = Corner {
             top: (height as i32).wrapping_sub(rows as i32),
