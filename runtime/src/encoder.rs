@@ -19,7 +19,9 @@ use crate::kernels::{self, Rows};
 #[cfg(feature = "clusters")]
 use crate::model::clusters;
 use crate::model::{Model, hash};
-use crate::sample::{Sample, check_indices};
+use crate::sample::Sample;
+#[cfg(feature = "indices")]
+use crate::sample::check_indices;
 use crate::step::{Steps, Tensor};
 use crate::verify::Head;
 #[cfg(feature = "verify")]
@@ -266,6 +268,7 @@ impl Model<'_> {
     // One copy, as for `code`.
     #[inline(never)]
     pub fn run_sample<'s>(&'s self, arena: &'s mut [i8], sample: Sample) -> Result<Features<'s>, EncoderError> {
+        let steps = &mut self.steps();
         self.expect(sample.raw())?;
         let (expected, found) = (self.arena_bytes(), arena.len());
         if found < expected {
@@ -274,15 +277,16 @@ impl Model<'_> {
         if arena.as_ptr().align_offset(align_of::<u32>()) != 0 {
             return Err(EncoderError::Misaligned);
         }
-        let expected = self.input_len();
+        let expected = steps.output.shape.len();
         match sample {
             Sample::Bytes(bytes) if bytes.len() != expected => {
                 return Err(EncoderError::Sample { expected, found: bytes.len() });
             }
-            Sample::Bytes(_) => {}
+            #[cfg(feature = "indices")]
             Sample::Indices(indices) => check_indices(indices, expected)?,
+            _ => {}
         }
-        Ok(self.run_steps(arena, &mut self.steps(), Some(sample)))
+        Ok(self.run_steps(arena, steps, Some(sample)))
     }
 
     pub(crate) fn expect(&self, found: Raw) -> Result<(), EncoderError> {
@@ -409,6 +413,7 @@ pub(crate) fn words(bytes: &mut [i8]) -> &mut [u32] {
 
 
 impl<'s> Features<'s> {
+    #[cfg(any(feature = "clusters", feature = "verify"))]
     pub(crate) fn model(&self) -> &'s Model<'s> {
         self.model
     }

@@ -288,8 +288,8 @@ impl<'a> Model<'a> {
                 return Err(Fault::Head);
             }
         }
-        let dims = embedding.count;
-        let expert_dims = experts.count;
+        #[cfg(feature = "clusters")]
+        let (dims, expert_dims) = (embedding.count, experts.count);
         let numbers = self.numbers(head::CLUSTERS);
         let clusters = ClustersRecord::of(&numbers);
         if clusters.is_there != 0 {
@@ -683,9 +683,9 @@ impl<'a> Data<'a> {
 
     #[inline(never)]
     pub fn scales(self, offset: u32, block: u32, count: u32) -> Result<&'a [Scale], Fault> {
-        const WORDS: u64 = (size_of::<Scale>() / size_of::<u32>()) as u64;
-        let words = self.words(offset, block, u64::from(count).wrapping_mul(WORDS))?;
-        Ok(bytemuck::try_cast_slice(words).unwrap_or_default())
+        const WORDS: usize = size_of::<Scale>() / size_of::<u32>();
+        let words = self.words(offset, block, u64::from(count).wrapping_mul(WORDS as u64))?;
+        Ok(bytemuck::must_cast_slice(words.as_chunks::<WORDS>().0))
     }
 
     /// So many words, which lie on a multiple of 4.

@@ -87,7 +87,9 @@ impl<'a> Steps<'a> {
         self.scratch_words = 0;
         self.output.place = record.place as usize;
         self.output.zero_point = record.output.zero_point;
-        let mut columns = input.len();
+        let columns = input.len();
+        #[cfg(feature = "conv")]
+        let mut columns = columns;
         let shape = match record.kind {
             kind::DENSE => {
                 self.scratch_words = widened_words(columns);
@@ -98,8 +100,9 @@ impl<'a> Steps<'a> {
             #[cfg(feature = "conv")]
             kind::ADD => {
                 self.output.place = self.input.place;
-                let words = self.data.words(record.sum, 0, (size_of::<Sum>() / size_of::<u32>()) as u64)?;
-                self.sum = bytemuck::try_cast_slice(words).unwrap_or_default();
+                const WORDS: usize = size_of::<Sum>() / size_of::<u32>();
+                let words = self.data.words(record.sum, 0, WORDS as u64)?;
+                self.sum = bytemuck::must_cast_slice(words.as_chunks::<WORDS>().0);
                 if !self.sum.iter().all(Sum::is_lawful) {
                     return Err(Fault::Constants);
                 }

@@ -101,7 +101,7 @@ impl<'a> Rows<'a> {
             let scales = self.scales.get(row..).unwrap_or_default();
             let end = wanted.min(done.wrapping_add(SIDE.wrapping_sub(row % SIDE)));
             let mut pixel = 0usize;
-            for sums in &sums {
+            for sums in sums.iter().take(if pixels.is_two { 2 } else { 1 }) {
                 let sums = sums.get(row % SIDE..).unwrap_or_default();
                 let to = to.get_mut(pixel.wrapping_add(done)..pixel.wrapping_add(end)).unwrap_or_default();
                 finish(sums, scales, to);

@@ -19,14 +19,25 @@ pub fn widen(input: &[i8], to: &mut [u32]) {
 /// Widens raw bytes, quantised on the way, as [`widen`] does; columns that the last group lacks are any.
 #[inline(never)]
 pub fn widen_raw(input: &[u8], to: &mut [u32]) {
-    for (to, raw) in to.as_chunks_mut::<2>().0.iter_mut().zip(input.chunks(SIDE)) {
-        let raw = raw.iter().rev().fold(0, |word, raw| word << 8 | u32::from(*raw));
-        // In each lane a byte less 128, without a borrow from the next lane.
-        let quantised = |lanes: u32| ((lanes & 0x00ff_00ff) + 0x7f80_7f80) ^ 0x8000_8000;
-        *to = [quantised(raw), quantised(raw >> 8)];
+    let (groups, rest) = input.as_chunks::<SIDE>();
+    let mut to = to.as_chunks_mut::<2>().0.iter_mut();
+    for (raw, to) in groups.iter().zip(&mut to) {
+        *to = quantised(u32::from_le_bytes(*raw));
+    }
+    if let Some(to) = to.next() {
+        *to = quantised(rest.iter().rev().fold(0, |word, raw| word << 8 | u32::from(*raw)));
     }
 }
 
+/// The lanes of four raw bytes.
+#[inline(always)]
+fn quantised(raw: u32) -> [u32; 2] {
+    // In each lane a byte less 128, without a borrow from the next lane.
+    let lanes = |bytes: u32| (bytes & 0x00ff_00ff).wrapping_add(0x7f80_7f80) ^ 0x8000_8000;
+    [lanes(raw), lanes(raw >> 8)]
+}
+
+#[cfg(feature = "conv")]
 /// Widens two inputs of one length at once: their words alternate, the first input's first.
 #[inline(never)]
 pub(super) fn widen_two(first: &[i8], second: &[i8], to: &mut [u32]) {
