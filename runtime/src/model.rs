@@ -344,11 +344,13 @@ impl<'a> Model<'a> {
     #[cfg(feature = "verify")]
     fn check_golden(&self) -> Result<(), Fault> {
         let count = self.golden_count().into();
+        let mut data = self.data();
         for list in 0..GoldenList::COUNT {
             let (offset, columns, unit) = self.golden_list(list);
             let length = u64::from(count).wrapping_mul(columns as u64).wrapping_mul(unit as u64);
-            self.data().bytes(offset, 0, length, unit)?;
+            data.bytes(offset, 0, length, unit);
         }
+        data.fault?;
         match self.raw() {
             Raw::U8 => Ok(()),
             Raw::Indices => (0..count).try_for_each(|number| self.golden_indices(number).map(|_| ())),
@@ -356,7 +358,7 @@ impl<'a> Model<'a> {
     }
 
     fn data(&self) -> Data<'a> {
-        Data(self.blob.data)
+        Data { bytes: self.blob.data, fault: Ok(()) }
     }
 
     #[inline(never)]
@@ -377,30 +379,36 @@ impl<'a> Model<'a> {
     /// The rows of the embedding, or of an expert.
     #[inline(never)]
     pub(crate) fn block(&self, to: &mut Rows<'a>, head: &EmbeddingRecord, block: u32) -> Result<(), Fault> {
-        let data = self.data();
-        data.rows(to, [head.weights, head.biases], block, head.count, self.features())?;
-        to.scales = data.scales(head.scales, block, head.count)?;
-        Ok(())
+        let mut data = self.data();
+        data.rows(to, [head.weights, head.biases], block, head.count, self.features());
+        to.scales = data.scales(head.scales, block, head.count);
+        data.fault
     }
 
     /// The rows of the thresholds, or of a head of a product code.
     #[inline(never)]
     pub(crate) fn hash_rows(&self, to: &mut Rows<'a>, hash: &HashRecord, number: u32) -> Result<(), Fault> {
         let count = if cfg!(feature = "clusters") && hash.kind == hash::PRODUCT { hash.classes } else { hash.rows };
-        self.data().rows(to, [hash.weights, hash.biases], number, count, self.features())
+        let mut data = self.data();
+        data.rows(to, [hash.weights, hash.biases], number, count, self.features());
+        data.fault
     }
 
     /// The rows of linear clusters.
     #[cfg(feature = "clusters")]
     pub(crate) fn cluster_rows(&self, to: &mut Rows<'a>, clusters: &ClustersRecord) -> Result<(), Fault> {
-        self.data().rows(to, [clusters.weights, clusters.biases], 0, clusters.count, self.features())
+        let mut data = self.data();
+        data.rows(to, [clusters.weights, clusters.biases], 0, clusters.count, self.features());
+        data.fault
     }
 
     /// Prototypes, or centres: one row for each cluster.
     #[cfg(feature = "clusters")]
     pub(crate) fn prototypes(&self, clusters: &ClustersRecord) -> Result<&'a [i8], Fault> {
         let columns = if clusters.kind == clusters::RESIDUAL { self.features() as u64 } else { clusters.dims.into() };
-        self.data().int8(clusters.weights, u64::from(clusters.count).wrapping_mul(columns))
+        let mut data = self.data();
+        let values = data.int8(clusters.weights, u64::from(clusters.count).wrapping_mul(columns));
+        data.fault.map(|()| values)
     }
 
     /// Height, width and channels of a sample.
@@ -553,7 +561,9 @@ impl<'a> Model<'a> {
     }
 
     fn eigenvalue_table(&self, head: &EmbeddingRecord, block: u32) -> Result<&'a [f32], Fault> {
-        self.data().words(head.eigenvalues, block, u64::from(head.count)).map(bytemuck::must_cast_slice)
+        let mut data = self.data();
+        let words = data.words(head.eigenvalues, block, head.count.into());
+        data.fault.map(|()| bytemuck::must_cast_slice(words))
     }
 
     /// Where a list lies, how many values it has for a sample, and their bytes; no values where the model lacks them.
@@ -594,8 +604,9 @@ impl<'a> Model<'a> {
         let list = self.golden_values(GoldenList::SAMPLES, number).ok_or(Fault::OutOfBounds)?;
         let (offset, count) = list.split_at_checked(size_of::<u32>()).unwrap_or_default();
         let length = u64::from(number_of(count)).wrapping_mul(size_of::<u16>() as u64);
-        let bytes = self.data().bytes(number_of(offset), 0, length, size_of::<u16>())?;
-        Ok(bytemuck::try_cast_slice(bytes).unwrap_or_default())
+        let mut data = self.data();
+        let bytes = data.bytes(number_of(offset), 0, length, size_of::<u16>());
+        data.fault.map(|()| bytemuck::try_cast_slice(bytes).unwrap_or_default())
     }
 
     /// A sample's bytes in a list; `None` where the model lacks them.
@@ -608,7 +619,8 @@ impl<'a> Model<'a> {
         }
         let (offset, columns, unit) = self.golden_list(list);
         let width = (columns as u64).wrapping_mul(unit as u64);
-        self.data().bytes(offset, number, width, 1).ok().filter(|values| !values.is_empty())
+        let values = self.data().bytes(offset, number, width, 1);
+        (!values.is_empty()).then_some(values)
     }
 }
 
@@ -653,71 +665,79 @@ fn are_lawful(rows: &Rows, zero_point: i8) -> bool {
     rows.scales.iter().all(|scale| scale.is_lawful(zero_point))
 }
 
-/// The data section.
+/// The data section, as tables are looked for in it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Data<'a>(pub &'a [u8]);
+pub(crate) struct Data<'a> {
+    bytes: &'a [u8],
+    /// The first fault of a table, which then reads as empty.
+    // Looked at after the last one: less code than after each.
+    pub fault: Result<(), Fault>,
+}
 
 impl<'a> Data<'a> {
     /// A block of `count` packed rows without scales: offsets of weights and biases; blocks lie one after another.
     // One copy for all layers and heads, as what follows.
     #[inline(never)]
     pub fn rows(
-        self,
+        &mut self,
         to: &mut Rows<'a>,
         [weights, biases]: [u32; 2],
         block: u32,
         count: u32,
         columns: usize,
-    ) -> Result<(), Fault> {
+    ) {
         (to.rows, to.columns) = (count as usize, columns);
         // As `packed::words`, for which 32 bits may be too few.
         let words = u64::from(count.div_ceil(2)).wrapping_mul(groups(columns).wrapping_mul(SIDE / 2) as u64);
-        to.words = self.words(weights, block, words)?;
-        to.biases = self.biases(biases, block, count)?;
-        Ok(())
+        to.words = self.words(weights, block, words);
+        to.biases = self.biases(biases, block, count);
     }
 
-    pub fn biases(self, offset: u32, block: u32, count: u32) -> Result<&'a [i32], Fault> {
-        self.words(offset, block, count.into()).map(bytemuck::must_cast_slice)
+    pub fn biases(&mut self, offset: u32, block: u32, count: u32) -> &'a [i32] {
+        bytemuck::must_cast_slice(self.words(offset, block, count.into()))
     }
 
     #[inline(never)]
-    pub fn scales(self, offset: u32, block: u32, count: u32) -> Result<&'a [Scale], Fault> {
+    pub fn scales(&mut self, offset: u32, block: u32, count: u32) -> &'a [Scale] {
         const WORDS: usize = size_of::<Scale>() / size_of::<u32>();
-        let words = self.words(offset, block, u64::from(count).wrapping_mul(WORDS as u64))?;
-        Ok(bytemuck::must_cast_slice(words.as_chunks::<WORDS>().0))
+        let words = self.words(offset, block, u64::from(count).wrapping_mul(WORDS as u64));
+        bytemuck::must_cast_slice(words.as_chunks::<WORDS>().0)
     }
 
     /// So many words, which lie on a multiple of 4.
     #[inline(never)]
-    pub fn words(self, offset: u32, block: u32, count: u64) -> Result<&'a [u32], Fault> {
-        let bytes = self.bytes(offset, block, count.wrapping_mul(size_of::<u32>() as u64), size_of::<u32>())?;
-        Ok(bytemuck::try_cast_slice(bytes).unwrap_or_default())
+    pub fn words(&mut self, offset: u32, block: u32, count: u64) -> &'a [u32] {
+        let bytes = self.bytes(offset, block, count.wrapping_mul(size_of::<u32>() as u64), size_of::<u32>());
+        bytemuck::try_cast_slice(bytes).unwrap_or_default()
     }
 
     /// So many int8 values at `offset`.
     #[cfg(feature = "conv")]
-    pub fn int8(self, offset: u32, count: u64) -> Result<&'a [i8], Fault> {
-        self.bytes(offset, 0, count, 1).map(bytemuck::must_cast_slice)
+    pub fn int8(&mut self, offset: u32, count: u64) -> &'a [i8] {
+        bytemuck::must_cast_slice(self.bytes(offset, 0, count, 1))
     }
 
-    /// Block number `block` of those of `length` bytes that lie one after another from `offset` on, on multiples of `unit`, a power of two; none
-    /// lie anywhere.
+    /// Block number `block` of those of `length` bytes that lie one after another from `offset` on, on multiples of `unit`, a power
+    /// of two; none lie anywhere.
     #[inline(never)]
-    pub fn bytes(self, offset: u32, block: u32, length: u64, unit: usize) -> Result<&'a [u8], Fault> {
+    pub fn bytes(&mut self, offset: u32, block: u32, length: u64, unit: usize) -> &'a [u8] {
         if length == 0 {
-            return Ok(&[]);
+            return &[];
         }
         let size = u32::try_from(length).unwrap_or(u32::MAX);
         // Does not overflow: (2^32 - 1)^2 + 2 (2^32 - 1) is 2^64 - 1.
         let start = u64::from(block).wrapping_mul(size.into()).wrapping_add(offset.into());
         let end = start.wrapping_add(size.into());
-        if end > self.0.len() as u64 {
-            return Err(Fault::OutOfBounds);
-        }
-        let bytes = self.0.get(start as usize..end as usize).ok_or(Fault::OutOfBounds)?;
-        // The data section itself lies on a multiple of 16.
-        if start as usize & unit.wrapping_sub(1) == 0 { Ok(bytes) } else { Err(Fault::Misaligned) }
+        let fault = if end > self.bytes.len() as u64 {
+            Fault::OutOfBounds
+        } else if start as usize & unit.wrapping_sub(1) == 0 {
+            // The data section itself lies on a multiple of 16.
+            return self.bytes.get(start as usize..end as usize).unwrap_or_default();
+        } else {
+            Fault::Misaligned
+        };
+        self.fault = self.fault.and(Err(fault));
+        &[]
     }
 }
 

@@ -101,7 +101,8 @@ impl<'a> Steps<'a> {
             kind::ADD => {
                 self.output.place = self.input.place;
                 const WORDS: usize = size_of::<Sum>() / size_of::<u32>();
-                let words = self.data.words(record.sum, 0, WORDS as u64)?;
+                let words = self.data.words(record.sum, 0, WORDS as u64);
+                self.data.fault?;
                 self.sum = bytemuck::must_cast_slice(words.as_chunks::<WORDS>().0);
                 if !self.sum.iter().all(Sum::is_lawful) {
                     return Err(Fault::Constants);
@@ -139,14 +140,14 @@ impl<'a> Steps<'a> {
         let Self { data, record, rows, .. } = self;
         let count = match record.kind {
             kind::DENSE | kind::CONV_2D => {
-                data.rows(rows, [record.weights, record.biases], 0, record.outputs, columns)?;
+                data.rows(rows, [record.weights, record.biases], 0, record.outputs, columns);
                 record.outputs
             }
             #[cfg(feature = "conv")]
             kind::DEPTHWISE_CONV_2D => {
                 let count = self.input.shape.channels as u32;
-                self.weights = data.int8(record.weights, columns as u64)?;
-                rows.biases = data.biases(record.biases, 0, count)?;
+                self.weights = data.int8(record.weights, columns as u64);
+                rows.biases = data.biases(record.biases, 0, count);
                 count
             }
             _ => {
@@ -154,8 +155,8 @@ impl<'a> Steps<'a> {
                 return Ok(());
             }
         };
-        rows.scales = data.scales(record.scales, 0, count)?;
-        Ok(())
+        rows.scales = data.scales(record.scales, 0, count);
+        data.fault
     }
 
     /// Where the step reads, works and writes; what it reads need not be apart from what it writes where it does one after the
