@@ -91,6 +91,7 @@ pub mod kernels;
 mod model;
 mod sample;
 mod step;
+#[cfg(feature = "conv")]
 mod stream;
 mod verify;
 
@@ -107,7 +108,12 @@ pub use float::unit_norm;
 pub use include::Aligned;
 pub use index::{Full, Hit, Index, nearest_in};
 pub use kernels::KERNELS;
-pub use model::{GoldenVector, Model, ModelError, Part};
+#[cfg(feature = "verify")]
+pub use model::GoldenVector;
+pub use model::{Model, ModelError, Part};
 pub use sample::Sample;
+#[cfg(feature = "conv")]
 pub use stream::Stream;
-pub use verify::{Head, VerifyError};
+pub use verify::Head;
+#[cfg(feature = "verify")]
+pub use verify::VerifyError;

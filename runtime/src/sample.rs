@@ -2,6 +2,7 @@
 
 use eigenlet_shared::description::Raw;
 
+#[cfg(feature = "indices")]
 use crate::encoder::EncoderError;
 
 /// A sample in the form that the model's input has, see [`Model::raw`](crate::Model::raw).
@@ -24,6 +25,7 @@ impl Sample<'_> {
     }
 }
 
+#[cfg(feature = "indices")]
 /// Whether indices rise and are below `below`.
 pub(crate) fn check_indices(indices: &[u16], below: usize) -> Result<(), EncoderError> {
     let mut least = 0;

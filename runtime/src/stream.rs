@@ -151,7 +151,7 @@ fn slide<'s>(model: &'s Model<'s>, mut known: Known, memory: &'s mut [i8]) -> Op
     }
     let last = rest.output;
     arena.get_mut(last.range())?.copy_from_slice(kept.get(..last.shape.len())?);
-    Some(model.run_steps(arena, rest))
+    Some(model.run_steps(arena, &mut rest, None))
 }
 
 /// Which rows of a tensor are known from the sample before: `rows`, and each was `shift` rows further down there.

@@ -4,10 +4,10 @@ use core::ops::Range as Lines;
 
 use eigenlet_shared::packed::{SIDE, groups};
 
-use super::engine::{self, TWO, Windows, copy_rows};
+use super::engine::{self, Windows, copy_rows};
 use super::rows::{Layer, outputs};
 use super::widen::widen_two;
-use super::window::{Corner, Corners, outputs_of};
+use super::window::{Corner, Corners, Seen, outputs_of};
 use super::{Range, Rows, Slide, widen};
 use eigenlet_shared::geometry::Shape;
 
@@ -36,7 +36,7 @@ pub fn conv2d(
 
 /// Every pixel is a patch.
 fn pointwise(rows: &Rows, input: &[i8], x: &mut [u32], output: &mut [i8]) {
-    let both = Layer::new(rows, TWO, 0, rows.rows);
+    let both = Layer::new(rows);
     let windows = Windows::new([1, rows.columns, rows.columns]);
     let inputs = input.chunks(rows.columns.wrapping_mul(2).max(1));
     for (inputs, outputs) in inputs.zip(output.chunks_mut(rows.rows.wrapping_mul(2).max(1))) {
@@ -74,7 +74,7 @@ fn windows(
     let Some((patch, second_patch)) = bytes.split_at_mut_checked(of_patch) else { return };
     let Some(second_patch) = second_patch.get_mut(..of_patch) else { return };
     let view = View::new(slide, input);
-    let both = Layer::new(rows, TWO, 0, rows.rows);
+    let both = Layer::new(rows);
     let windows = Windows::new(view.size);
     let mut corners = Corners::new(slide, lines);
     for outputs in output.chunks_mut(rows.rows.wrapping_mul(2).max(1)) {
@@ -132,10 +132,10 @@ impl<'a> View<'a> {
             copy_rows(from, patch, [rows, row], [line, row]);
             return;
         }
-        patch.fill(self.slide.zero_point);
-        let (above, rows) = self.slide.rows_seen(corner.top);
-        let (before, columns) = self.slide.columns_seen(corner.left);
-        let from = self.slide.pixels_from(self.input, corner.top.max(0) as usize, corner.left.max(0) as usize);
+        // Not by `fill`: that is a call of memset, of which a chip may have no other need.
+        patch.iter_mut().for_each(|value| *value = core::hint::black_box(self.slide.zero_point));
+        let Seen { first, rows, columns, above, before, .. } = Seen::new(self.slide, corner);
+        let from = self.input.get(first..).unwrap_or_default();
         let channels = self.slide.input.channels;
         let before = before.wrapping_mul(channels).wrapping_add(above.wrapping_mul(row));
         let to = patch.get_mut(before..).unwrap_or_default();

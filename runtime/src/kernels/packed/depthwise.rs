@@ -4,7 +4,7 @@ use core::ops::Range as Lines;
 
 use eigenlet_shared::numerics::Scale;
 
-use super::window::{Corner, Corners, outputs_of};
+use super::window::{Corners, Seen, outputs_of};
 use super::{Range, Slide, engine, finish};
 
 /// Channels whose sums are kept in registers together.
@@ -13,6 +13,7 @@ const BLOCK: usize = 4;
 /// A depthwise convolution: the output's `lines`. Weights lie `[kernel height][kernel width][channels]`, as bytes; biases and scales,
 /// one a channel.
 #[allow(clippy::too_many_arguments)]
+#[inline(never)]
 pub fn depthwise_conv2d(
     weights: &[i8],
     biases: &[i32],
@@ -25,162 +26,146 @@ pub fn depthwise_conv2d(
 ) {
     let mut corners = Corners::new(slide, &lines);
     let output = outputs_of(slide, &lines, output);
-    for pixel in output.chunks_exact_mut(slide.output.channels.max(1)) {
-        let window = Seen::new(slide, corners.next(), weights, input);
-        let mut channel = window.in_one_go(biases, scales, pixel);
-        let (blocks, rest) = pixel.get_mut(channel..).unwrap_or_default().as_chunks_mut::<BLOCK>();
-        for to in blocks {
-            finish(&window.sums::<BLOCK>(biases, channel), scales.get(channel..).unwrap_or_default(), to);
+    let channels = slide.output.channels.max(1);
+    for pixel in output.chunks_exact_mut(channels) {
+        let window = Window::new(slide, Seen::new(slide, corners.next()), weights, input);
+        let mut channel = if window.is_inside { window.in_one_go(biases, scales, pixel) } else { 0 };
+        while channel < channels {
+            // The last block may have some channels of the one before again.
+            channel = channel.min(channels.saturating_sub(BLOCK));
+            let mut sums = [0; BLOCK];
+            for (sum, bias) in sums.iter_mut().zip(biases.get(channel..).unwrap_or_default()) {
+                *sum = *bias;
+            }
+            if window.is_inside && !engine::IS_DEPTHWISE && channels >= BLOCK {
+                window.add_inside(channel, &mut sums);
+            } else {
+                window.add(channel, &mut sums);
+            }
+            let to = pixel.get_mut(channel..).unwrap_or_default();
+            finish(&sums, scales.get(channel..).unwrap_or_default(), to);
             channel = channel.wrapping_add(BLOCK);
-        }
-        for to in rest {
-            let to = core::slice::from_mut(to);
-            finish(&window.sums::<1>(biases, channel), scales.get(channel..).unwrap_or_default(), to);
-            channel = channel.wrapping_add(1);
         }
     }
     range.clamp(output);
 }
 
 /// A window's taps, and which of them lie in the image.
-struct Seen<'a> {
+struct Window<'a> {
     weights: &'a [i8],
     /// The image from the first pixel on that the window sees.
     input: &'a [i8],
+    seen: Seen,
     channels: usize,
     zero_point: i8,
-    /// Rows of the window: all, those above the image, and those in it; columns likewise.
-    rows: [usize; 3],
-    columns: [usize; 3],
-    /// Values from a line of the image to the next, and from a row of the window to the next.
-    line: usize,
-    row: usize,
+    /// Rows and columns of the window.
+    height: usize,
+    width: usize,
     is_inside: bool,
 }
 
-impl<'a> Seen<'a> {
-    #[inline(never)]
-    fn new(slide: &Slide, corner: Corner, weights: &'a [i8], input: &'a [i8]) -> Self {
-        let channels = slide.input.channels.max(1);
-        let [height, width] = slide.window.kernel.map(usize::from);
-        let (above, rows) = slide.rows_seen(corner.top);
-        let (before, columns) = slide.columns_seen(corner.left);
+impl<'a> Window<'a> {
+    #[inline(always)]
+    fn new(slide: &Slide, seen: Seen, weights: &'a [i8], input: &'a [i8]) -> Self {
+        let [height, width] = slide.window.kernel;
+        let (height, width) = (usize::from(height), usize::from(width));
         Self {
             weights,
-            input: slide.pixels_from(input, corner.top.max(0) as usize, corner.left.max(0) as usize),
-            channels,
+            input: input.get(seen.first..).unwrap_or_default(),
+            seen,
+            channels: slide.input.channels,
             zero_point: slide.zero_point,
-            rows: [height, above, rows],
-            columns: [width, before, columns],
-            line: slide.input.width.wrapping_mul(channels),
-            row: width.wrapping_mul(channels),
-            is_inside: rows == height && columns == width,
+            height,
+            width,
+            is_inside: seen.rows == height && seen.columns == width,
         }
     }
 
     /// The outputs of the first channels, as many as the engine does at once; all of int8.
     #[inline(always)]
     fn in_one_go(&self, biases: &[i32], scales: &[Scale], pixel: &mut [i8]) -> usize {
-        if !self.is_inside || pixel.len() != self.channels {
+        if pixel.len() != self.channels {
             return 0;
         }
-        let size = [self.rows[0], self.columns[0], self.line];
-        engine::depthwise(self.weights, biases, scales, size, self.input, pixel)
+        engine::depthwise(self.weights, biases, scales, [self.height, self.width, self.seen.line], self.input, pixel)
     }
 
-    /// The sums of `N` channels from `channel` on.
-    #[inline(always)]
-    fn sums<const N: usize>(&self, biases: &[i32], channel: usize) -> [i32; N] {
-        if self.is_inside && N == BLOCK && !engine::IS_DEPTHWISE {
-            self.inside(biases, channel)
-        } else {
-            self.edge(biases, channel)
-        }
-    }
-
-    /// The same, where the whole window lies in the image.
+    /// Adds what the window sees of a block of channels from `channel` on, where all of it lies in the image.
     #[inline(never)]
-    fn inside<const N: usize>(&self, biases: &[i32], channel: usize) -> [i32; N] {
-        let mut sums = started(biases, channel);
+    fn add_inside(&self, channel: usize, sums: &mut [i32; BLOCK]) {
         let mut input = self.input.get(channel..).unwrap_or_default();
         let mut weights = self.weights.get(channel..).unwrap_or_default();
+        let row = self.width.wrapping_mul(self.channels);
         // From the first tap of a row to the end of its last.
-        let length = self.row.wrapping_sub(self.channels).wrapping_add(N);
-        for _ in 0..self.rows[0] {
-            let (Some(inputs), Some(row)) = (input.get(..length), weights.get(..length)) else { break };
+        let length = row.wrapping_sub(self.channels).wrapping_add(BLOCK);
+        for _ in 0..self.height {
+            let (Some(inputs), Some(of_row)) = (input.get(..length), weights.get(..length)) else { break };
             let mut at = 0usize;
-            while let (Some(these), Some(values)) = (part::<N>(row, at), part::<N>(inputs, at)) {
-                for ((sum, weight), value) in sums.iter_mut().zip(these).zip(values) {
-                    *sum = sum.wrapping_add(i32::from(*weight).wrapping_mul((*value).into()));
-                }
+            while let (Some(these), Some(values)) = (part(of_row, at), part(inputs, at)) {
+                add(sums, these, values);
                 at = at.wrapping_add(self.channels);
             }
-            input = input.get(self.line..).unwrap_or_default();
-            weights = weights.get(self.row..).unwrap_or_default();
+            input = input.get(self.seen.line..).unwrap_or_default();
+            weights = weights.get(row..).unwrap_or_default();
         }
-        sums
     }
 
-    /// The same, where padding is seen too.
+    /// Adds what the window sees of a block of channels from `channel` on; what it sees outside the image is the zero point.
     #[inline(never)]
-    fn edge<const N: usize>(&self, biases: &[i32], channel: usize) -> [i32; N] {
-        let mut sums = started(biases, channel);
+    fn add(&self, channel: usize, sums: &mut [i32; BLOCK]) {
+        let Seen { rows, columns, above, before, line, .. } = self.seen;
         let mut weights = self.weights.get(channel..).unwrap_or_default();
         let mut input = self.input.get(channel..).unwrap_or_default();
-        let ([height, above, rows], [width, before, columns]) = (self.rows, self.columns);
-        let padding = [self.zero_point; N];
-        for y in 0..height {
-            let mut row = weights;
-            weights = weights.get(self.row..).unwrap_or_default();
-            // Usual rows lie inside from end to end.
-            let seen = if y.wrapping_sub(above) < rows { columns } else { 0 };
-            if seen != width {
-                let before = if seen == 0 { width } else { before };
-                row = self.taps(&mut sums, row, &padding, 0, before);
+        let padding = [self.zero_point; BLOCK];
+        for y in 0..self.height {
+            let is_row = y.wrapping_sub(above) < rows;
+            let mut values = input;
+            for x in 0..self.width {
+                if is_row && x.wrapping_sub(before) < columns {
+                    add_tap(sums, weights, values);
+                    values = values.get(self.channels..).unwrap_or_default();
+                } else {
+                    add_tap(sums, weights, &padding);
+                }
+                weights = weights.get(self.channels..).unwrap_or_default();
             }
-            if seen == 0 {
-                continue;
-            }
-            row = self.taps(&mut sums, row, input, self.channels, seen);
-            input = input.get(self.line..).unwrap_or_default();
-            if seen != width {
-                self.taps(&mut sums, row, &padding, 0, width.wrapping_sub(seen).wrapping_sub(before));
+            if is_row {
+                input = input.get(line..).unwrap_or_default();
             }
         }
-        sums
-    }
-
-    /// Adds so many taps, whose inputs are `step` apart; gives the weights after them.
-    #[inline(always)]
-    fn taps<'w, const N: usize>(
-        &self,
-        sums: &mut [i32; N],
-        weights: &'w [i8],
-        inputs: &[i8],
-        step: usize,
-        count: usize,
-    ) -> &'w [i8] {
-        let (mut at, mut input) = (0usize, 0usize);
-        for _ in 0..count {
-            let (Some(these), Some(values)) = (part::<N>(weights, at), part::<N>(inputs, input)) else { break };
-            for ((sum, weight), value) in sums.iter_mut().zip(these).zip(values) {
-                *sum = sum.wrapping_add(i32::from(*weight).wrapping_mul((*value).into()));
-            }
-            at = at.wrapping_add(self.channels);
-            input = input.wrapping_add(step);
-        }
-        weights.get(at..).unwrap_or_default()
     }
 }
 
-/// The biases of `N` channels.
-#[inline(always)]
-fn started<const N: usize>(biases: &[i32], channel: usize) -> [i32; N] {
-    biases.get(channel..).unwrap_or_default().first_chunk().copied().unwrap_or([0; N])
+/// Adds a tap of a block, of which some channels may be missing.
+// One copy for what is seen and for padding.
+#[inline(never)]
+fn add_tap(sums: &mut [i32; BLOCK], weights: &[i8], values: &[i8]) {
+    match (weights.first_chunk(), values.first_chunk()) {
+        (Some(weights), Some(values)) => add(sums, weights, values),
+        _ => {
+            for ((sum, weight), value) in sums.iter_mut().zip(weights).zip(values) {
+                *sum = product_added(*sum, *weight, *value);
+            }
+        }
+    }
 }
 
-/// `N` values from `at` on.
+// Written out: as a loop it would not stay in registers.
 #[inline(always)]
-fn part<const N: usize>(values: &[i8], at: usize) -> Option<&[i8; N]> {
-    values.get(at..at.wrapping_add(N))?.first_chunk()
+fn add([a, b, c, d]: &mut [i32; BLOCK], weights: &[i8; BLOCK], values: &[i8; BLOCK]) {
+    *a = product_added(*a, weights[0], values[0]);
+    *b = product_added(*b, weights[1], values[1]);
+    *c = product_added(*c, weights[2], values[2]);
+    *d = product_added(*d, weights[3], values[3]);
+}
+
+#[inline(always)]
+fn product_added(sum: i32, weight: i8, value: i8) -> i32 {
+    sum.wrapping_add(i32::from(weight).wrapping_mul(value.into()))
+}
+
+/// The block of values from `at` on.
+#[inline(always)]
+fn part(values: &[i8], at: usize) -> Option<&[i8; BLOCK]> {
+    values.get(at..at.wrapping_add(BLOCK))?.first_chunk()
 }
