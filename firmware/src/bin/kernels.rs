@@ -12,7 +12,7 @@ use eigenlet_firmware::{
 use eigenlet_runtime::Shape;
 use eigenlet_runtime::kernels::packed::{self, KERNELS, Range, Rows, Slide};
 use eigenlet_shared::description::Window;
-use eigenlet_shared::numerics::Scale;
+use eigenlet_shared::numerics::{Output, Scale, Sum};
 use eigenlet_shared::packed::{lane, patch_words, weights, widened_words, words};
 use naive::{Random, Values};
 
@@ -167,7 +167,12 @@ fn conv_output(rows: &Rows, slide: &Slide, range: Range, input: &[i8], [y, x, ro
 fn random_layers(buffers: &mut Buffers) -> bool {
     let random = &mut Random(0x9e37_79b9);
     for layer in 0..LAYERS {
-        let is_right = if layer % 2 == 0 { random_dense(random, buffers) } else { random_window(random, buffers) };
+        let is_right = match layer % 8 {
+            1 => random_indices(random, buffers),
+            3 => random_sum(random, buffers),
+            0 | 2 | 4 => random_dense(random, buffers),
+            _ => random_window(random, buffers),
+        };
         if !is_right {
             defmt::error!("layer {} of {} differs", layer, LAYERS);
             return false;
@@ -234,13 +239,67 @@ fn random_dense(random: &mut Random, Buffers { input, output, scratch, words, ..
     is_right
 }
 
+/// A dense layer over few ones among many zeros.
+fn random_indices(random: &mut Random, Buffers { input, output, words, .. }: &mut Buffers) -> bool {
+    let (columns, count) = (random.between(1, 120), random.between(1, 15));
+    let (of_weights, range) = (any_values(random), any_range(random));
+    let rows = random_rows(random, of_weights, count, columns, words);
+    let x = &mut input[..columns];
+    let mut indices = [0; 120];
+    let (every, mut ones) = (random.between(1, 9) as u32, 0);
+    for (column, x) in x.iter_mut().enumerate() {
+        *x = i8::from(random.below(every) == 0);
+        if *x == 1 {
+            indices[ones] = column as u16;
+            ones += 1;
+        }
+    }
+    let output = &mut output[..count];
+    packed::dense_at(&rows, range, &indices[..ones], output);
+    let expected = |row: usize| naive::requantised(dense_sum(&rows, row, x), &rows.scales[row], range);
+    let is_right = (0..count).all(|row| output[row] == expected(row));
+    if !is_right {
+        defmt::error!("dense {}x{} over {} indices differs", columns, count, ones);
+    }
+    is_right
+}
+
+/// The sum of two images.
+fn random_sum(random: &mut Random, Buffers { input, output, .. }: &mut Buffers) -> bool {
+    let any_i8 = |random: &mut Random| (random.next() >> 24) as i8;
+    let any_factor = |random: &mut Random| (1 << 30) | (random.next() >> 2) as i32;
+    let sum = Sum {
+        zero_points: [any_i8(random).into(), any_i8(random).into()],
+        multipliers: [any_factor(random), any_factor(random)],
+        shifts: [random.between(0, 6) as i32, random.between(0, 6) as i32],
+        multiplier: any_factor(random),
+        shift: random.between(15, 22) as i32,
+    };
+    let range = any_range(random);
+    let grid = Output { zero_point: any_i8(random), minimum: range.minimum, maximum: range.maximum };
+    let count = random.between(1, 100);
+    let (first, other) = input.split_at_mut(count);
+    let (other, found) = (&mut other[..count], &mut output[..count]);
+    any_values(random).fill(-128, random, first);
+    any_values(random).fill(-128, random, other);
+    found.copy_from_slice(first);
+    packed::add(&sum, grid, other, found);
+    let is_right = (0..count).all(|at| found[at] == naive::sum_of_two(&sum, grid, first[at], other[at]));
+    if !is_right {
+        defmt::error!("a sum of {} values differs", count);
+    }
+    is_right
+}
+
 fn random_window(random: &mut Random, Buffers { input, output, scratch, words, weights }: &mut Buffers) -> bool {
     let kernels = [[1, 1], [1, 1], [3, 3], [3, 3], [5, 5], [5, 1], [1, 3], [2, 4]];
-    let kernel = kernels[random.below(8) as usize];
+    // Now and then, sums over two pixels of so many columns that they are folded on the way.
+    let is_wide = random.below(16) == 0;
+    let kernel = if is_wide { [1, 1] } else { kernels[random.below(8) as usize] };
     let padding = |random: &mut Random, kernel: u8| random.below(kernel.into()) as u8;
     let window = Window {
         kernel,
-        stride: [random.between(1, 2) as u8, random.between(1, 2) as u8],
+        stride: if is_wide { [1, 1] } else { [random.between(1, 2) as u8, random.between(1, 2) as u8] },
         padding: [
             padding(random, kernel[0]),
             padding(random, kernel[1]),
@@ -249,8 +308,9 @@ fn random_window(random: &mut Random, Buffers { input, output, scratch, words, w
         ],
     };
     let [height, width] = kernel.map(usize::from);
-    let channels = random.between(1, 9);
-    let shape = Shape { height: random.between(height, 7), width: random.between(width, 7), channels };
+    let channels = if is_wide { random.between(505, 600) } else { random.between(1, 9) };
+    let longest = if is_wide { 2 } else { 7 };
+    let shape = Shape { height: random.between(height, longest), width: random.between(width, longest), channels };
     let outputs = random.between(1, (4 * WORDS / (height * width * channels + 3) / 2 * 2).min(11));
     let of_output = |channels: usize| {
         let [top, left, bottom, right] = window.padding.map(usize::from);
@@ -277,7 +337,9 @@ fn random_window(random: &mut Random, Buffers { input, output, scratch, words, w
     let scratch = &mut scratch[..patch_words(&window, channels)];
     packed::conv2d(&rows, &slide, range, lines.clone(), x, scratch, to);
     let is_right = check("conv", &slide, &lines, to, &|at| conv_output(&rows, &slide, range, x, at));
-
+    if is_wide {
+        return is_right;
+    }
     let slide = Slide { output: of_output(channels), ..slide };
     let to = &mut output[..slide.output.len()];
     let weights = &mut weights[..(height * width * channels).min(WEIGHTS)];
@@ -338,26 +400,15 @@ fn measured_layers(buffers: &mut Buffers) -> bool {
     dense(buffers, 256, 64)
         && dense(buffers, 255, 63)
         && dense(buffers, WIDE[0], WIDE[1])
-        && conv(buffers, "conv 3x3", [3, 3], [small, small, 16], 16)
-        && conv(buffers, "conv 3x3", [3, 3], [small - 1, small - 1, 15], 15)
-        && conv(buffers, "conv 1x1", [1, 1], [small, small, 16], POINTS)
-        && conv(buffers, "conv 5x1", [5, 1], [64, 1, 16], 32)
+        && conv(buffers, [3, 3], [small, small, 16], 16)
+        && conv(buffers, [3, 3], [small - 1, small - 1, 15], 15)
+        && conv(buffers, [1, 1], [small, small, 16], POINTS)
+        && conv(buffers, [5, 1], [64, 1, 16], 32)
         && depthwise(buffers, [small, small, 16])
+        && pools(buffers, [small, small, 16])
 }
 
-fn report(layer: &str, input: &[usize], outputs: usize, macs: usize, cost: u32) {
-    let hundredths = (cost as u64 * 1000 / macs as u64) as u32;
-    defmt::info!(
-        "{} of {} to {}: {} {}, {}.{=u32:03} a multiply-accumulate",
-        layer,
-        input,
-        outputs,
-        cost,
-        board::UNIT,
-        hundredths / 1000,
-        hundredths % 1000
-    );
-}
+// The figures come in the words that `tests/scripts/budgets` looks for.
 
 fn dense(Buffers { input, output, scratch, .. }: &mut Buffers, columns: usize, count: usize) -> bool {
     let x = &mut input[..columns];
@@ -375,7 +426,14 @@ fn dense(Buffers { input, output, scratch, .. }: &mut Buffers, columns: usize, c
     let counter = Counter::start();
     packed::dense(rows, Range::WHOLE, x, scratch, output);
     let cost = counter.elapsed();
-    report("dense", &[columns], count, columns * count, cost);
+    defmt::info!(
+        "kernel dense_{}x{}: {} multiply-accumulates, {} {}",
+        columns,
+        count,
+        columns * count,
+        cost,
+        board::UNIT
+    );
     let expected = |row: usize| naive::requantised(dense_sum(rows, row, x), &rows.scales[row], Range::WHOLE);
     (0..count).all(|row| output[row] == expected(row))
 }
@@ -386,7 +444,7 @@ fn same(kernel: [u8; 2]) -> Window {
     Window { kernel, stride: [1, 1], padding: [height, width, height, width] }
 }
 
-fn conv(buffers: &mut Buffers, name: &str, kernel: [u8; 2], shape: [usize; 3], count: usize) -> bool {
+fn conv(buffers: &mut Buffers, kernel: [u8; 2], shape: [usize; 3], count: usize) -> bool {
     let Buffers { input, output, scratch, words, .. } = buffers;
     let [height, width, channels] = shape;
     let window = same(kernel);
@@ -407,8 +465,55 @@ fn conv(buffers: &mut Buffers, name: &str, kernel: [u8; 2], shape: [usize; 3], c
     let counter = Counter::start();
     packed::conv2d(rows, slide, Range::WHOLE, 0..height, x, scratch, output);
     let cost = counter.elapsed();
-    report(name, &shape, count, height * width * count * taps, cost);
-    check(name, slide, &(0..height), output, &|at| conv_output(rows, slide, Range::WHOLE, x, at))
+    let (macs, [tall, wide]) = (height * width * count * taps, kernel);
+    if width == 1 {
+        defmt::info!(
+            "kernel conv1d_{}x{}x{}_{}: {} multiply-accumulates, {} {}",
+            tall,
+            height,
+            channels,
+            count,
+            macs,
+            cost,
+            board::UNIT
+        );
+    } else {
+        defmt::info!(
+            "kernel conv{}x{}_{}x{}x{}_{}: {} multiply-accumulates, {} {}",
+            tall,
+            wide,
+            height,
+            width,
+            channels,
+            count,
+            macs,
+            cost,
+            board::UNIT
+        );
+    }
+    check("conv", slide, &(0..height), output, &|at| conv_output(rows, slide, Range::WHOLE, x, at))
+}
+
+fn pools(buffers: &mut Buffers, [height, width, channels]: [usize; 3]) -> bool {
+    let Buffers { input, output, .. } = buffers;
+    let window = Window { kernel: [2, 2], stride: [2, 2], padding: [0; 4] };
+    let image = Shape { height, width, channels };
+    let halved = Shape { height: height / 2, width: width / 2, channels };
+    let slide = Slide { input: image, output: halved, window: &window, zero_point: -128 };
+    let x = &mut input[..image.len()];
+    Values::Any.fill(-128, &mut Random(8), x);
+    let output = &mut output[..halved.len()];
+    let (slide, x, lines) = black_box((&slide, &*x, 0..halved.height));
+    let counter = Counter::start();
+    packed::max_pool2d(slide, lines.clone(), x, output);
+    let cost = counter.elapsed();
+    defmt::info!("pool maxpool2_{}x{}x{}: {} {}", height, width, channels, cost, board::UNIT);
+    let is_right = check("max pool", slide, &lines, output, &|at| naive::pool2d(slide, x, at)[0]);
+    let counter = Counter::start();
+    packed::average_pool2d(slide, lines.clone(), x, output);
+    let cost = counter.elapsed();
+    defmt::info!("pool averagepool2_{}x{}x{}: {} {}", height, width, channels, cost, board::UNIT);
+    is_right && check("average pool", slide, &lines, output, &|at| naive::pool2d(slide, x, at)[1])
 }
 
 fn depthwise(buffers: &mut Buffers, shape: [usize; 3]) -> bool {
@@ -428,8 +533,16 @@ fn depthwise(buffers: &mut Buffers, shape: [usize; 3]) -> bool {
     let counter = Counter::start();
     packed::depthwise_conv2d(weights, biases, scales, slide, Range::WHOLE, 0..height, x, output);
     let cost = counter.elapsed();
-    report("depthwise 3x3", &shape, channels, image.len() * 9, cost);
-    check("depthwise 3x3", slide, &(0..height), output, &|at| {
+    defmt::info!(
+        "kernel depthwise3x3_{}x{}x{}: {} multiply-accumulates, {} {}",
+        height,
+        width,
+        channels,
+        image.len() * 9,
+        cost,
+        board::UNIT
+    );
+    check("depthwise conv", slide, &(0..height), output, &|at| {
         naive::depthwise_conv2d(weights, biases, scales, slide, Range::WHOLE, x, at)
     })
 }

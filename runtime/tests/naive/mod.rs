@@ -3,7 +3,7 @@
 #![allow(dead_code, clippy::too_many_arguments)]
 
 use eigenlet_runtime::kernels::packed::{Range, Slide};
-use eigenlet_shared::numerics::{Scale, doubling_high_multiply, rounding_shift_right};
+use eigenlet_shared::numerics::{Output, Scale, Sum, doubling_high_multiply, rounding_shift_right};
 
 /// Pseudo-random numbers: xorshift, the same on every machine.
 pub struct Random(pub u32);
@@ -74,6 +74,21 @@ pub fn sum(weights: &[i8], columns: usize, biases: &[i32], row: usize, x: &[i8])
         sum = sum.wrapping_add(i32::from(weights[row * columns + column]) * i32::from(x[column]));
     }
     sum
+}
+
+/// The sum of two values.
+pub fn sum_of_two(sum: &Sum, grid: Output, input: i8, other: i8) -> i8 {
+    let scaled = |value: i32, multiplier: i32, shift: i32| {
+        rounding_shift_right(doubling_high_multiply(value, multiplier), shift)
+    };
+    let operand = |value: i8, at: usize| {
+        let above_zero = (i32::from(value) - sum.zero_points[at]) * (1 << 20);
+        scaled(above_zero, sum.multipliers[at], sum.shifts[at])
+    };
+    // Factors so large that this wraps belong to no two images.
+    let total =
+        scaled(operand(input, 0).wrapping_add(operand(other, 1)), sum.multiplier, sum.shift) + grid.zero_point as i32;
+    total.max(grid.minimum.into()).min(grid.maximum.into()) as i8
 }
 
 /// What the window's tap sees; `None` on padding.

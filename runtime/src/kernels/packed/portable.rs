@@ -24,20 +24,34 @@ pub(super) fn widen_two(first: &[[i8; SIDE]], second: &[[i8; SIDE]], to: &mut [[
     }
 }
 
-/// Widens two windows of `rows` rows, each `row` values, whole groups, and `line` values from one to the next; whether all is there.
-#[inline(never)]
-pub(super) fn widen_windows(first: &[i8], second: &[i8], [rows, row, line]: [usize; 3], to: &mut [u32]) -> bool {
-    if !row.is_multiple_of(SIDE) {
-        return false;
+/// Windows of rows, each `row` values, whole groups, and `line` values from one to the next.
+pub(super) struct Windows {
+    rows: usize,
+    row: usize,
+    line: usize,
+}
+
+impl Windows {
+    #[inline(always)]
+    pub(super) fn new([rows, row, line]: [usize; 3]) -> Self {
+        Self { rows, row, line }
     }
-    let (mut first, mut second) = (first, second);
-    for to in to.chunks_exact_mut(row.max(1)).take(rows) {
-        let (Some(one), Some(other)) = (first.get(..row), second.get(..row)) else { return false };
-        widen_two(one.as_chunks().0, other.as_chunks().0, to.as_chunks_mut().0);
-        first = first.get(line..).unwrap_or_default();
-        second = second.get(line..).unwrap_or_default();
+
+    /// Widens two windows; whether all is there.
+    #[inline(never)]
+    pub(super) fn widen(&self, first: &[i8], second: &[i8], to: &mut [u32]) -> bool {
+        if !self.row.is_multiple_of(SIDE) {
+            return false;
+        }
+        let (mut first, mut second) = (first, second);
+        for to in to.chunks_exact_mut(self.row.max(1)).take(self.rows) {
+            let (Some(one), Some(other)) = (first.get(..self.row), second.get(..self.row)) else { return false };
+            widen_two(one.as_chunks().0, other.as_chunks().0, to.as_chunks_mut().0);
+            first = first.get(self.line..).unwrap_or_default();
+            second = second.get(self.line..).unwrap_or_default();
+        }
+        true
     }
-    true
 }
 
 /// Whether `depthwise` does anything.
@@ -49,11 +63,13 @@ pub(super) fn depthwise(_: &[i8], _: &[i32], _: &[Scale], _: [usize; 3], _: &[i8
     0
 }
 
-/// Copies values to the beginning of `to`, where they fit.
+/// Copies `rows` rows of so many values, `from_line` and `to_line` values from one to the next, as far as they are there.
 #[inline(always)]
-pub(super) fn copy(to: &mut [i8], from: &[i8]) {
-    if let Some(to) = to.get_mut(..from.len()) {
-        to.copy_from_slice(from);
+pub(super) fn copy_rows(from: &[i8], to: &mut [i8], [rows, values]: [usize; 2], [from_line, to_line]: [usize; 2]) {
+    for (to, from) in to.chunks_mut(to_line.max(1)).zip(from.chunks(from_line.max(1))).take(rows) {
+        if let (Some(to), Some(from)) = (to.get_mut(..values), from.get(..values)) {
+            to.copy_from_slice(from);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use eigenlet_shared::numerics::Scale;
 #[cfg(feature = "bench")]
 use eigenlet_shared::packed::widened_words;
-use eigenlet_shared::packed::{EXACT_COLUMNS, SIDE, groups};
+use eigenlet_shared::packed::{SIDE, groups};
 
 #[cfg(feature = "conv")]
 use super::engine::TWO;
@@ -45,9 +45,15 @@ pub fn outputs(rows: &Rows, x: &[u32], first: usize, range: Range, to: &mut [i8]
     let scales = rows.scales.get(first..).unwrap_or_default();
     let wanted = to.len();
     let done = rows.quads(ONE, first, Some(scales), wanted).outputs(x, to);
-    rows.by_block(ONE, x, first, done..wanted, to);
+    if LEAVES_ROWS && done != wanted {
+        rows.by_block(ONE, x, first, done..wanted, to);
+    }
     range.clamp(to);
 }
+
+/// Whether the engine may leave rows to be done block by block: assembly does all from a quad on, and only measurements and tests ask for
+/// others.
+const LEAVES_ROWS: bool = !cfg!(eigenlet_dsp) || cfg!(feature = "bench");
 
 /// All rows of a layer, over two pixels at a time.
 #[cfg(feature = "conv")]
@@ -67,19 +73,18 @@ impl<'a> Layer<'a> {
     #[inline(never)]
     pub(super) fn outputs(&self, x: &[u32], to: &mut [i8]) {
         let done = self.quads.outputs(x, to);
-        if done != self.rows.rows {
+        if LEAVES_ROWS && done != self.rows.rows {
             self.rows.by_block(TWO, x, 0, done..self.rows.rows, to);
         }
     }
 }
 
 impl<'a> Rows<'a> {
-    /// The whole quads of `wanted` rows from `first` on, over so many pixels; none where `first` is in the middle of a quad, or where a row is too
-    /// wide for sums in one go.
+    /// The blocks of `wanted` rows from `first` on, over so many pixels; none where `first` is in the middle of a quad.
     #[inline(always)]
     fn quads(&self, pixels: Pixels, first: usize, scales: Option<&'a [Scale]>, wanted: usize) -> Quads<'a> {
         let groups = groups(self.columns);
-        let is_simple = first.is_multiple_of(SIDE) && self.columns <= EXACT_COLUMNS;
+        let is_simple = first.is_multiple_of(SIDE);
         // The last rows may be less than a quad.
         let rows = if is_simple { self.rows.saturating_sub(first) } else { 0 };
         let words = self.words.get(groups.wrapping_mul(first)..).unwrap_or_default();
@@ -89,7 +94,6 @@ impl<'a> Rows<'a> {
     }
 
     /// Outputs number `of.start .. of.end` of those of rows from `first` on; a second pixel's begin `of.end` after the first's.
-    // One copy: edges of layers, and layers that are too wide for quads in one go.
     #[inline(never)]
     fn by_block(&self, pixels: Pixels, x: &[u32], first: usize, of: core::ops::Range<usize>, to: &mut [i8]) {
         let wanted = of.end;
