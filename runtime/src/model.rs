@@ -4,10 +4,10 @@ use core::fmt;
 use core::ops::Range;
 
 use eigenlet_shared::blob::{Blob, BlobError};
-#[cfg(feature = "card")]
-use eigenlet_shared::description::{Card, Description};
 #[cfg(feature = "clusters")]
 use eigenlet_shared::description::class_bits;
+#[cfg(feature = "card")]
+use eigenlet_shared::description::{Card, Description};
 use eigenlet_shared::description::{MAX_INDEXED, Raw};
 use eigenlet_shared::geometry::Shape;
 use eigenlet_shared::numerics::{INPUT_ZERO_POINT_U8, Scale};
@@ -17,6 +17,7 @@ use eigenlet_shared::reader::{
 };
 
 use crate::kernels::Rows;
+#[cfg(feature = "verify")]
 use crate::sample::Sample;
 use crate::step::{Steps, Tensor};
 
@@ -40,6 +41,7 @@ pub(crate) mod hash {
 }
 
 /// The kinds of clusters, likewise.
+#[cfg_attr(not(feature = "clusters"), allow(dead_code))]
 pub(crate) mod clusters {
     pub const PROTOTYPES: u32 = 0;
     pub const LINEAR: u32 = 1;
@@ -122,6 +124,7 @@ pub enum ModelError {
 }
 
 /// A sample and the outputs that every implementation must give for it; `None` where the model lacks the head.
+#[cfg(feature = "verify")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GoldenVector<'a> {
     /// The sample, in the form of the model's input.
@@ -149,7 +152,8 @@ impl<'a> Model<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ModelError> {
         let blob = Blob::parse(bytes).map_err(ModelError::Blob)?;
         let [none] = unread().map(|none| none as usize);
-        let mut model = Self { blob, heads: Cursor::new(&[]), regions: [none..none, none..none, none..none], arena: none };
+        let mut model =
+            Self { blob, heads: Cursor::new(&[]), regions: [none..none, none..none, none..none], arena: none };
         let mut part = Part::Layer(0);
         match model.check(&mut part) {
             Ok(()) => Ok(model),
@@ -460,6 +464,7 @@ impl<'a> Model<'a> {
     }
 
     /// Whether clusters are chosen by residuals, and experts so give scores.
+    #[cfg(any(feature = "clusters", feature = "verify"))]
     pub(crate) fn scores(&self) -> bool {
         ClustersRecord::of(&self.numbers(head::CLUSTERS)).kind == clusters::RESIDUAL
     }
@@ -678,14 +683,7 @@ impl<'a> Data<'a> {
     /// A block of `count` packed rows without scales: offsets of weights and biases; blocks lie one after another.
     // One copy for all layers and heads, as what follows.
     #[inline(never)]
-    pub fn rows(
-        &mut self,
-        to: &mut Rows<'a>,
-        [weights, biases]: [u32; 2],
-        block: u32,
-        count: u32,
-        columns: usize,
-    ) {
+    pub fn rows(&mut self, to: &mut Rows<'a>, [weights, biases]: [u32; 2], block: u32, count: u32, columns: usize) {
         (to.rows, to.columns) = (count as usize, columns);
         // As `packed::words`, for which 32 bits may be too few.
         let words = u64::from(count.div_ceil(2)).wrapping_mul(groups(columns).wrapping_mul(SIDE / 2) as u64);
@@ -712,7 +710,7 @@ impl<'a> Data<'a> {
     }
 
     /// So many int8 values at `offset`.
-    #[cfg(feature = "conv")]
+    #[cfg(any(feature = "clusters", feature = "conv"))]
     pub fn int8(&mut self, offset: u32, count: u64) -> &'a [i8] {
         bytemuck::must_cast_slice(self.bytes(offset, 0, count, 1))
     }

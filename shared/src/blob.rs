@@ -175,7 +175,8 @@ impl<'a> Blob<'a> {
         let (before, data) = blob.split_at_checked(header.length(Header::DATA_OFFSET)).ok_or(BlobError::Layout)?;
         let description = before.get(HEADER..).and_then(|rest| rest.get(..header.length(Header::DESCRIPTION)));
         let is_aligned = before.len().is_multiple_of(ALIGNMENT);
-        let (Some(description), true, true) = (description, is_aligned, data.len() == header.length(Header::DATA_LENGTH))
+        let (Some(description), true, true) =
+            (description, is_aligned, data.len() == header.length(Header::DATA_LENGTH))
         else {
             return Err(BlobError::Layout);
         };

@@ -64,15 +64,8 @@ pub struct InputRecord {
     pub offset: u32,
 }
 
-const INPUT: [Field; 7] = [
-    always(SHORT),
-    always(SHORT),
-    always(SHORT),
-    always(LONG),
-    always(variant_of(2)),
-    always(FLOAT),
-    always(FLOAT),
-];
+const INPUT: [Field; 7] =
+    [always(SHORT), always(SHORT), always(SHORT), always(LONG), always(variant_of(2)), always(FLOAT), always(FLOAT)];
 
 /// A layer; 0 where its kind has no such field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -561,18 +554,33 @@ mod tests {
                 Some(Hash::Thresholds { bits, weights, biases }) => {
                     HashRecord { is_there: 1, kind: 0, rows: bits.into(), weights, biases, ..Default::default() }
                 }
-                Some(Hash::Product { heads, classes, weights, biases }) => {
-                    HashRecord { is_there: 1, kind: 1, heads: heads.into(), classes: classes.into(), rows: 0, weights, biases }
-                }
-                Some(Hash::Experts { classes, rows }) => {
-                    HashRecord { is_there: 1, kind: 2, classes: classes.into(), rows: rows.into(), ..Default::default() }
-                }
+                Some(Hash::Product { heads, classes, weights, biases }) => HashRecord {
+                    is_there: 1,
+                    kind: 1,
+                    heads: heads.into(),
+                    classes: classes.into(),
+                    rows: 0,
+                    weights,
+                    biases,
+                },
+                Some(Hash::Experts { classes, rows }) => HashRecord {
+                    is_there: 1,
+                    kind: 2,
+                    classes: classes.into(),
+                    rows: rows.into(),
+                    ..Default::default()
+                },
             },
             clusters: match description.clusters {
                 None => ClustersRecord::default(),
-                Some(Clusters::Prototypes { count, dims, prototypes: weights }) => {
-                    ClustersRecord { is_there: 1, kind: 0, count: count.into(), dims: dims.into(), weights, ..Default::default() }
-                }
+                Some(Clusters::Prototypes { count, dims, prototypes: weights }) => ClustersRecord {
+                    is_there: 1,
+                    kind: 0,
+                    count: count.into(),
+                    dims: dims.into(),
+                    weights,
+                    ..Default::default()
+                },
                 Some(Clusters::Linear { count, weights, biases }) => {
                     ClustersRecord { is_there: 1, kind: 1, count: count.into(), weights, biases, ..Default::default() }
                 }

@@ -95,12 +95,6 @@ impl Slide<'_> {
         let pixel = row.wrapping_mul(self.input.width).wrapping_add(column);
         input.get(pixel.wrapping_mul(self.input.channels)..).unwrap_or_default()
     }
-
-    /// What of the window's columns lies in the image: how many lie before it, and how many in it.
-    #[inline(always)]
-    pub(super) fn columns_seen(&self, left: i32) -> (usize, usize) {
-        seen(left, self.window.kernel[1], self.input.width)
-    }
 }
 
 /// Of `kernel` positions from `start` on: how many lie before the first of `size`, and how many among them.
