@@ -91,16 +91,16 @@ impl Features<'_> {
     }
 }
 
-#[cfg(feature = "clusters")]
 /// The first of the prototypes at the least distance in the dimensions that are known.
+#[cfg(feature = "clusters")]
 fn nearest_prefix(known: &[i8], prototypes: &[i8], dims: usize) -> usize {
     let distances = prototypes.chunks_exact(dims.max(1)).map(|prototype| squared_distance(known, prototype));
     let nearest = distances.enumerate().min_by_key(|(_, distance)| *distance);
     nearest.map_or(0, |(id, _)| id)
 }
 
-#[cfg(feature = "clusters")]
 /// Whether no prototype can be nearer than that one, nor as near with a lower id, whatever the other dimensions are.
+#[cfg(feature = "clusters")]
 fn is_nearest(best: usize, known: &[i8], prototypes: &[i8], dims: usize) -> bool {
     let prototype = |id: usize| prototypes.get(id.wrapping_mul(dims)..).unwrap_or_default();
     let nearest = prototype(best);

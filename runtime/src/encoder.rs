@@ -16,9 +16,9 @@ use crate::heads::{EMBEDDING, Words, code};
 #[cfg(feature = "clusters")]
 use crate::heads::{largest, least_residual, nearest};
 use crate::kernels::{self, Rows};
+use crate::model::Model;
 #[cfg(feature = "clusters")]
-use crate::model::clusters;
-use crate::model::{Model, hash};
+use crate::model::{clusters, hash};
 use crate::sample::Sample;
 #[cfg(feature = "indices")]
 use crate::sample::check_indices;
@@ -519,19 +519,29 @@ impl<'s> Features<'s> {
         let numbers = model.numbers(head::HASH);
         let hash = HashRecord::of(&numbers);
         let mut rows = Rows::default();
-        let _first = (0, 0);
-        #[cfg(feature = "clusters")]
-        let _first = if hash.kind == hash::EXPERTS {
-            let id = self.assign()?.id;
-            let _ = model.block(&mut rows, EmbeddingRecord::of(&model.numbers(head::EXPERTS)), id.into());
-            (id, class_bits(hash.classes as u16))
-        } else {
-            _first
+        let first = match hash.kind {
+            #[cfg(feature = "clusters")]
+            hash::EXPERTS => {
+                let id = self.assign()?.id;
+                let _ = model.block(&mut rows, EmbeddingRecord::of(&model.numbers(head::EXPERTS)), id.into());
+                (id, class_bits(hash.classes as u16))
+            }
+            _ => {
+                // Of a product code, those of the first head; the others' are looked for when it is their turn.
+                let _ = model.hash_rows(&mut rows, hash, 0);
+                (0, 0)
+            }
         };
-        if hash.kind == hash::THRESHOLDS {
-            let _ = model.hash_rows(&mut rows, hash, 0);
-        }
-        code(_first, Words { model, hash, features: widened(model, self.arena), rows, next: 0 }, bits, take);
+        let words = Words {
+            #[cfg(feature = "clusters")]
+            model,
+            #[cfg(feature = "clusters")]
+            hash,
+            features: widened(model, self.arena),
+            rows,
+            next: 0,
+        };
+        code(first, words, bits, take);
         Ok(())
     }
 

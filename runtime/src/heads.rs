@@ -5,20 +5,18 @@ use eigenlet_shared::description::class_bits;
 #[cfg(feature = "clusters")]
 use eigenlet_shared::numerics::rounding_shift_right;
 use eigenlet_shared::packed::SIDE;
-use eigenlet_shared::reader::HashRecord;
 #[cfg(feature = "clusters")]
-use eigenlet_shared::reader::{ClustersRecord, EmbeddingRecord, head};
+use eigenlet_shared::reader::{ClustersRecord, EmbeddingRecord, HashRecord, head};
 
 use crate::kernels::{self, Range, Rows};
-use crate::model::Model;
 #[cfg(feature = "clusters")]
-use crate::model::hash;
+use crate::model::{Model, hash};
 
 /// The range of every embedding.
 pub(crate) const EMBEDDING: Range = Range { minimum: -127, maximum: 127 };
 
-#[cfg(feature = "clusters")]
 /// The best of several candidates, which come in the order of their numbers, from 0.
+#[cfg(feature = "clusters")]
 #[derive(Clone, Copy)]
 pub(crate) struct Least {
     /// Its number; of equals, the lowest.
@@ -64,7 +62,9 @@ fn each_sum(rows: &Rows, features: &[u32], take: &mut dyn FnMut(i32)) {
 
 /// A code's bits, one word of it after another.
 pub(crate) struct Words<'a> {
+    #[cfg(feature = "clusters")]
     pub model: &'a Model<'a>,
+    #[cfg(feature = "clusters")]
     pub hash: &'a HashRecord,
     pub features: &'a [u32],
     /// Whose sums' signs are the bits; none where heads' choices are.
@@ -120,8 +120,8 @@ pub(crate) fn code(first: (u16, u16), mut words: Words, bits: u16, take: &mut dy
     }
 }
 
-#[cfg(feature = "clusters")]
 /// The prototype at the least squared distance to `embedding`, of those that lie one after another; the cost is that distance.
+#[cfg(feature = "clusters")]
 pub(crate) fn nearest(embedding: &[i8], prototypes: &[i8]) -> Least {
     let mut least = Least::of_none();
     for prototype in prototypes.chunks_exact(embedding.len().max(1)) {
@@ -130,18 +130,18 @@ pub(crate) fn nearest(embedding: &[i8], prototypes: &[i8]) -> Least {
     least
 }
 
-#[cfg(feature = "clusters")]
 /// Which row has the largest sum, its bias included; the cost is how far that is below 2^31 - 1.
+#[cfg(feature = "clusters")]
 pub(crate) fn largest(rows: &Rows, features: &[u32]) -> Least {
     let mut least = Least::of_none();
     each_sum(rows, features, &mut |sum| least.take(i32::MAX.wrapping_sub(sum) as u32));
     least
 }
 
-#[cfg(feature = "clusters")]
 /// The cluster with the least residual; the cost is that. [`Clusters::Residual`] says what the numbers are.
 ///
 /// [`Clusters::Residual`]: eigenlet_shared::description::Clusters::Residual
+#[cfg(feature = "clusters")]
 pub(crate) fn least_residual(
     model: &Model,
     clusters: &ClustersRecord,
@@ -170,9 +170,9 @@ pub(crate) fn least_residual(
     least
 }
 
-#[cfg(feature = "clusters")]
 /// At most 255^2 * 65535, which 32 bits hold; of the longer slice, only its beginning counts.
 // One copy, as for `Least::take`.
+#[cfg(feature = "clusters")]
 #[inline(never)]
 pub(crate) fn squared_distance(a: &[i8], b: &[i8]) -> u32 {
     let squares = a.iter().zip(b).map(|(a, b)| u32::from(a.abs_diff(*b)));

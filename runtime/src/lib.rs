@@ -60,6 +60,15 @@
 //! values alone, and gives what [`Encoder`] gives, to the bit.
 //!
 //! # Features
+//! On by default; a firmware without them is smaller, and refuses models that need them ([`ModelError::Unsupported`]):
+//!
+//! * `clusters`: clusters, experts, product codes;
+//! * `conv`: all layers but dense ones, and streams;
+//! * `indices`: samples that are indices of ones;
+//! * `verify`: golden vectors. Models with some run without it, too: then nobody looks at them.
+//!
+//! Others:
+//!
 //! * `defmt`: errors and results can be logged from a chip.
 //! * `card`: the model's card and whole description, for tools on a host: kilobytes of code.
 //! * `float`: raw values of real readings, and a dequantised, unit-norm embedding.

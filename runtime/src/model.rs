@@ -17,6 +17,7 @@ use eigenlet_shared::reader::{
 };
 
 use crate::kernels::Rows;
+#[cfg(feature = "verify")]
 use crate::sample::Sample;
 use crate::step::{Steps, Tensor};
 
@@ -40,6 +41,7 @@ pub(crate) mod hash {
 }
 
 /// The kinds of clusters, likewise.
+#[cfg_attr(not(feature = "clusters"), allow(dead_code))]
 pub(crate) mod clusters {
     pub const PROTOTYPES: u32 = 0;
     pub const LINEAR: u32 = 1;
@@ -122,6 +124,7 @@ pub enum ModelError {
 }
 
 /// A sample and the outputs that every implementation must give for it; `None` where the model lacks the head.
+#[cfg(feature = "verify")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GoldenVector<'a> {
     /// The sample, in the form of the model's input.
@@ -461,6 +464,7 @@ impl<'a> Model<'a> {
     }
 
     /// Whether clusters are chosen by residuals, and experts so give scores.
+    #[cfg(any(feature = "clusters", feature = "verify"))]
     pub(crate) fn scores(&self) -> bool {
         ClustersRecord::of(&self.numbers(head::CLUSTERS)).kind == clusters::RESIDUAL
     }
@@ -706,7 +710,7 @@ impl<'a> Data<'a> {
     }
 
     /// So many int8 values at `offset`.
-    #[cfg(feature = "conv")]
+    #[cfg(any(feature = "clusters", feature = "conv"))]
     pub fn int8(&mut self, offset: u32, count: u64) -> &'a [i8] {
         bytemuck::must_cast_slice(self.bytes(offset, 0, count, 1))
     }

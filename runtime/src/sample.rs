@@ -25,8 +25,8 @@ impl Sample<'_> {
     }
 }
 
-#[cfg(feature = "indices")]
 /// Whether indices rise and are below `below`.
+#[cfg(feature = "indices")]
 pub(crate) fn check_indices(indices: &[u16], below: usize) -> Result<(), EncoderError> {
     let mut least = 0;
     for (position, found) in indices.iter().enumerate() {

@@ -4,8 +4,10 @@ use core::fmt;
 
 #[cfg(feature = "verify")]
 use crate::encoder::{Dims, EncoderError, Features};
+#[cfg(all(feature = "clusters", feature = "verify"))]
+use crate::model::number_of;
 #[cfg(feature = "verify")]
-use crate::model::{GoldenList, Model, number_of};
+use crate::model::{GoldenList, Model};
 
 /// One of a model's outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +24,8 @@ pub enum Head {
     Experts,
 }
 
-#[cfg(feature = "verify")]
 /// Why a model is not verified.
+#[cfg(feature = "verify")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]

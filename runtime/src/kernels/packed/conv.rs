@@ -35,6 +35,7 @@ pub fn conv2d(
 }
 
 /// Every pixel is a patch.
+#[inline(never)]
 fn pointwise(rows: &Rows, input: &[i8], x: &mut [u32], output: &mut [i8]) {
     let both = Layer::new(rows);
     let windows = Windows::new([1, rows.columns, rows.columns]);
@@ -60,6 +61,7 @@ fn one(rows: &Rows, patch: &[i8], x: &mut [u32], to: &mut [i8]) {
     outputs(rows, x, 0, Range::WHOLE, to);
 }
 
+#[inline(never)]
 fn windows(
     rows: &Rows,
     slide: &Slide,
@@ -108,7 +110,8 @@ struct View<'a> {
 
 impl<'a> View<'a> {
     fn new(slide: &'a Slide, input: &'a [i8]) -> Self {
-        let [rows, columns] = slide.window.kernel.map(usize::from);
+        let [rows, columns] = slide.window.kernel;
+        let (rows, columns) = (usize::from(rows), usize::from(columns));
         let Shape { height, width, channels } = slide.input;
         let last = Corner {
             top: (height as i32).wrapping_sub(rows as i32),
@@ -133,12 +136,13 @@ impl<'a> View<'a> {
             return;
         }
         // Not by `fill`: that is a call of memset, of which a chip may have no other need.
-        patch.iter_mut().for_each(|value| *value = core::hint::black_box(self.slide.zero_point));
-        let Seen { first, rows, columns, above, before, .. } = Seen::new(self.slide, corner);
-        let from = self.input.get(first..).unwrap_or_default();
+        let group = core::hint::black_box([self.slide.zero_point; SIDE]);
+        patch.as_chunks_mut().0.iter_mut().for_each(|to| *to = group);
+        let seen = Seen::new(self.slide, corner);
         let channels = self.slide.input.channels;
-        let before = before.wrapping_mul(channels).wrapping_add(above.wrapping_mul(row));
+        let from = self.input.get(seen.first..).unwrap_or_default();
+        let before = seen.before.wrapping_mul(channels).wrapping_add(seen.above.wrapping_mul(row));
         let to = patch.get_mut(before..).unwrap_or_default();
-        copy_rows(from, to, [rows, columns.wrapping_mul(channels)], [line, row]);
+        copy_rows(from, to, [seen.rows, seen.columns.wrapping_mul(channels)], [line, row]);
     }
 }

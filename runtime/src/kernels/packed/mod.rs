@@ -94,8 +94,8 @@ impl Range {
     }
 }
 
-#[cfg(feature = "conv")]
 /// Where a window slides.
+#[cfg(feature = "conv")]
 #[derive(Clone, Copy)]
 pub struct Slide<'a> {
     /// The image that it slides over.

@@ -45,9 +45,15 @@ pub fn outputs(rows: &Rows, x: &[u32], first: usize, range: Range, to: &mut [i8]
     let scales = rows.scales.get(first..).unwrap_or_default();
     let wanted = to.len();
     let done = rows.quads(ONE, first, Some(scales), wanted).outputs(x, to);
-    rows.by_block(ONE, x, first, done..wanted, to);
+    if LEAVES_ROWS && done != wanted {
+        rows.by_block(ONE, x, first, done..wanted, to);
+    }
     range.clamp(to);
 }
+
+/// Whether the engine may leave rows to be done block by block: assembly does all from a quad on, and only measurements and tests ask for
+/// others.
+const LEAVES_ROWS: bool = !cfg!(eigenlet_dsp) || cfg!(feature = "bench");
 
 /// All rows of a layer, over two pixels at a time.
 #[cfg(feature = "conv")]
@@ -67,7 +73,7 @@ impl<'a> Layer<'a> {
     #[inline(never)]
     pub(super) fn outputs(&self, x: &[u32], to: &mut [i8]) {
         let done = self.quads.outputs(x, to);
-        if done != self.rows.rows {
+        if LEAVES_ROWS && done != self.rows.rows {
             self.rows.by_block(TWO, x, 0, done..self.rows.rows, to);
         }
     }
@@ -88,7 +94,6 @@ impl<'a> Rows<'a> {
     }
 
     /// Outputs number `of.start .. of.end` of those of rows from `first` on; a second pixel's begin `of.end` after the first's.
-    // One copy: edges of layers, and layers that are too wide for quads in one go.
     #[inline(never)]
     fn by_block(&self, pixels: Pixels, x: &[u32], first: usize, of: core::ops::Range<usize>, to: &mut [i8]) {
         let wanted = of.end;

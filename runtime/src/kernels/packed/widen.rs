@@ -37,8 +37,8 @@ fn quantised(raw: u32) -> [u32; 2] {
     [lanes(raw), lanes(raw >> 8)]
 }
 
-#[cfg(feature = "conv")]
 /// Widens two inputs of one length at once: their words alternate, the first input's first.
+#[cfg(feature = "conv")]
 #[inline(never)]
 pub(super) fn widen_two(first: &[i8], second: &[i8], to: &mut [u32]) {
     let (first, first_rest) = first.as_chunks::<SIDE>();
@@ -62,6 +62,7 @@ pub(super) fn lanes([a, b, c, d]: [i8; SIDE]) -> [u32; 2] {
 }
 
 /// The lanes of two inputs' groups, as they lie beside each other.
+#[cfg_attr(not(feature = "conv"), allow(dead_code))]
 #[inline(always)]
 pub(super) fn alternate([a, b]: [u32; 2], [c, d]: [u32; 2]) -> [u32; 4] {
     [a, c, b, d]
