@@ -21,6 +21,12 @@ mod engine;
 #[cfg(not(eigenlet_dsp))]
 #[path = "portable.rs"]
 mod engine;
+#[cfg(not(any(eigenlet_dsp, eigenlet_thumb1)))]
+#[path = "sums.rs"]
+mod parts;
+#[cfg(eigenlet_thumb1)]
+#[path = "thumb1.rs"]
+mod parts;
 
 use eigenlet_shared::description::Window;
 use eigenlet_shared::numerics::Scale;
