@@ -3,12 +3,36 @@
 use core::ops::Range as Lines;
 
 use eigenlet_shared::numerics::Scale;
+use eigenlet_shared::packed::SIDE;
 
-use super::window::{Corner, Corners, outputs_of};
-use super::{Range, Slide, engine, finish};
+use super::engine::{self, MAX_COLUMNS, Tap};
+use super::window::outputs_of;
+use super::{Range, Slide, requantise};
 
-/// Channels whose sums are kept in registers together.
-const BLOCK: usize = 4;
+/// The most taps that windows have which are computed four channels at once.
+const MAX_TAPS: usize = 25;
+
+/// Four channels of a layer, for pixels that see the same part of the window.
+pub(super) struct Taps<'a> {
+    /// Those taps that are seen.
+    pub(super) taps: [Tap; MAX_TAPS],
+    /// What sums start from, with what padding adds to them.
+    pub(super) biases: [i32; SIDE],
+    pub(super) scales: &'a [Scale; SIDE],
+    /// Rows and columns that are seen.
+    pub(super) size: [usize; 2],
+}
+
+/// How windows lie in memory.
+pub(super) struct Path {
+    pub(super) pixels: usize,
+    /// From a pixel's window to the next one's, and from its outputs to the next one's.
+    pub(super) advance: usize,
+    pub(super) to_advance: usize,
+    /// From a row of a window to the next, and from a column to the next.
+    pub(super) line: usize,
+    pub(super) step: usize,
+}
 
 /// A depthwise convolution: the output's `lines`. Weights lie `[kernel height][kernel width][channels]`, as bytes; biases and scales,
 /// one a channel.
@@ -23,164 +47,162 @@ pub fn depthwise_conv2d(
     input: &[i8],
     output: &mut [i8],
 ) {
-    let mut corners = Corners::new(slide, &lines);
-    let output = outputs_of(slide, &lines, output);
-    for pixel in output.chunks_exact_mut(slide.output.channels.max(1)) {
-        let window = Seen::new(slide, corners.next(), weights, input);
-        let mut channel = window.in_one_go(biases, scales, pixel);
-        let (blocks, rest) = pixel.get_mut(channel..).unwrap_or_default().as_chunks_mut::<BLOCK>();
-        for to in blocks {
-            finish(&window.sums::<BLOCK>(biases, channel), scales.get(channel..).unwrap_or_default(), to);
-            channel = channel.wrapping_add(BLOCK);
+    let channels = slide.output.channels;
+    let size = slide.window.kernel.map(usize::from);
+    let is_small = size[0].wrapping_mul(size[1]) <= MAX_TAPS && size[1] <= MAX_COLUMNS;
+    let inside = [inside(slide, 0), inside(slide, 1)];
+    let layer = Layer { weights, biases, scales, slide, inside, lines, input };
+    let output = outputs_of(slide, &layer.lines, output);
+    if is_small && channels >= SIDE {
+        for channel in (0..channels).step_by(SIDE) {
+            // The last four may be some of those before once more.
+            layer.block(channel.min(channels.wrapping_sub(SIDE)), output);
         }
-        for to in rest {
-            let to = core::slice::from_mut(to);
-            finish(&window.sums::<1>(biases, channel), scales.get(channel..).unwrap_or_default(), to);
-            channel = channel.wrapping_add(1);
+    } else {
+        for channel in 0..channels {
+            layer.channel(channel, output);
         }
     }
     range.clamp(output);
 }
 
-/// A window's taps, and which of them lie in the image.
-struct Seen<'a> {
+/// The outputs of a line, or the lines, whose windows lie in the image from end to end.
+fn inside(slide: &Slide, axis: usize) -> Lines<usize> {
+    let of = |from: &[u8]| from.get(axis).copied().map_or(0, usize::from);
+    let window = slide.window;
+    let (kernel, stride, before) = (of(&window.kernel), of(&window.stride), of(&window.padding));
+    let [from, to] = [slide.input, slide.output].map(|shape| if axis == 0 { shape.height } else { shape.width });
+    let room = from.wrapping_add(before).checked_sub(kernel);
+    let end = room.and_then(|room| room.checked_div(stride)).map_or(0, |last| last.wrapping_add(1)).min(to);
+    let start = before.wrapping_add(stride).saturating_sub(1).checked_div(stride).unwrap_or(0);
+    start.min(end)..end
+}
+
+struct Layer<'a> {
     weights: &'a [i8],
-    /// The image from the first pixel on that the window sees.
+    biases: &'a [i32],
+    scales: &'a [Scale],
+    slide: &'a Slide<'a>,
+    /// Lines and columns of the output whose windows lie in the image from end to end.
+    inside: [Lines<usize>; 2],
+    /// The lines of the output that are wanted.
+    lines: Lines<usize>,
     input: &'a [i8],
-    channels: usize,
-    zero_point: i8,
-    /// Rows of the window: all, those above the image, and those in it; columns likewise.
-    rows: [usize; 3],
-    columns: [usize; 3],
-    /// Values from a line of the image to the next, and from a row of the window to the next.
-    line: usize,
-    row: usize,
-    is_inside: bool,
 }
 
-impl<'a> Seen<'a> {
-    #[inline(never)]
-    fn new(slide: &Slide, corner: Corner, weights: &'a [i8], input: &'a [i8]) -> Self {
-        let channels = slide.input.channels.max(1);
-        let [height, width] = slide.window.kernel.map(usize::from);
-        let (above, rows) = slide.rows_seen(corner.top);
-        let (before, columns) = slide.columns_seen(corner.left);
-        Self {
-            weights,
-            input: slide.pixels_from(input, corner.top.max(0) as usize, corner.left.max(0) as usize),
-            channels,
-            zero_point: slide.zero_point,
-            rows: [height, above, rows],
-            columns: [width, before, columns],
-            line: slide.input.width.wrapping_mul(channels),
-            row: width.wrapping_mul(channels),
-            is_inside: rows == height && columns == width,
-        }
-    }
-
-    /// The outputs of the first channels, as many as the engine does at once; all of int8.
+impl Layer<'_> {
+    /// A window's first row or column.
     #[inline(always)]
-    fn in_one_go(&self, biases: &[i32], scales: &[Scale], pixel: &mut [i8]) -> usize {
-        if !self.is_inside || pixel.len() != self.channels {
-            return 0;
-        }
-        let size = [self.rows[0], self.columns[0], self.line];
-        engine::depthwise(self.weights, biases, scales, size, self.input, pixel)
+    fn corner(&self, axis: usize, at: usize) -> i32 {
+        let window = self.slide.window;
+        let (Some(stride), Some(padding)) = (window.stride.get(axis), window.padding.get(axis)) else { return 0 };
+        (at as i32).wrapping_mul((*stride).into()).wrapping_sub((*padding).into())
     }
 
-    /// The sums of `N` channels from `channel` on.
-    #[inline(always)]
-    fn sums<const N: usize>(&self, biases: &[i32], channel: usize) -> [i32; N] {
-        if self.is_inside && N == BLOCK && !engine::IS_DEPTHWISE {
-            self.inside(biases, channel)
-        } else {
-            self.edge(biases, channel)
-        }
-    }
-
-    /// The same, where the whole window lies in the image.
+    /// Four channels from `channel` on: those pixels together that see the same part of the window.
     #[inline(never)]
-    fn inside<const N: usize>(&self, biases: &[i32], channel: usize) -> [i32; N] {
-        let mut sums = started(biases, channel);
-        let mut input = self.input.get(channel..).unwrap_or_default();
-        let mut weights = self.weights.get(channel..).unwrap_or_default();
-        // From the first tap of a row to the end of its last.
-        let length = self.row.wrapping_sub(self.channels).wrapping_add(N);
-        for _ in 0..self.rows[0] {
-            let (Some(inputs), Some(row)) = (input.get(..length), weights.get(..length)) else { break };
-            let mut at = 0usize;
-            while let (Some(these), Some(values)) = (part::<N>(row, at), part::<N>(inputs, at)) {
-                for ((sum, weight), value) in sums.iter_mut().zip(these).zip(values) {
-                    *sum = sum.wrapping_add(i32::from(*weight).wrapping_mul((*value).into()));
-                }
-                at = at.wrapping_add(self.channels);
+    fn block(&self, channel: usize, output: &mut [i8]) {
+        let end = |inside: &Lines<usize>, at: usize, of: usize| {
+            (if inside.contains(&at) { inside.end } else { at.wrapping_add(1) }).min(of)
+        };
+        let [inside_lines, inside_columns] = &self.inside;
+        let width = self.slide.output.width;
+        let mut y = self.lines.start;
+        while y < self.lines.end {
+            let next_y = end(inside_lines, y, self.lines.end);
+            let mut x = 0;
+            while x < width {
+                let next_x = end(inside_columns, x, width);
+                self.region([y..next_y, x..next_x], channel, output);
+                x = next_x;
             }
-            input = input.get(self.line..).unwrap_or_default();
-            weights = weights.get(self.row..).unwrap_or_default();
+            y = next_y;
         }
-        sums
     }
 
-    /// The same, where padding is seen too.
-    #[inline(never)]
-    fn edge<const N: usize>(&self, biases: &[i32], channel: usize) -> [i32; N] {
-        let mut sums = started(biases, channel);
-        let mut weights = self.weights.get(channel..).unwrap_or_default();
-        let mut input = self.input.get(channel..).unwrap_or_default();
-        let ([height, above, rows], [width, before, columns]) = (self.rows, self.columns);
-        let padding = [self.zero_point; N];
-        for y in 0..height {
-            let mut row = weights;
-            weights = weights.get(self.row..).unwrap_or_default();
-            // Usual rows lie inside from end to end.
-            let seen = if y.wrapping_sub(above) < rows { columns } else { 0 };
-            if seen != width {
-                let before = if seen == 0 { width } else { before };
-                row = self.taps(&mut sums, row, &padding, 0, before);
-            }
-            if seen == 0 {
-                continue;
-            }
-            row = self.taps(&mut sums, row, input, self.channels, seen);
-            input = input.get(self.line..).unwrap_or_default();
-            if seen != width {
-                self.taps(&mut sums, row, &padding, 0, width.wrapping_sub(seen).wrapping_sub(before));
-            }
+    fn region(&self, [lines, columns]: [Lines<usize>; 2], channel: usize, output: &mut [i8]) {
+        let slide = self.slide;
+        let channels = slide.output.channels;
+        let [top, left] = [self.corner(0, lines.start), self.corner(1, columns.start)];
+        let Some(taps) = self.taps(slide.rows_seen(top), slide.columns_seen(left), channel) else { return };
+        let x = slide.pixels_from(self.input, top.max(0) as usize, left.max(0) as usize);
+        let first = lines.start.wrapping_sub(self.lines.start).wrapping_mul(slide.output.width);
+        let to = output.get_mut(first.wrapping_add(columns.start).wrapping_mul(channels)..).unwrap_or_default();
+        let (mut x, mut to) = (x.get(channel..).unwrap_or_default(), to.get_mut(channel..).unwrap_or_default());
+        let line = slide.input.width.wrapping_mul(channels);
+        // From a pixel to the next one below, and to the next one beside, in the image and in the outputs.
+        let [down, across] = slide.window.stride.map(usize::from);
+        let below = [down.wrapping_mul(line), slide.output.width.wrapping_mul(channels)];
+        let beside = [across.wrapping_mul(channels), channels];
+        // The longer side in one go.
+        let is_tall = lines.len() > columns.len();
+        let (pixels, times) = if is_tall { (lines.len(), columns.len()) } else { (columns.len(), lines.len()) };
+        let ([advance, to_advance], [between, to_between]) = if is_tall { (below, beside) } else { (beside, below) };
+        let path = Path { pixels, advance, to_advance, line, step: channels };
+        for _ in 0..times {
+            engine::depthwise(&taps, &path, x, to);
+            x = x.get(between..).unwrap_or_default();
+            to = to.get_mut(to_between..).unwrap_or_default();
         }
-        sums
     }
 
-    /// Adds so many taps, whose inputs are `step` apart; gives the weights after them.
-    #[inline(always)]
-    fn taps<'w, const N: usize>(
+    /// What pixels share that see so many rows and columns of the window, after so many that they don't.
+    fn taps(
         &self,
-        sums: &mut [i32; N],
-        weights: &'w [i8],
-        inputs: &[i8],
-        step: usize,
-        count: usize,
-    ) -> &'w [i8] {
-        let (mut at, mut input) = (0usize, 0usize);
-        for _ in 0..count {
-            let (Some(these), Some(values)) = (part::<N>(weights, at), part::<N>(inputs, input)) else { break };
-            for ((sum, weight), value) in sums.iter_mut().zip(these).zip(values) {
-                *sum = sum.wrapping_add(i32::from(*weight).wrapping_mul((*value).into()));
+        (above, rows): (usize, usize),
+        (before, columns): (usize, usize),
+        channel: usize,
+    ) -> Option<Taps<'_>> {
+        let slide = self.slide;
+        let mut biases = *self.biases.get(channel..)?.first_chunk()?;
+        let scales = self.scales.get(channel..)?.first_chunk()?;
+        let mut taps = [Tap::default(); MAX_TAPS];
+        let mut seen = taps.iter_mut();
+        let mut weights = self.weights.get(channel..)?;
+        let [height, width] = slide.window.kernel.map(usize::from);
+        for row in 0..height {
+            for column in 0..width {
+                let four: &[i8; SIDE] = weights.first_chunk()?;
+                if row.wrapping_sub(above) < rows && column.wrapping_sub(before) < columns {
+                    *seen.next()? = engine::tap(*four);
+                } else {
+                    for (bias, weight) in biases.iter_mut().zip(four) {
+                        *bias = bias.wrapping_add(i32::from(*weight).wrapping_mul(slide.zero_point.into()));
+                    }
+                }
+                weights = weights.get(slide.output.channels..).unwrap_or_default();
             }
-            at = at.wrapping_add(self.channels);
-            input = input.wrapping_add(step);
         }
-        weights.get(at..).unwrap_or_default()
+        Some(Taps { taps, biases, scales, size: [rows, columns] })
     }
-}
 
-/// The biases of `N` channels.
-#[inline(always)]
-fn started<const N: usize>(biases: &[i32], channel: usize) -> [i32; N] {
-    biases.get(channel..).unwrap_or_default().first_chunk().copied().unwrap_or([0; N])
-}
-
-/// `N` values from `at` on.
-#[inline(always)]
-fn part<const N: usize>(values: &[i8], at: usize) -> Option<&[i8; N]> {
-    values.get(at..at.wrapping_add(N))?.first_chunk()
+    /// A channel, tap by tap: large windows, and few channels.
+    #[inline(never)]
+    fn channel(&self, channel: usize, output: &mut [i8]) {
+        let slide = self.slide;
+        let channels = slide.output.channels;
+        let (Some(bias), Some(scale)) = (self.biases.get(channel), self.scales.get(channel)) else { return };
+        for (y, outputs) in output.chunks_exact_mut(slide.output.width.wrapping_mul(channels).max(1)).enumerate() {
+            let top = self.corner(0, self.lines.start.wrapping_add(y));
+            for (x, pixel) in outputs.chunks_exact_mut(channels.max(1)).enumerate() {
+                let left = self.corner(1, x);
+                let mut sum = *bias;
+                let mut taps = self.weights.get(channel..).unwrap_or_default().iter().step_by(channels.max(1));
+                for row in 0..i32::from(slide.window.kernel[0]) {
+                    let row = top.wrapping_add(row) as u32 as usize;
+                    for column in 0..i32::from(slide.window.kernel[1]) {
+                        let column = left.wrapping_add(column) as u32 as usize;
+                        let is_seen = row < slide.input.height && column < slide.input.width;
+                        let seen = if is_seen { slide.pixels_from(self.input, row, column).get(channel) } else { None };
+                        let value = seen.copied().unwrap_or(slide.zero_point);
+                        let weight = taps.next().copied().unwrap_or(0);
+                        sum = sum.wrapping_add(i32::from(weight).wrapping_mul(value.into()));
+                    }
+                }
+                if let Some(to) = pixel.get_mut(channel) {
+                    *to = requantise(sum, scale);
+                }
+            }
+        }
+    }
 }

@@ -5,6 +5,8 @@ use core::marker::PhantomData;
 use eigenlet_shared::numerics::Scale;
 use eigenlet_shared::packed::{EXACT_COLUMNS, SIDE};
 
+use super::depthwise::{Path, Taps};
+use super::finish;
 use super::parts::{part_by_one, part_by_two};
 use super::widen::{alternate, lanes};
 
@@ -58,13 +60,41 @@ impl Windows {
     }
 }
 
-/// Whether `depthwise` does anything.
-pub(super) const IS_DEPTHWISE: bool = false;
+/// The most columns of a window that `depthwise` is for.
+pub(super) const MAX_COLUMNS: usize = usize::MAX;
 
-/// Channels of a pixel of a depthwise convolution: none.
+/// A tap's weights for four channels.
+pub(super) type Tap = [i8; SIDE];
+
 #[inline(always)]
-pub(super) fn depthwise(_: &[i8], _: &[i32], _: &[Scale], _: [usize; 3], _: &[i8], _: &mut [i8]) -> usize {
-    0
+pub(super) fn tap(weights: [i8; SIDE]) -> Tap {
+    weights
+}
+
+/// Four channels of a depthwise convolution, over pixels whose windows are all there.
+#[inline(never)]
+pub(super) fn depthwise(taps: &Taps, path: &Path, x: &[i8], to: &mut [i8]) {
+    let [rows, columns] = taps.size;
+    let (mut x, mut to) = (x, to);
+    for _ in 0..path.pixels {
+        let mut sums = taps.biases;
+        let (mut row, mut weights) = (x, taps.taps.iter());
+        for _ in 0..rows {
+            let mut inputs = row;
+            for _ in 0..columns {
+                let (Some(weights), Some(values)) = (weights.next(), inputs.first_chunk::<SIDE>()) else { return };
+                for ((sum, weight), value) in sums.iter_mut().zip(weights).zip(values) {
+                    *sum = sum.wrapping_add(i32::from(*weight).wrapping_mul((*value).into()));
+                }
+                inputs = inputs.get(path.step..).unwrap_or_default();
+            }
+            row = row.get(path.line..).unwrap_or_default();
+        }
+        let Some(outputs) = to.first_chunk_mut::<SIDE>() else { return };
+        finish(&sums, taps.scales, outputs);
+        x = x.get(path.advance..).unwrap_or_default();
+        to = to.get_mut(path.to_advance..).unwrap_or_default();
+    }
 }
 
 /// Copies `rows` rows of so many values, `from_line` and `to_line` values from one to the next, as far as they are there.
