@@ -308,7 +308,7 @@ fn random_window(random: &mut Random, Buffers { input, output, scratch, words, w
         ],
     };
     let [height, width] = kernel.map(usize::from);
-    let channels = if is_wide { random.between(505, 600) } else { random.between(1, 9) };
+    let channels = if is_wide { random.between(505, 560) } else { random.between(1, 9) };
     let longest = if is_wide { 2 } else { 7 };
     let shape = Shape { height: random.between(height, longest), width: random.between(width, longest), channels };
     let outputs = random.between(1, (4 * WORDS / (height * width * channels + 3) / 2 * 2).min(11));

@@ -12,6 +12,9 @@ use core::ptr;
 use eigenlet_shared::numerics::Scale;
 use eigenlet_shared::packed::{EXACT_COLUMNS, SIDE};
 
+use super::depthwise::{Path, Taps};
+use super::widen::lanes;
+
 /// Which kernels these are.
 #[cfg(not(eigenlet_armv8m))]
 pub const KERNELS: &str = "packed lanes, Armv7E-M DSP";
@@ -208,7 +211,7 @@ global_asm!(
     "pop {{r4-r10, pc}}",
     ".size eigenlet_copy_rows, . - eigenlet_copy_rows",
     //
-    // A pixel of a depthwise convolution, four channels at a time. r0 a `Depthwise`, r1 to, r2 x.
+    // Four channels of a depthwise convolution, pixel after pixel. r0 a `Depthwise`, r1 to, r2 x.
     ".section .text.eigenlet_depthwise,\"ax\",%progbits",
     ".p2align 2",
     ".global eigenlet_depthwise",
@@ -216,63 +219,69 @@ global_asm!(
     ".thumb_func",
     "eigenlet_depthwise:",
     "push {{r4-r11, lr}}",
-    "ldm r0, {{r3, r4, r5, r6, r7, r8, r9, r10}}",
-    // On the stack: x, weights, biases, scales, to, blocks, rows, columns.
-    "sub sp, #32",
-    "strd r2, r8, [sp]",
-    "strd r9, r10, [sp, #8]",
-    "strd r1, r3, [sp, #16]",
-    "strd r4, r5, [sp, #24]",
-    "mov r3, r6",
-    "mov lr, r7",
+    // On the stack: x, taps, biases, scales, to, rows, pixels, from a pixel to the next in x, and in to.
+    "sub sp, #36",
+    "ldm r0, {{r3, r4, r5, r6, r7, r8, r9, r10, r11, r12}}",
+    "strd r2, r3, [sp]",
+    "strd r4, r5, [sp, #8]",
+    "strd r1, r6, [sp, #16]",
+    "strd r7, r8, [sp, #24]",
+    "str r9, [sp, #32]",
+    "mov r2, r10",
+    "mov lr, r11",
+    // Where the taps of a row are entered: one is 36 bytes of code.
+    "rsb r12, r12, #{columns}",
+    "movs r0, #36",
+    "adr r1, 1f",
+    "mla r12, r12, r0, r1",
+    "add r12, #1",
     "3:",
     "ldrd r0, r1, [sp]",
-    "add r8, r0, #4",
-    "add r9, r1, #4",
-    "strd r8, r9, [sp]",
     "ldr r8, [sp, #8]",
-    "ldr r12, [sp, #24]",
-    "ldm r8!, {{r4, r5, r6, r7}}",
-    "str r8, [sp, #8]",
+    "ldr r3, [sp, #20]",
+    "ldm r8, {{r4, r5, r6, r7}}",
     "2:",
-    "ldr r2, [sp, #28]",
+    "bx r12",
+    ".p2align 2",
     "1:",
-    "ldr r8, [r0]",
-    "ldr r9, [r1]",
-    "add r0, r0, r3",
-    "add r1, r1, r3",
-    "sxtb16 r10, r8",
-    "sxtb16 r11, r9",
-    "smlabb r4, r10, r11, r4",
-    "smlatt r6, r10, r11, r6",
-    "sxtb16 r10, r8, ror #8",
-    "sxtb16 r11, r9, ror #8",
-    "smlabb r5, r10, r11, r5",
-    "smlatt r7, r10, r11, r7",
-    "subs r2, r2, #1",
-    "bne 1b",
-    "add r0, r0, lr",
-    "subs r12, r12, #1",
+    ".rept {columns}",
+    "ldr.w r8, [r0]",
+    "add.w r0, r0, r2",
+    "ldrd r10, r11, [r1], #8",
+    "sxtb16 r9, r8",
+    "sxtb16 r8, r8, ror #8",
+    "smlabb r4, r9, r10, r4",
+    "smlatt r6, r9, r10, r6",
+    "smlabb r5, r8, r11, r5",
+    "smlatt r7, r8, r11, r7",
+    ".endr",
+    "add r0, lr",
+    "subs r3, #1",
     "bne 2b",
     "ldrd r8, r9, [sp, #12]",
-    "ldm r8!, {{r0, r1, r2}}",
-    "eigenlet_requantise r4, r10, r0, r1, r2",
-    "strb r4, [r9], #1",
-    "ldm r8!, {{r0, r1, r2}}",
-    "eigenlet_requantise r5, r10, r0, r1, r2",
-    "strb r5, [r9], #1",
-    "ldm r8!, {{r0, r1, r2}}",
-    "eigenlet_requantise r6, r10, r0, r1, r2",
-    "strb r6, [r9], #1",
-    "ldm r8!, {{r0, r1, r2}}",
-    "eigenlet_requantise r7, r10, r0, r1, r2",
-    "strb r7, [r9], #1",
-    "strd r8, r9, [sp, #12]",
-    "ldr r0, [sp, #20]",
-    "subs r0, r0, #1",
-    "str r0, [sp, #20]",
+    "ldm r8!, {{r0, r1, r3}}",
+    "eigenlet_requantise r4, r10, r0, r1, r3",
+    "strb r4, [r9]",
+    "ldm r8!, {{r0, r1, r3}}",
+    "eigenlet_requantise r5, r10, r0, r1, r3",
+    "strb r5, [r9, #1]",
+    "ldm r8!, {{r0, r1, r3}}",
+    "eigenlet_requantise r6, r10, r0, r1, r3",
+    "strb r6, [r9, #2]",
+    "ldm r8!, {{r0, r1, r3}}",
+    "eigenlet_requantise r7, r10, r0, r1, r3",
+    "strb r7, [r9, #3]",
+    "ldr r0, [sp]",
+    "ldrd r1, r3, [sp, #28]",
+    "add r0, r1",
+    "str r0, [sp]",
+    "add r9, r3",
+    "ldr r0, [sp, #24]",
+    "str r9, [sp, #16]",
+    "subs r0, #1",
+    "str r0, [sp, #24]",
     "bne 3b",
-    "add sp, #32",
+    "add sp, #36",
     "pop {{r4-r11, pc}}",
     ".size eigenlet_depthwise, . - eigenlet_depthwise",
     //
@@ -565,6 +574,7 @@ global_asm!(
     unroll_two = const UNROLL_TWO,
     unroll_two_bits = const UNROLL_TWO.ilog2(),
     part = const EXACT_COLUMNS,
+    columns = const MAX_COLUMNS,
 );
 
 /// What a routine goes over, apart from the activations and the outputs; its fields in the order in which the assembly loads them.
@@ -589,12 +599,15 @@ struct Job {
 impl Job {
     /// Blocks over so many words of `x`, without words and constants yet.
     fn new(pixels: Pixels, x_words: usize) -> Self {
-        let part = EXACT_COLUMNS.wrapping_mul(if pixels.is_two { 4 } else { 2 });
         let x_bytes = x_words.wrapping_mul(4);
-        let (before, last) = (x_bytes / part, x_bytes % part);
+        // A column has two bytes for each pixel.
+        let of_column = if pixels.is_two { 2 } else { 1 };
+        let columns = x_bytes >> of_column;
+        let last = columns % EXACT_COLUMNS;
+        let first = if last > 0 || columns == 0 { last } else { EXACT_COLUMNS };
         Self {
             x_bytes,
-            first_bytes: if last > 0 || before == 0 { last } else { part },
+            first_bytes: first << of_column,
             biases: ptr::null(),
             scales: ptr::null(),
             words_end: ptr::null(),
@@ -605,19 +618,22 @@ impl Job {
     }
 }
 
-/// What a pixel of a depthwise convolution is made of; its fields in the order in which the assembly loads them.
+/// What four channels of a depthwise convolution are made of; its fields in the order in which the assembly loads them.
 #[repr(C)]
 struct Depthwise {
-    /// Blocks of four channels, rows and columns of the window: none of them 0.
-    blocks: usize,
-    rows: usize,
-    columns: usize,
-    /// Bytes from a column to the next, and between the last column of a row and the next row.
-    step: usize,
-    between: usize,
-    weights: *const i8,
+    taps: *const Tap,
     biases: *const i32,
     scales: *const Scale,
+    /// Rows of the window, and pixels: neither 0.
+    rows: usize,
+    pixels: usize,
+    /// Bytes from a pixel to the next, in the image and in the outputs.
+    advance: usize,
+    to_advance: usize,
+    /// Bytes from a column to the next, and between the end of a row of the window and the next row.
+    step: usize,
+    between: usize,
+    columns: usize,
 }
 
 type Routine = unsafe extern "C" fn(job: *const Job, to: *mut u8, x: *const u32);
@@ -703,44 +719,48 @@ impl Windows {
     }
 }
 
-/// Whether `depthwise` does anything.
-pub(super) const IS_DEPTHWISE: bool = true;
+/// The most columns of a window that `depthwise` is for.
+pub(super) const MAX_COLUMNS: usize = 5;
 
-/// A pixel of a depthwise convolution whose window, `rows` by `columns` with `line` values from a row to the next, lies in the image and
-/// begins with `x`: as many channels as are done.
+/// A tap's weights for four channels.
+pub(super) type Tap = [u32; 2];
+
 #[inline(always)]
-pub(super) fn depthwise(
-    weights: &[i8],
-    biases: &[i32],
-    scales: &[Scale],
-    [rows, columns, line]: [usize; 3],
-    x: &[i8],
-    to: &mut [i8],
-) -> usize {
-    let step = to.len();
-    let done = step.wrapping_sub(step % SIDE);
-    // Where the last tap's channels end.
-    let reach = |taps: usize, of_tap: usize| Some(taps.checked_sub(1)?.checked_mul(of_tap)?.checked_add(step)?);
-    let Some((of_row, of_weights)) = reach(columns, step).zip(reach(rows.wrapping_mul(columns), step)) else {
-        return 0;
-    };
-    let Some(of_x) = rows.checked_sub(1).and_then(|rows| rows.checked_mul(line)?.checked_add(of_row)) else { return 0 };
-    let fits = of_x <= x.len() && of_weights <= weights.len() && done <= biases.len() && done <= scales.len();
-    let Some(between) = line.checked_sub(of_row).filter(|_| fits && done > 0) else { return 0 };
+pub(super) fn tap(weights: [i8; SIDE]) -> Tap {
+    lanes(weights)
+}
+
+/// Four channels of a depthwise convolution, over pixels whose windows are all there.
+#[inline(never)]
+pub(super) fn depthwise(taps: &Taps, path: &Path, x: &[i8], to: &mut [i8]) {
+    let Path { pixels, advance, to_advance, line, step } = *path;
+    let [rows, columns] = taps.size;
+    // Where the last of something ends, four bytes long if nothing else is in it.
+    let reach = |count: usize, of_one: usize, rest: usize| count.checked_sub(1)?.checked_mul(of_one)?.checked_add(rest);
+    let of_row = reach(columns, step, SIDE);
+    let of_window = of_row.and_then(|of_row| reach(rows, line, of_row));
+    let of_x = of_window.and_then(|of_window| reach(pixels, advance, of_window));
+    let of_to = reach(pixels, to_advance, SIDE);
+    let Some((of_x, of_to)) = of_x.zip(of_to) else { return };
+    let between = line.wrapping_sub(columns.wrapping_mul(step));
+    if of_x > x.len() || of_to > to.len() || columns > MAX_COLUMNS || rows.wrapping_mul(columns) > taps.taps.len() {
+        return;
+    }
     let job = Depthwise {
-        blocks: done / SIDE,
+        taps: taps.taps.as_ptr(),
+        biases: taps.biases.as_ptr(),
+        scales: taps.scales.as_ptr(),
         rows,
-        columns,
+        pixels,
+        advance,
+        to_advance,
         step,
         between,
-        weights: weights.as_ptr(),
-        biases: biases.as_ptr(),
-        scales: scales.as_ptr(),
+        columns,
     };
-    // SAFETY: it reads four bytes of each tap for each block of channels, no further than `of_x` and `of_weights`, four biases and four
-    // scales for each block, and writes four bytes for each.
+    // SAFETY: for each pixel it reads as many taps as the window has, four biases and scales, and of `x` four bytes for each tap, the last of
+    // which end at `of_x`; it writes four bytes for each pixel, the last of which end at `of_to`. No count is 0: `reach` would be `None`.
     unsafe { eigenlet_depthwise(&job, to.as_mut_ptr(), x.as_ptr()) }
-    done
 }
 
 /// Copies `rows` rows of so many values, `from_line` and `to_line` values from one to the next, if all is there.
@@ -802,7 +822,7 @@ impl<'a> Quads<'a> {
         wanted: usize,
     ) -> Self {
         let is_two = pixels.is_two;
-        let x_words = if x_words % 4 == 0 || !is_two && x_words % 2 == 0 { x_words } else { 0 };
+        let x_words = if x_words.is_multiple_of(if is_two { 4 } else { 2 }) { x_words } else { 0 };
         let count = wanted.min(biases.len()).min(scales.map_or(usize::MAX, <[Scale]>::len)) / SIDE;
         // A quad has two words for each word of one pixel.
         let of_quad = if is_two { x_words } else { x_words.wrapping_mul(2) };

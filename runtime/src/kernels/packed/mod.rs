@@ -30,6 +30,12 @@ mod engine;
 #[cfg(not(eigenlet_dsp))]
 #[path = "portable.rs"]
 mod engine;
+#[cfg(not(any(eigenlet_dsp, eigenlet_thumb1)))]
+#[path = "sums.rs"]
+mod parts;
+#[cfg(eigenlet_thumb1)]
+#[path = "thumb1.rs"]
+mod parts;
 
 #[cfg(feature = "conv")]
 use eigenlet_shared::description::Window;

@@ -5,10 +5,16 @@ use core::marker::PhantomData;
 use eigenlet_shared::numerics::Scale;
 use eigenlet_shared::packed::{EXACT_COLUMNS, SIDE};
 
+use super::depthwise::{Path, Taps};
+use super::finish;
+use super::parts::{part_by_one, part_by_two};
 use super::widen::{alternate, lanes};
 
 /// Which kernels these are.
+#[cfg(not(eigenlet_thumb1))]
 pub const KERNELS: &str = "portable";
+#[cfg(eigenlet_thumb1)]
+pub const KERNELS: &str = "Thumb-1";
 
 #[inline(always)]
 pub(super) fn widen(groups: &[[i8; SIDE]], to: &mut [[u32; 2]]) {
@@ -54,13 +60,41 @@ impl Windows {
     }
 }
 
-/// Whether `depthwise` does anything.
-pub(super) const IS_DEPTHWISE: bool = false;
+/// The most columns of a window that `depthwise` is for.
+pub(super) const MAX_COLUMNS: usize = usize::MAX;
 
-/// Channels of a pixel of a depthwise convolution: none.
+/// A tap's weights for four channels.
+pub(super) type Tap = [i8; SIDE];
+
 #[inline(always)]
-pub(super) fn depthwise(_: &[i8], _: &[i32], _: &[Scale], _: [usize; 3], _: &[i8], _: &mut [i8]) -> usize {
-    0
+pub(super) fn tap(weights: [i8; SIDE]) -> Tap {
+    weights
+}
+
+/// Four channels of a depthwise convolution, over pixels whose windows are all there.
+#[inline(never)]
+pub(super) fn depthwise(taps: &Taps, path: &Path, x: &[i8], to: &mut [i8]) {
+    let [rows, columns] = taps.size;
+    let (mut x, mut to) = (x, to);
+    for _ in 0..path.pixels {
+        let mut sums = taps.biases;
+        let (mut row, mut weights) = (x, taps.taps.iter());
+        for _ in 0..rows {
+            let mut inputs = row;
+            for _ in 0..columns {
+                let (Some(weights), Some(values)) = (weights.next(), inputs.first_chunk::<SIDE>()) else { return };
+                for ((sum, weight), value) in sums.iter_mut().zip(weights).zip(values) {
+                    *sum = sum.wrapping_add(i32::from(*weight).wrapping_mul((*value).into()));
+                }
+                inputs = inputs.get(path.step..).unwrap_or_default();
+            }
+            row = row.get(path.line..).unwrap_or_default();
+        }
+        let Some(outputs) = to.first_chunk_mut::<SIDE>() else { return };
+        finish(&sums, taps.scales, outputs);
+        x = x.get(path.advance..).unwrap_or_default();
+        to = to.get_mut(path.to_advance..).unwrap_or_default();
+    }
 }
 
 /// Copies `rows` rows of so many values, `from_line` and `to_line` values from one to the next, as far as they are there.
@@ -118,84 +152,4 @@ pub(super) fn block(is_quad: bool, pixels: Pixels, words: &[u32], x: &[u32], sum
             *sum = sum.wrapping_add(*part);
         }
     }
-}
-
-fn part_by_one(is_quad: bool, words: &[u32], x: &[u32]) -> [[i32; SIDE]; 2] {
-    [if is_quad { quad(words, x) } else { joined(pair(words, x), [0; 2]) }, [0; SIDE]]
-}
-
-fn part_by_two(is_quad: bool, words: &[u32], x: &[u32]) -> [[i32; SIDE]; 2] {
-    if is_quad {
-        let ([a, b], [c, d]) = (pair_by_two::<4, 0>(words, x), pair_by_two::<4, 2>(words, x));
-        [joined(a, c), joined(b, d)]
-    } else {
-        pair_by_two::<2, 0>(words, x).map(|sums| joined(sums, [0; 2]))
-    }
-}
-
-fn joined([a, b]: [i32; 2], [c, d]: [i32; 2]) -> [i32; SIDE] {
-    [a, b, c, d]
-}
-
-/// Two rows' sums on their way.
-#[derive(Clone, Copy, Default)]
-struct Sums {
-    /// That of the even row, and 256 times the odd row's.
-    both: i32,
-    even: i32,
-}
-
-impl Sums {
-    #[inline(always)]
-    fn add(&mut self, lane: i16, x: i16) {
-        self.both = self.both.wrapping_add(i32::from(lane).wrapping_mul(x.into()));
-        self.even = self.even.wrapping_add(i32::from(lane as i8).wrapping_mul(x.into()));
-    }
-
-    #[inline(always)]
-    fn rows(self) -> [i32; 2] {
-        [self.even, self.both.wrapping_sub(self.even) >> 8]
-    }
-}
-
-// Each loop takes two columns at a time: with a whole group the compiler loads all of it first, and spills.
-
-#[inline(never)]
-fn quad(words: &[u32], x: &[u32]) -> [i32; SIDE] {
-    let (lanes, _) = bytemuck::must_cast_slice::<u32, i16>(words).as_chunks::<4>();
-    let (x, _) = bytemuck::must_cast_slice::<u32, i16>(x).as_chunks::<2>();
-    let [mut low, mut high] = [Sums::default(); 2];
-    for ([a, b, c, d], [x, y]) in lanes.iter().zip(x) {
-        low.add(*a, *x);
-        high.add(*c, *x);
-        low.add(*b, *y);
-        high.add(*d, *y);
-    }
-    joined(low.rows(), high.rows())
-}
-
-#[inline(never)]
-fn pair(words: &[u32], x: &[u32]) -> [i32; 2] {
-    let mut sums = Sums::default();
-    for (lane, x) in bytemuck::must_cast_slice(words).iter().zip(bytemuck::must_cast_slice::<u32, i16>(x)) {
-        sums.add(*lane, *x);
-    }
-    sums.rows()
-}
-
-/// The pair whose lanes begin at `FIRST` of the `OF_STEP` that two columns have, by two pixels.
-// More would not fit the registers of an M3.
-#[inline(never)]
-fn pair_by_two<const OF_STEP: usize, const FIRST: usize>(words: &[u32], x: &[u32]) -> [[i32; 2]; 2] {
-    let (lanes, _) = bytemuck::must_cast_slice::<u32, i16>(words).as_chunks::<OF_STEP>();
-    let (x, _) = bytemuck::must_cast_slice::<u32, i16>(x).as_chunks::<4>();
-    let [mut first, mut second] = [Sums::default(); 2];
-    for (lanes, [x0, x1, y0, y1]) in lanes.iter().zip(x) {
-        let [a, b, ..] = lanes.get(FIRST..).unwrap_or_default() else { continue };
-        first.add(*a, *x0);
-        second.add(*a, *y0);
-        first.add(*b, *x1);
-        second.add(*b, *y1);
-    }
-    [first.rows(), second.rows()]
 }
