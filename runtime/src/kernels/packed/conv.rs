@@ -131,18 +131,17 @@ impl<'a> View<'a> {
     #[inline(never)]
     fn gather(&self, corner: Corner, patch: &mut [i8]) {
         let [rows, row, line] = self.size;
-        if let Some(from) = self.inside(corner) {
-            copy_rows(from, patch, [rows, row], [line, row]);
-            return;
-        }
-        // Not by `fill`: that is a call of memset, of which a chip may have no other need.
-        let group = core::hint::black_box([self.slide.zero_point; SIDE]);
-        patch.as_chunks_mut().0.iter_mut().for_each(|to| *to = group);
         let seen = Seen::new(self.slide, corner);
         let channels = self.slide.input.channels;
+        let values = seen.columns.wrapping_mul(channels);
+        if seen.rows != rows || values != row {
+            // Not by `fill`: that is a call of memset, of which a chip may have no other need.
+            let group = core::hint::black_box([self.slide.zero_point; SIDE]);
+            patch.as_chunks_mut().0.iter_mut().for_each(|to| *to = group);
+        }
         let from = self.input.get(seen.first..).unwrap_or_default();
         let before = seen.before.wrapping_mul(channels).wrapping_add(seen.above.wrapping_mul(row));
         let to = patch.get_mut(before..).unwrap_or_default();
-        copy_rows(from, to, [seen.rows, seen.columns.wrapping_mul(channels)], [line, row]);
+        copy_rows(from, to, [seen.rows, values], [line, row]);
     }
 }
