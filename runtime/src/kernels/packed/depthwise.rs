@@ -105,6 +105,8 @@ impl Layer<'_> {
         let end = |inside: &Lines<usize>, at: usize, of: usize| {
             (if inside.contains(&at) { inside.end } else { at.wrapping_add(1) }).min(of)
         };
+        let Some(scales) = self.scales.get(channel..).and_then(<[Scale]>::first_chunk) else { return };
+        let mut shared = Taps { taps: [Tap::default(); MAX_TAPS], biases: [0; SIDE], scales, size: [0; 2] };
         let [inside_lines, inside_columns] = &self.inside;
         let width = self.slide.output.width;
         let mut y = self.lines.start;
@@ -113,20 +115,22 @@ impl Layer<'_> {
             let mut x = 0;
             while x < width {
                 let next_x = end(inside_columns, x, width);
-                self.region([y..next_y, x..next_x], channel, output);
+                self.region(&mut shared, [y..next_y, x..next_x], channel, output);
                 x = next_x;
             }
             y = next_y;
         }
     }
 
-    fn region(&self, [lines, columns]: [Lines<usize>; 2], channel: usize, output: &mut [i8]) {
+    fn region(&self, shared: &mut Taps<'_>, [lines, columns]: [Lines<usize>; 2], channel: usize, output: &mut [i8]) {
         let slide = self.slide;
         let channels = slide.output.channels;
         let [top, left] = [self.corner(0, lines.start), self.corner(1, columns.start)];
         let seen = Seen::new(slide, Corner { top, left });
-        let rows = (seen.above, seen.rows);
-        let Some(taps) = self.taps(rows, (seen.before, seen.columns), channel) else { return };
+        let found = self.find(shared, (seen.above, seen.rows), (seen.before, seen.columns), channel);
+        if found.is_none() {
+            return;
+        }
         let x = slide.pixels_from(self.input, top.max(0) as usize, left.max(0) as usize);
         let first = lines.start.wrapping_sub(self.lines.start).wrapping_mul(slide.output.width);
         let to = output.get_mut(first.wrapping_add(columns.start).wrapping_mul(channels)..).unwrap_or_default();
@@ -142,24 +146,24 @@ impl Layer<'_> {
         let ([advance, to_advance], [between, to_between]) = if is_tall { (below, beside) } else { (beside, below) };
         let path = Path { pixels, advance, to_advance, line, step: channels };
         for _ in 0..times {
-            engine::depthwise(&taps, &path, x, to);
+            engine::depthwise(shared, &path, x, to);
             x = x.get(between..).unwrap_or_default();
             to = to.get_mut(to_between..).unwrap_or_default();
         }
     }
 
-    /// What pixels share that see so many rows and columns of the window, after so many that they don't.
-    fn taps(
+    /// Finds what pixels share that see so many rows and columns of the window, after so many that they don't; none where something is missing.
+    fn find(
         &self,
+        shared: &mut Taps<'_>,
         (above, rows): (usize, usize),
         (before, columns): (usize, usize),
         channel: usize,
-    ) -> Option<Taps<'_>> {
+    ) -> Option<()> {
         let slide = self.slide;
-        let mut biases = *self.biases.get(channel..)?.first_chunk()?;
-        let scales = self.scales.get(channel..)?.first_chunk()?;
-        let mut taps = [Tap::default(); MAX_TAPS];
-        let mut seen = taps.iter_mut();
+        shared.size = [rows, columns];
+        shared.biases = *self.biases.get(channel..)?.first_chunk()?;
+        let mut seen = shared.taps.iter_mut();
         let mut weights = self.weights.get(channel..)?;
         let [height, width] = slide.window.kernel.map(usize::from);
         for row in 0..height {
@@ -168,14 +172,14 @@ impl Layer<'_> {
                 if row.wrapping_sub(above) < rows && column.wrapping_sub(before) < columns {
                     *seen.next()? = engine::tap(*four);
                 } else {
-                    for (bias, weight) in biases.iter_mut().zip(four) {
+                    for (bias, weight) in shared.biases.iter_mut().zip(four) {
                         *bias = bias.wrapping_add(i32::from(*weight).wrapping_mul(slide.zero_point.into()));
                     }
                 }
                 weights = weights.get(slide.output.channels..).unwrap_or_default();
             }
         }
-        Some(Taps { taps, biases, scales, size: [rows, columns] })
+        Some(())
     }
 
     /// A channel, tap by tap: large windows, and few channels.

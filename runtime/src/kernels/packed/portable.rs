@@ -80,21 +80,24 @@ pub(super) fn depthwise(taps: &Taps, path: &Path, x: &[i8], to: &mut [i8]) {
     let [rows, columns] = taps.size;
     let (mut x, mut to) = (x, to);
     for _ in 0..path.pixels {
-        let mut sums = taps.biases;
+        // Four variables, since a loop over four sums is kept a loop where code is to be small.
+        let [mut a, mut b, mut c, mut d] = taps.biases;
         let (mut row, mut weights) = (x, taps.taps.iter());
         for _ in 0..rows {
             let mut inputs = row;
             for _ in 0..columns {
                 let (Some(weights), Some(values)) = (weights.next(), inputs.first_chunk::<SIDE>()) else { return };
-                for ((sum, weight), value) in sums.iter_mut().zip(weights).zip(values) {
-                    *sum = sum.wrapping_add(i32::from(*weight).wrapping_mul((*value).into()));
-                }
+                let ([w, x, y, z], [p, q, r, s]) = (weights, values);
+                a = a.wrapping_add(i32::from(*w).wrapping_mul((*p).into()));
+                b = b.wrapping_add(i32::from(*x).wrapping_mul((*q).into()));
+                c = c.wrapping_add(i32::from(*y).wrapping_mul((*r).into()));
+                d = d.wrapping_add(i32::from(*z).wrapping_mul((*s).into()));
                 inputs = inputs.get(path.step..).unwrap_or_default();
             }
             row = row.get(path.line..).unwrap_or_default();
         }
         let Some(outputs) = to.first_chunk_mut::<SIDE>() else { return };
-        finish(&sums, taps.scales, outputs);
+        finish(&[a, b, c, d], taps.scales, outputs);
         x = x.get(path.advance..).unwrap_or_default();
         to = to.get_mut(path.to_advance..).unwrap_or_default();
     }
