@@ -4,7 +4,7 @@ use core::ops::Range as Lines;
 
 use eigenlet_shared::packed::{SIDE, groups};
 
-use super::engine::{self, Windows, copy_rows};
+use super::engine::{Windows, copy_rows};
 use super::rows::{Layer, outputs};
 use super::widen::widen_two;
 use super::window::{Corner, Corners, Seen, outputs_of};
@@ -92,7 +92,7 @@ fn windows(
         if !inside.is_some_and(|(first, second)| windows.widen(first, second, x)) {
             view.gather(first, patch);
             view.gather(second, second_patch);
-            engine::widen_two(patch.as_chunks().0, second_patch.as_chunks().0, x.as_chunks_mut().0);
+            widen_two(patch, second_patch, x);
         }
         both.outputs(x, outputs);
     }

@@ -81,7 +81,8 @@ impl<'a> Layer<'a> {
 
 impl<'a> Rows<'a> {
     /// The blocks of `wanted` rows from `first` on, over so many pixels; none where `first` is in the middle of a quad.
-    #[inline(always)]
+    // One copy for one pixel and for two.
+    #[cfg_attr(feature = "conv", inline(never))]
     fn quads(&self, pixels: Pixels, first: usize, scales: Option<&'a [Scale]>, wanted: usize) -> Quads<'a> {
         let groups = groups(self.columns);
         let is_simple = first.is_multiple_of(SIDE);
