@@ -2,10 +2,10 @@
 
 use bytemuck::cast_slice;
 use eigenlet_shared::description::Raw;
-use eigenlet_shared::reader::HeadsRecord;
+use eigenlet_shared::reader::{ClustersRecord, EmbeddingRecord, HashRecord, head};
 
 use crate::kernels::Rows;
-use crate::model::{Model, head};
+use crate::model::{Model, clusters, hash};
 use crate::verify::Head;
 
 impl Model<'_> {
@@ -42,55 +42,77 @@ impl Model<'_> {
     /// Multiply-accumulates of one whole output of a head, without the layers; 0 where the model lacks the head. Prototypes
     /// cost the dimensions that they compare, residuals all rows of all experts, and both one for each difference that is
     /// squared. Experts, and codes by them, cost the choice of the cluster and one expert's rows.
-    pub fn head_macs(&self, head: Head) -> u64 {
-        self.head_macs_of(&self.heads(), head)
-    }
-
-    fn head_macs_of(&self, heads: &HeadsRecord, head: Head) -> u64 {
+    pub fn head_macs(&self, of: Head) -> u64 {
         let rows = |rows: u32| u64::from(rows).saturating_mul(self.features() as u64);
-        let HeadsRecord { hash, clusters, experts, .. } = heads;
-        match head {
-            Head::Embedding => rows(heads.embedding.count),
+        let hash = self.numbers(head::HASH);
+        let hash = HashRecord::of(&hash);
+        let clusters = self.numbers(head::CLUSTERS);
+        let clusters = ClustersRecord::of(&clusters);
+        let expert_dims = u32::from(self.expert_dims());
+        match of {
+            Head::Embedding => rows(self.dims().into()),
             Head::Hash => match hash.kind {
-                head::EXPERTS => self.head_macs_of(heads, Head::Clusters).saturating_add(rows(hash.rows)),
-                head::PRODUCT => rows(hash.heads.saturating_mul(hash.classes)),
+                hash::EXPERTS => self.head_macs(Head::Clusters).saturating_add(rows(hash.rows)),
+                hash::PRODUCT => rows(hash.heads.saturating_mul(hash.classes)),
                 _ => rows(hash.rows),
             },
             Head::Clusters => match clusters.kind {
-                head::PROTOTYPES => {
-                    rows(clusters.dims).saturating_add(u64::from(clusters.count).saturating_mul(clusters.dims.into()))
-                }
-                head::RESIDUAL => rows(clusters.count.saturating_mul(experts.count.saturating_add(1))),
-                _ => rows(clusters.count),
+                clusters::LINEAR => rows(clusters.count),
+                clusters::RESIDUAL => rows(clusters.count.saturating_mul(expert_dims.saturating_add(1))),
+                _ => rows(clusters.dims).saturating_add(u64::from(clusters.count).saturating_mul(clusters.dims.into())),
             },
-            Head::Experts if experts.count == 0 => 0,
-            Head::Experts => self.head_macs_of(heads, Head::Clusters).saturating_add(rows(experts.count)),
+            Head::Experts if expert_dims == 0 => 0,
+            Head::Experts => self.head_macs(Head::Clusters).saturating_add(rows(expert_dims)),
         }
     }
 
     /// Bytes of flash that running reads: weights, constants, prototypes, centres. Weights or biases that a head shares with
     /// an earlier one are counted once.
     pub fn weight_bytes(&self) -> usize {
-        let heads = &self.heads();
         let none = Rows::default();
         let layers = self.steps().map(|step| step.table_bytes());
-        let embedding = self.block(&heads.embedding, 0).unwrap_or_default();
-        let experts = if heads.experts.count > 0 { heads.clusters.count } else { 0 };
-        let experts = (0..experts).filter_map(|expert| self.block(&heads.experts, expert).ok());
-        let count = match heads.hash.kind {
-            head::THRESHOLDS => 1,
-            _ => heads.hash.heads,
+        let block = |first, number| {
+            let mut rows = Rows::default();
+            let _ = self.block(&mut rows, EmbeddingRecord::of(&self.numbers(first)), number);
+            rows
         };
-        let hashes = || (0..count).filter_map(|number| self.hash_rows(heads, number).ok());
-        let is_linear = heads.clusters.kind == head::LINEAR;
-        let clusters = self.cluster_rows(heads).ok().filter(|_| is_linear).unwrap_or_default();
-        let shared = hashes().find(|head| head.words.as_ptr_range() == clusters.words.as_ptr_range());
-        let prototypes = if is_linear { 0 } else { self.prototypes(heads).unwrap_or_default().len() };
-        layers
-            .chain(experts.map(|expert| bytes(&expert, &none)))
+        let embedding = block(head::EMBEDDING, 0);
+        let numbers = self.numbers(head::HASH);
+        let hash = HashRecord::of(&numbers);
+        let count = match hash.kind {
+            hash::THRESHOLDS => hash.is_there,
+            _ => hash.heads,
+        };
+        let hashes = || {
+            (0..count).map(|number| {
+                let mut rows = Rows::default();
+                let _ = self.hash_rows(&mut rows, hash, number);
+                rows
+            })
+        };
+        let own = layers
             .chain(hashes().map(|head| bytes(&head, &embedding)))
-            .chain([bytes(&embedding, &none), bytes(&clusters, &shared.unwrap_or_default()), prototypes])
-            .fold(0, usize::saturating_add)
+            .chain([bytes(&embedding, &none)])
+            .fold(0, usize::saturating_add);
+        #[cfg(feature = "clusters")]
+        {
+            let numbers = self.numbers(head::CLUSTERS);
+            let clusters = ClustersRecord::of(&numbers);
+            let experts = (0..self.experts().into()).map(|expert| block(head::EXPERTS, expert));
+            let is_linear = clusters.kind == clusters::LINEAR;
+            let prototypes = if is_linear { 0 } else { self.prototypes(clusters).unwrap_or_default().len() };
+            let mut rows = Rows::default();
+            if is_linear {
+                let _ = self.cluster_rows(&mut rows, clusters);
+            }
+            let shared = hashes().find(|head| head.words.as_ptr_range() == rows.words.as_ptr_range());
+            experts
+                .map(|expert| bytes(&expert, &none))
+                .chain([bytes(&rows, &shared.unwrap_or_default()), prototypes])
+                .fold(own, usize::saturating_add)
+        }
+        #[cfg(not(feature = "clusters"))]
+        own
     }
 }
 

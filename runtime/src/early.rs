@@ -3,14 +3,22 @@
 //! The answers are those of the whole computation, always. What is not computed yet is bounded: an embedding's value by the int8 range
 //! -127 to 127 that every row has, a bit by 0 and 1. (A bound by the rows' norms, Cauchy and Schwarz's, is wider than that range.)
 
+#[cfg(feature = "clusters")]
 use eigenlet_shared::packed::SIDE;
+#[cfg(feature = "clusters")]
+use eigenlet_shared::reader::{ClustersRecord, EmbeddingRecord, head};
 
 use crate::code::{Code, prefix_distance};
 use crate::encoder::{EncoderError, Features};
+#[cfg(feature = "clusters")]
+use crate::encoder::{apart, words};
+#[cfg(feature = "clusters")]
 use crate::heads::{EMBEDDING, squared_distance};
 use crate::index::Index;
-use crate::kernels;
-use crate::model::head;
+#[cfg(feature = "clusters")]
+use crate::kernels::{self, Rows};
+#[cfg(feature = "clusters")]
+use crate::model::clusters;
 
 /// A cluster, or the nearest code, and what it took to be certain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,23 +36,28 @@ impl Features<'_> {
     ///
     /// # Errors
     /// [`EncoderError::NoHead`].
+    #[cfg(feature = "clusters")]
     pub fn assign_early(&mut self) -> Result<Early, EncoderError> {
         let model = self.model();
-        let heads = model.heads();
-        if heads.clusters.kind != head::PROTOTYPES {
-            return Ok(Early { id: self.assign()?.id.into(), computed: heads.embedding.count as u16 });
+        let numbers = model.numbers(head::CLUSTERS);
+        let clusters = ClustersRecord::of(&numbers);
+        if clusters.is_there == 0 || clusters.kind != clusters::PROTOTYPES {
+            return Ok(Early { id: self.assign()?.id.into(), computed: model.dims() });
         }
-        let rows = model.block(&heads.embedding, 0).unwrap_or_default();
-        let prototypes = model.prototypes(&heads).unwrap_or_default();
-        let dims = heads.clusters.dims as usize;
+        let mut rows = Rows::default();
+        let _ = model.block(&mut rows, EmbeddingRecord::of(&model.numbers(head::EMBEDDING)), 0);
+        let prototypes = model.prototypes(clusters).unwrap_or_default();
+        let dims = clusters.dims as usize;
         let mut computed = 0usize;
         loop {
             let next = computed.saturating_add(SIDE).min(dims);
-            if let Some(to) = self.spare.get_mut(computed..next) {
-                kernels::outputs(&rows, self.widened, computed, EMBEDDING, to);
+            let [_, widened, spare] = &model.regions;
+            let [widened, spare] = apart(self.arena, widened, spare);
+            if let Some(to) = spare.get_mut(computed..next) {
+                kernels::outputs(&rows, words(widened), computed, EMBEDDING, to);
             }
             computed = next;
-            let known = self.spare.get(..computed).unwrap_or_default();
+            let known = spare.get(..computed).unwrap_or_default();
             let best = nearest_prefix(known, prototypes, dims);
             if computed == dims || is_nearest(best, known, prototypes, dims) {
                 return Ok(Early { id: best as u32, computed: computed as u16 });
@@ -79,6 +92,7 @@ impl Features<'_> {
 }
 
 /// The first of the prototypes at the least distance in the dimensions that are known.
+#[cfg(feature = "clusters")]
 fn nearest_prefix(known: &[i8], prototypes: &[i8], dims: usize) -> usize {
     let distances = prototypes.chunks_exact(dims.max(1)).map(|prototype| squared_distance(known, prototype));
     let nearest = distances.enumerate().min_by_key(|(_, distance)| *distance);
@@ -86,6 +100,7 @@ fn nearest_prefix(known: &[i8], prototypes: &[i8], dims: usize) -> usize {
 }
 
 /// Whether no prototype can be nearer than that one, nor as near with a lower id, whatever the other dimensions are.
+#[cfg(feature = "clusters")]
 fn is_nearest(best: usize, known: &[i8], prototypes: &[i8], dims: usize) -> bool {
     let prototype = |id: usize| prototypes.get(id.wrapping_mul(dims)..).unwrap_or_default();
     let nearest = prototype(best);

@@ -3,17 +3,29 @@
 use core::fmt;
 use core::ops::Range;
 
-use eigenlet_shared::description::{Raw, class_bits};
+use eigenlet_shared::description::Raw;
+#[cfg(feature = "clusters")]
+use eigenlet_shared::description::class_bits;
 use eigenlet_shared::numerics::quantize_u8;
-use eigenlet_shared::reader::{HeadsRecord, kind};
+#[cfg(feature = "clusters")]
+use eigenlet_shared::reader::ClustersRecord;
+use eigenlet_shared::reader::{EmbeddingRecord, HashRecord, head, kind};
 
 use crate::code::Code;
-use crate::heads::{EMBEDDING, Words, code, largest, least_residual, nearest};
+use crate::heads::{EMBEDDING, Words, code};
+#[cfg(feature = "clusters")]
+use crate::heads::{largest, least_residual, nearest};
 use crate::kernels::{self, Rows};
-use crate::model::{Model, head};
-use crate::sample::{Sample, check_indices};
-use crate::step::Steps;
-use crate::verify::{Head, VerifyError};
+use crate::model::Model;
+#[cfg(feature = "clusters")]
+use crate::model::{clusters, hash};
+use crate::sample::Sample;
+#[cfg(feature = "indices")]
+use crate::sample::check_indices;
+use crate::step::{Steps, Tensor};
+use crate::verify::Head;
+#[cfg(feature = "verify")]
+use crate::verify::VerifyError;
 
 /// A number of leading dimensions of an embedding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +79,8 @@ pub struct Expert<'s> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
+// A tag of a word: moved by words, which is smaller code.
+#[repr(u32)]
 pub enum EncoderError {
     /// The model needs more activations than there is room for.
     Arena {
@@ -205,6 +219,7 @@ impl<'m, const ARENA: usize> Encoder<'m, ARENA> {
     ///
     /// # Errors
     /// [`EncoderError::Sample`], [`EncoderError::Form`], [`EncoderError::NoHead`].
+    #[cfg(feature = "clusters")]
     pub fn assign(&mut self, sample: &[u8]) -> Result<Assignment, EncoderError> {
         self.run(sample)?.assign()
     }
@@ -213,6 +228,7 @@ impl<'m, const ARENA: usize> Encoder<'m, ARENA> {
     ///
     /// # Errors
     /// [`EncoderError::Sample`], [`EncoderError::Form`], [`EncoderError::Dims`], [`EncoderError::NoHead`].
+    #[cfg(feature = "clusters")]
     pub fn expert(&mut self, sample: &[u8], dims: Dims) -> Result<Expert<'_>, EncoderError> {
         self.run(sample)?.into_expert(dims)
     }
@@ -221,6 +237,7 @@ impl<'m, const ARENA: usize> Encoder<'m, ARENA> {
     ///
     /// # Errors
     /// [`VerifyError`].
+    #[cfg(feature = "verify")]
     pub fn verify(&mut self) -> Result<u16, VerifyError> {
         self.model.verify(self.arena.bytes())
     }
@@ -230,11 +247,8 @@ impl<'m, const ARENA: usize> Encoder<'m, ARENA> {
 #[derive(Debug)]
 pub struct Features<'s> {
     model: &'s Model<'s>,
-    values: &'s [i8],
-    /// The same, as kernels read them.
-    pub(crate) widened: &'s [u32],
-    /// Embeddings go there.
-    pub(crate) spare: &'s mut [i8],
+    /// Holds the features, the same as kernels read them, and room for embeddings: [`Model::regions`].
+    pub(crate) arena: &'s mut [i8],
 }
 
 impl Model<'_> {
@@ -254,6 +268,7 @@ impl Model<'_> {
     // One copy, as for `code`.
     #[inline(never)]
     pub fn run_sample<'s>(&'s self, arena: &'s mut [i8], sample: Sample) -> Result<Features<'s>, EncoderError> {
+        let steps = &mut self.steps();
         self.expect(sample.raw())?;
         let (expected, found) = (self.arena_bytes(), arena.len());
         if found < expected {
@@ -262,31 +277,16 @@ impl Model<'_> {
         if arena.as_ptr().align_offset(align_of::<u32>()) != 0 {
             return Err(EncoderError::Misaligned);
         }
-        let expected = self.input_len();
-        let mut steps = self.steps();
+        let expected = steps.output.shape.len();
         match sample {
-            Sample::Bytes(bytes) => {
-                if bytes.len() != expected {
-                    return Err(EncoderError::Sample { expected, found: bytes.len() });
-                }
-                let mut first = steps.clone();
-                if first.left > 0 && first.advance().is_ok() && first.record.kind == kind::DENSE {
-                    steps = first;
-                    let [_, scratch, output] = parts(arena, without_input(&steps));
-                    widen_sample(bytes, words(scratch));
-                    kernels::outputs(&steps.rows, words(scratch), 0, steps.range(), output);
-                } else if let Some(input) = arena.get_mut(self.input.range()) {
-                    input.iter_mut().zip(bytes).for_each(|(to, raw)| *to = quantize_u8(*raw));
-                }
+            Sample::Bytes(bytes) if bytes.len() != expected => {
+                return Err(EncoderError::Sample { expected, found: bytes.len() });
             }
-            Sample::Indices(indices) => {
-                check_indices(indices, expected)?;
-                let _ = steps.advance();
-                let [_, _, output] = parts(arena, [0..0, 0..0, steps.output.range()]);
-                kernels::dense_at(&steps.rows, steps.range(), indices, output);
-            }
+            #[cfg(feature = "indices")]
+            Sample::Indices(indices) => check_indices(indices, expected)?,
+            _ => {}
         }
-        Ok(self.run_steps(arena, steps))
+        Ok(self.run_steps(arena, steps, Some(sample)))
     }
 
     pub(crate) fn expect(&self, found: Raw) -> Result<(), EncoderError> {
@@ -294,46 +294,91 @@ impl Model<'_> {
         if found == expected { Ok(()) } else { Err(EncoderError::Form { expected, found }) }
     }
 
-    /// Runs steps, in an arena that was checked: regions are apart, since `parse` saw to it.
+    /// Runs steps, in an arena that was checked: regions are apart, since `parse` saw to it. Without a sample, the first step's input lies in
+    /// the arena.
     // One copy, for samples and streams.
     #[inline(never)]
-    pub(crate) fn run_steps<'s>(&'s self, arena: &'s mut [i8], mut steps: Steps) -> Features<'s> {
+    pub(crate) fn run_steps<'s>(
+        &'s self,
+        arena: &'s mut [i8],
+        steps: &mut Steps,
+        mut sample: Option<Sample>,
+    ) -> Features<'s> {
         while steps.left > 0 && steps.advance().is_ok() {
             let regions = steps.regions();
-            match steps.record.kind {
-                kind::DENSE => {
-                    let [input, scratch, output] = regions;
-                    // The output may take the input's place, since that is read before.
-                    let [input, to, _] = parts(arena, [input, scratch.clone(), 0..0]);
-                    kernels::widen(input, words(to));
-                    let [_, scratch, output] = parts(arena, [0..0, scratch, output]);
-                    kernels::outputs(&steps.rows, words(scratch), 0, steps.range(), output);
-                }
-                kind::ADD => {
-                    let [other, _, output] = parts(arena, regions);
-                    kernels::add(&steps.sum, steps.record.output(), other, output);
-                }
-                kind::RECALL => {}
-                _ => {
-                    let [input, scratch, output] = parts(arena, regions);
-                    run_window(&steps, 0..steps.output.shape.height, input, scratch, output);
+            let sample = sample.take();
+            if steps.record.kind == kind::DENSE {
+                run_dense(steps, sample, arena, &regions);
+                continue;
+            }
+            #[cfg(feature = "conv")]
+            {
+                put(sample, arena, &steps.input);
+                match steps.record.kind {
+                    kind::RECALL => {}
+                    kind::ADD => {
+                        let [other, _, output] = &regions;
+                        let [other, output] = apart(arena, other, output);
+                        if let [sum] = steps.sum {
+                            kernels::add(sum, steps.record.output, other, output);
+                        }
+                    }
+                    _ => {
+                        let [input, scratch, output] = arena.get_disjoint_mut(regions).unwrap_or_default();
+                        run_window(steps, 0..steps.output.shape.height, input, scratch, output);
+                    }
                 }
             }
         }
-        let heads = self.heads();
-        let [values, widened, spare] = parts(arena, self.regions(&heads));
-        let widened = words(widened);
-        kernels::widen(values, widened);
-        Features { model: self, values, widened, spare }
+        // Of a model without layers, the sample itself.
+        put(sample, arena, &steps.output);
+        let [values, widened, _] = &self.regions;
+        widen(arena, values, widened);
+        Features { model: self, arena }
+    }
+}
+
+/// A dense layer, which reads a sample where it lies, or its input in the arena.
+fn run_dense(steps: &Steps, sample: Option<Sample>, arena: &mut [i8], regions: &[Range<usize>; 3]) {
+    let [input, scratch, output] = regions;
+    match sample {
+        #[cfg(feature = "indices")]
+        Some(Sample::Indices(indices)) => {
+            let [_, output] = apart(arena, &(0..0), output);
+            return kernels::dense_at(&steps.rows, steps.range(), indices, output);
+        }
+        Some(Sample::Bytes(bytes)) => {
+            let [_, scratch] = apart(arena, &(0..0), scratch);
+            kernels::widen_raw(bytes, words(scratch));
+        }
+        _ => widen(arena, input, scratch),
+    }
+    // The output may take the input's place, since that is read before.
+    let [scratch, output] = apart(arena, scratch, output);
+    kernels::outputs(&steps.rows, words(scratch), 0, steps.range(), output);
+}
+
+/// Widens one region into another.
+#[inline(never)]
+fn widen(arena: &mut [i8], from: &Range<usize>, to: &Range<usize>) {
+    let [from, to] = apart(arena, from, to);
+    kernels::widen(from, words(to));
+}
+
+/// Puts a sample of bytes in its place.
+#[inline(never)]
+fn put(sample: Option<Sample>, arena: &mut [i8], place: &Tensor) {
+    if let (Some(Sample::Bytes(bytes)), Some(to)) = (sample, arena.get_mut(place.range())) {
+        to.iter_mut().zip(bytes).for_each(|(to, raw)| *to = quantize_u8(*raw));
     }
 }
 
 /// Computes some lines of what a window makes of an image; `output` is the whole of it.
 // One copy, for samples and streams.
+#[cfg(feature = "conv")]
 #[inline(never)]
 pub(crate) fn run_window(steps: &Steps, lines: Range<usize>, input: &[i8], scratch: &mut [i8], output: &mut [i8]) {
-    let window = steps.record.window();
-    let slide = steps.slide(&window);
+    let slide = steps.slide();
     match steps.record.kind {
         kind::CONV_2D => {
             kernels::conv2d(&steps.rows, &slide, steps.range(), lines, input, words(scratch), output);
@@ -347,46 +392,35 @@ pub(crate) fn run_window(steps: &Steps, lines: Range<usize>, input: &[i8], scrat
     }
 }
 
-/// The regions of a first layer that reads the sample where it lies.
-fn without_input(steps: &Steps) -> [Range<usize>; 3] {
-    let [_, scratch, output] = steps.regions();
-    [0..0, scratch, output]
-}
-
-/// Regions of the arena; `parse` saw to it that they are apart.
+/// Two regions of the arena; `parse` saw to it that they are apart.
 // One copy for all who need some.
 #[inline(never)]
-fn parts(arena: &mut [i8], regions: [Range<usize>; 3]) -> [&mut [i8]; 3] {
-    arena.get_disjoint_mut(regions).unwrap_or_default()
-}
-
-/// Raw bytes as a first dense layer reads them.
-fn widen_sample(sample: &[u8], to: &mut [u32]) {
-    // As many values at a time as the stack can spare.
-    let mut part = [0; 64];
-    for (raw, to) in sample.chunks(part.len()).zip(to.chunks_mut(part.len() / 2)) {
-        let mut count = 0usize;
-        for (to, raw) in part.iter_mut().zip(raw) {
-            *to = quantize_u8(*raw);
-            count = count.wrapping_add(1);
-        }
-        kernels::widen(part.get(..count).unwrap_or_default(), to);
-    }
+pub(crate) fn apart<'s>(arena: &'s mut [i8], one: &Range<usize>, other: &Range<usize>) -> [&'s mut [i8]; 2] {
+    // One of them may be empty, and lie anywhere.
+    let is_before = one.end <= other.start;
+    let (first, last) = if is_before { (one, other) } else { (other, one) };
+    let Some((before, behind)) = arena.split_at_mut_checked(last.start) else { return Default::default() };
+    let first = before.get_mut(first.clone()).unwrap_or_default();
+    let last = behind.get_mut(..last.end.wrapping_sub(last.start)).unwrap_or_default();
+    if is_before { [first, last] } else { [last, first] }
 }
 
 /// Bytes of the arena as words: the arena lies on a multiple of 4, and so do the regions that are words.
-fn words(bytes: &mut [i8]) -> &mut [u32] {
+#[inline(never)]
+pub(crate) fn words(bytes: &mut [i8]) -> &mut [u32] {
     bytemuck::try_cast_slice_mut(bytes).unwrap_or_default()
 }
 
 impl<'s> Features<'s> {
+    #[cfg(any(feature = "clusters", feature = "verify"))]
     pub(crate) fn model(&self) -> &'s Model<'s> {
         self.model
     }
 
     /// The last layer's output as it is, an int8 image in NHWC order.
     pub fn values(&self) -> &[i8] {
-        self.values
+        let [values, ..] = &self.model.regions;
+        self.arena.get(values.clone()).unwrap_or_default()
     }
 
     /// The first `dims` dimensions of the embedding.
@@ -394,7 +428,7 @@ impl<'s> Features<'s> {
     /// # Errors
     /// [`EncoderError::Dims`], [`EncoderError::NoHead`].
     pub fn embed(&mut self, dims: Dims) -> Result<&[i8], EncoderError> {
-        embed(self.model, self.widened, self.spare, dims)
+        embed(self.model, self.arena, head::EMBEDDING, 0, dims)
     }
 
     /// As [`Features::embed`], for as long as the arena is borrowed.
@@ -402,7 +436,7 @@ impl<'s> Features<'s> {
     /// # Errors
     /// [`EncoderError::Dims`], [`EncoderError::NoHead`].
     pub fn into_embedding(self, dims: Dims) -> Result<&'s [i8], EncoderError> {
-        embed(self.model, self.widened, self.spare, dims)
+        embed(self.model, self.arena, head::EMBEDDING, 0, dims)
     }
 
     /// Fills `embedding` with as many dimensions as it is long.
@@ -412,7 +446,12 @@ impl<'s> Features<'s> {
     pub fn embed_into(&self, embedding: &mut [i8]) -> Result<(), EncoderError> {
         let found = embedding.len();
         let dims = Dims(u16::try_from(found).unwrap_or(u16::MAX));
-        embed(self.model, self.widened, embedding, dims).map(|_| ())
+        let mut rows = Rows::default();
+        embedding_rows(self.model, &mut rows, head::EMBEDDING, 0, dims)?;
+        let [_, widened, _] = &self.model.regions;
+        let widened = self.arena.get(widened.clone()).unwrap_or_default();
+        kernels::outputs(&rows, bytemuck::try_cast_slice(widened).unwrap_or_default(), 0, EMBEDDING, embedding);
+        Ok(())
     }
 
     /// The hash code's first `8 * BYTES` bits, or all where the last byte has unused ones; those are 0.
@@ -421,8 +460,15 @@ impl<'s> Features<'s> {
     /// [`EncoderError::Bits`], [`EncoderError::NoHead`].
     pub fn hash<const BYTES: usize>(&mut self) -> Result<Code<BYTES>, EncoderError> {
         let mut code = Code([0; BYTES]);
-        self.hash_into(self.bits_of(BYTES)?, &mut code.0)?;
+        self.fill(&mut code.0)?;
         Ok(code)
+    }
+
+    // One copy for all lengths.
+    #[inline(never)]
+    fn fill(&mut self, code: &mut [u8]) -> Result<(), EncoderError> {
+        let bits = self.bits_of(code.len())?;
+        self.code_into(bits, code)
     }
 
     /// The bits of a code of so many bytes: a whole last byte means all of the model's bits, where they end in it.
@@ -452,6 +498,10 @@ impl<'s> Features<'s> {
         if bits == 0 || bits > expected || code.len() != usize::from(bits).div_ceil(8) {
             return Err(EncoderError::Bits { expected, found });
         }
+        self.code_into(bits, code)
+    }
+
+    fn code_into(&mut self, bits: u16, code: &mut [u8]) -> Result<(), EncoderError> {
         let mut places = code.iter_mut();
         self.code(bits, &mut |byte| {
             if let Some(to) = places.next() {
@@ -466,19 +516,32 @@ impl<'s> Features<'s> {
     #[inline(never)]
     pub(crate) fn code(&mut self, bits: u16, take: &mut dyn FnMut(u8) -> bool) -> Result<(), EncoderError> {
         let model = self.model;
-        let heads = &model.heads();
-        let (mut first, mut rows) = ((0, 0), Rows::default());
-        match heads.hash.kind {
-            head::THRESHOLDS => rows = model.hash_rows(heads, 0).unwrap_or_default(),
-            head::EXPERTS => {
+        let numbers = model.numbers(head::HASH);
+        let hash = HashRecord::of(&numbers);
+        let mut rows = Rows::default();
+        let first = match hash.kind {
+            #[cfg(feature = "clusters")]
+            hash::EXPERTS => {
                 let id = self.assign()?.id;
-                first = (id, class_bits(heads.hash.classes as u16));
-                rows = model.block(&heads.experts, id.into()).unwrap_or_default();
+                let _ = model.block(&mut rows, EmbeddingRecord::of(&model.numbers(head::EXPERTS)), id.into());
+                (id, class_bits(hash.classes as u16))
             }
-            head::NONE => return Err(EncoderError::NoHead(Head::Hash)),
-            _ => {}
-        }
-        code(first, Words { model, heads, features: self.widened, rows, next: 0 }, bits, take);
+            _ => {
+                // Of a product code, those of the first head; the others' are looked for when it is their turn.
+                let _ = model.hash_rows(&mut rows, hash, 0);
+                (0, 0)
+            }
+        };
+        let words = Words {
+            #[cfg(feature = "clusters")]
+            model,
+            #[cfg(feature = "clusters")]
+            hash,
+            features: widened(model, self.arena),
+            rows,
+            next: 0,
+        };
+        code(first, words, bits, take);
         Ok(())
     }
 
@@ -487,8 +550,9 @@ impl<'s> Features<'s> {
     ///
     /// # Errors
     /// [`EncoderError::NoHead`].
+    #[cfg(feature = "clusters")]
     pub fn assign(&mut self) -> Result<Assignment, EncoderError> {
-        assign(self.model, &self.model.heads(), self.values, self.widened, self.spare)
+        assign(self.model, self.arena)
     }
 
     /// The cluster, and the first `dims` dimensions of the local embedding by its expert. Beyond what [`Features::assign`]
@@ -496,86 +560,107 @@ impl<'s> Features<'s> {
     ///
     /// # Errors
     /// [`EncoderError::Dims`], [`EncoderError::NoHead`].
+    #[cfg(feature = "clusters")]
     pub fn expert(&mut self, dims: Dims) -> Result<Expert<'_>, EncoderError> {
-        expert(self.model, self.values, self.widened, self.spare, dims)
+        expert(self.model, self.arena, dims)
     }
 
     /// As [`Features::expert`], for as long as the arena is borrowed.
     ///
     /// # Errors
     /// [`EncoderError::Dims`], [`EncoderError::NoHead`].
+    #[cfg(feature = "clusters")]
     pub fn into_expert(self, dims: Dims) -> Result<Expert<'s>, EncoderError> {
-        expert(self.model, self.values, self.widened, self.spare, dims)
+        expert(self.model, self.arena, dims)
     }
 }
 
+/// The first dimensions of the embedding, or of an expert's.
 // One copy, as for `assign`.
 #[inline(never)]
-fn embed<'s>(model: &Model, widened: &[u32], spare: &'s mut [i8], dims: Dims) -> Result<&'s [i8], EncoderError> {
-    let heads = model.heads();
-    let rows = model.block(&heads.embedding, 0).unwrap_or_default();
-    if rows.rows == 0 {
-        return Err(EncoderError::NoHead(Head::Embedding));
-    }
-    project(&rows, widened, spare, dims)
-}
-
-/// The first rows, into `spare`.
-// One copy, as for `assign`.
-#[inline(never)]
-fn project<'s>(rows: &Rows, widened: &[u32], spare: &'s mut [i8], dims: Dims) -> Result<&'s [i8], EncoderError> {
-    let embedding = prefix(spare, rows.rows as u16, dims)?;
-    kernels::outputs(rows, widened, 0, EMBEDDING, embedding);
+fn embed<'s>(
+    model: &Model,
+    arena: &'s mut [i8],
+    first: usize,
+    block: u32,
+    dims: Dims,
+) -> Result<&'s [i8], EncoderError> {
+    let mut rows = Rows::default();
+    embedding_rows(model, &mut rows, first, block, dims)?;
+    let [_, widened, spare] = &model.regions;
+    let [widened, spare] = apart(arena, widened, spare);
+    let embedding = spare.get_mut(..dims.0.into()).unwrap_or_default();
+    kernels::outputs(&rows, words(widened), 0, EMBEDDING, embedding);
     Ok(embedding)
 }
 
+/// The features as kernels read them.
+fn widened<'s>(model: &Model, arena: &'s mut [i8]) -> &'s [u32] {
+    let [_, widened, spare] = &model.regions;
+    let [widened, _] = apart(arena, widened, spare);
+    words(widened)
+}
+
+/// The rows of the embedding, or of an expert; there are so many dimensions.
+fn embedding_rows<'m>(
+    model: &Model<'m>,
+    to: &mut Rows<'m>,
+    first: usize,
+    block: u32,
+    dims: Dims,
+) -> Result<(), EncoderError> {
+    let numbers = model.numbers(first);
+    let record = EmbeddingRecord::of(&numbers);
+    let (expected, found) = (record.count as u16, dims.0);
+    if expected == 0 {
+        return Err(EncoderError::NoHead(if first == head::EMBEDDING { Head::Embedding } else { Head::Experts }));
+    }
+    if found == 0 || found > expected {
+        return Err(EncoderError::Dims { expected, found: found.into() });
+    }
+    // Cannot fail: `parse` saw to it.
+    let _ = model.block(to, record, block);
+    Ok(())
+}
+
 // One copy: a code asks for the cluster, too.
+#[cfg(feature = "clusters")]
 #[inline(never)]
-fn assign(
-    model: &Model,
-    heads: &HeadsRecord,
-    values: &[i8],
-    widened: &[u32],
-    spare: &mut [i8],
-) -> Result<Assignment, EncoderError> {
-    let prototypes = model.prototypes(heads).unwrap_or_default();
-    let least = match heads.clusters.kind {
-        head::PROTOTYPES => {
-            let embedding = embed(model, widened, spare, Dims(heads.clusters.dims as u16))?;
-            nearest(embedding, prototypes)
+fn assign(model: &Model, arena: &mut [i8]) -> Result<Assignment, EncoderError> {
+    let numbers = model.numbers(head::CLUSTERS);
+    let clusters = ClustersRecord::of(&numbers);
+    if clusters.is_there == 0 {
+        return Err(EncoderError::NoHead(Head::Clusters));
+    }
+    let prototypes = || model.prototypes(clusters).unwrap_or_default();
+    let least = if clusters.kind == clusters::PROTOTYPES {
+        nearest(embed(model, arena, head::EMBEDDING, 0, Dims(clusters.dims as u16))?, prototypes())
+    } else {
+        let [values, widened, _] = &model.regions;
+        let [values, widened] = apart(arena, values, widened);
+        let widened = words(widened);
+        if clusters.kind == clusters::LINEAR {
+            let mut rows = Rows::default();
+            let _ = model.cluster_rows(&mut rows, clusters);
+            largest(&rows, widened)
+        } else {
+            least_residual(model, clusters, values, widened, prototypes())
         }
-        head::LINEAR => largest(&model.cluster_rows(heads).unwrap_or_default(), widened),
-        head::RESIDUAL => least_residual(model, heads, values, widened, prototypes),
-        _ => return Err(EncoderError::NoHead(Head::Clusters)),
     };
-    let distance = (heads.clusters.kind != head::LINEAR).then_some(least.cost);
+    let distance = (clusters.kind != clusters::LINEAR).then_some(least.cost);
     Ok(Assignment { id: least.id, distance, margin: least.margin })
 }
 
 // One copy, as for `assign`.
+#[cfg(feature = "clusters")]
 #[inline(never)]
-fn expert<'s>(
-    model: &Model,
-    values: &[i8],
-    widened: &[u32],
-    spare: &'s mut [i8],
-    dims: Dims,
-) -> Result<Expert<'s>, EncoderError> {
-    let heads = model.heads();
-    if heads.experts.count == 0 {
+fn expert<'s>(model: &Model, arena: &'s mut [i8], dims: Dims) -> Result<Expert<'s>, EncoderError> {
+    if model.experts() == 0 {
         return Err(EncoderError::NoHead(Head::Experts));
     }
-    let Assignment { id, distance, margin } = assign(model, &heads, values, widened, spare)?;
-    let rows = model.block(&heads.experts, id.into()).unwrap_or_default();
-    let score = distance.filter(|_| heads.clusters.kind == head::RESIDUAL);
-    Ok(Expert { id, margin, score, embedding: project(&rows, widened, spare, dims)? })
-}
-
-/// Room for `dims` of the `expected` dimensions.
-fn prefix(spare: &mut [i8], expected: u16, dims: Dims) -> Result<&mut [i8], EncoderError> {
-    let Dims(found) = dims;
-    let room = spare.get_mut(..found.into()).filter(|_| found > 0 && found <= expected);
-    room.ok_or(EncoderError::Dims { expected, found: found.into() })
+    let Assignment { id, distance, margin } = assign(model, arena)?;
+    let score = distance.filter(|_| model.scores());
+    Ok(Expert { id, margin, score, embedding: embed(model, arena, head::EXPERTS, id.into(), dims)? })
 }
 
 impl fmt::Display for EncoderError {

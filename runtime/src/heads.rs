@@ -1,17 +1,22 @@
 //! The heads by their definition in `NUMERICS.md`.
 
+#[cfg(feature = "clusters")]
 use eigenlet_shared::description::class_bits;
+#[cfg(feature = "clusters")]
 use eigenlet_shared::numerics::rounding_shift_right;
 use eigenlet_shared::packed::SIDE;
-use eigenlet_shared::reader::{ClustersRecord, HeadsRecord};
+#[cfg(feature = "clusters")]
+use eigenlet_shared::reader::{ClustersRecord, EmbeddingRecord, HashRecord, head};
 
 use crate::kernels::{self, Range, Rows};
-use crate::model::{Model, head};
+#[cfg(feature = "clusters")]
+use crate::model::{Model, hash};
 
 /// The range of every embedding.
 pub(crate) const EMBEDDING: Range = Range { minimum: -127, maximum: 127 };
 
 /// The best of several candidates, which come in the order of their numbers, from 0.
+#[cfg(feature = "clusters")]
 #[derive(Clone, Copy)]
 pub(crate) struct Least {
     /// Its number; of equals, the lowest.
@@ -23,6 +28,7 @@ pub(crate) struct Least {
     next: u16,
 }
 
+#[cfg(feature = "clusters")]
 impl Least {
     const fn of_none() -> Self {
         Self { id: 0, cost: 0, margin: u32::MAX, next: 0 }
@@ -43,30 +49,23 @@ impl Least {
     }
 }
 
-/// The sums of some rows, from `first` on: at most as many as kernels compute at once.
-fn sums(rows: &Rows, features: &[u32], first: usize, count: usize) -> ([i32; SIDE], usize) {
-    let mut sums = [0; SIDE];
-    let count = count.min(SIDE);
-    kernels::sums(rows, features, first, sums.get_mut(..count).unwrap_or_default());
-    (sums, count)
-}
-
-/// Gives the sums of the first `count` rows to `take`.
+/// Gives the sums of all rows to `take`.
 // One copy for all who ask, as for `Least::take`.
+#[cfg(feature = "clusters")]
 #[inline(never)]
 fn each_sum(rows: &Rows, features: &[u32], take: &mut dyn FnMut(i32)) {
-    let mut first = 0usize;
-    while first < rows.rows {
-        let (sums, count) = sums(rows, features, first, rows.rows.wrapping_sub(first));
-        sums.iter().take(count).for_each(|sum| take(*sum));
-        first = first.wrapping_add(count);
+    for first in (0..rows.rows).step_by(SIDE) {
+        let sums = kernels::quad_sums(rows, features, first / SIDE);
+        sums.iter().take(rows.rows.wrapping_sub(first)).for_each(|sum| take(*sum));
     }
 }
 
 /// A code's bits, one word of it after another.
 pub(crate) struct Words<'a> {
+    #[cfg(feature = "clusters")]
     pub model: &'a Model<'a>,
-    pub heads: &'a HeadsRecord,
+    #[cfg(feature = "clusters")]
+    pub hash: &'a HashRecord,
     pub features: &'a [u32],
     /// Whose sums' signs are the bits; none where heads' choices are.
     pub rows: Rows<'a>,
@@ -79,20 +78,23 @@ impl Words<'_> {
     // Apart from the loop over words, which would become one for each kind.
     #[inline(never)]
     fn next(&mut self, wanted: u16) -> (u16, u16) {
-        let Self { model, heads, features, rows, next } = self;
-        if heads.hash.kind == head::PRODUCT {
-            let rows = model.hash_rows(heads, *next as u32).unwrap_or_default();
+        let Self { features, rows, next, .. } = self;
+        #[cfg(feature = "clusters")]
+        if self.hash.kind == hash::PRODUCT {
+            let _ = self.model.hash_rows(rows, self.hash, *next as u32);
             *next = next.wrapping_add(1);
             // A head has at least two classes; without rows, the loop over words would not end.
-            return (largest(&rows, features).id, class_bits(rows.rows as u16).max(1));
+            return (largest(rows, features).id, class_bits(rows.rows as u16).max(1));
         }
-        let (sums, count) = sums(rows, features, *next, wanted.into());
+        let sums = kernels::quad_sums(rows, features, *next / SIDE);
+        let sums = sums.get(*next % SIDE..).unwrap_or_default();
+        let sums = sums.get(..wanted.into()).unwrap_or(sums);
         let mut word = 0;
-        for sum in sums.iter().take(count).rev() {
+        for sum in sums.iter().rev() {
             word = word << 1 | u16::from(*sum > 0);
         }
-        *next = next.wrapping_add(count);
-        (word, count as u16)
+        *next = next.wrapping_add(sums.len());
+        (word, sums.len() as u16)
     }
 }
 
@@ -119,6 +121,7 @@ pub(crate) fn code(first: (u16, u16), mut words: Words, bits: u16, take: &mut dy
 }
 
 /// The prototype at the least squared distance to `embedding`, of those that lie one after another; the cost is that distance.
+#[cfg(feature = "clusters")]
 pub(crate) fn nearest(embedding: &[i8], prototypes: &[i8]) -> Least {
     let mut least = Least::of_none();
     for prototype in prototypes.chunks_exact(embedding.len().max(1)) {
@@ -128,6 +131,7 @@ pub(crate) fn nearest(embedding: &[i8], prototypes: &[i8]) -> Least {
 }
 
 /// Which row has the largest sum, its bias included; the cost is how far that is below 2^31 - 1.
+#[cfg(feature = "clusters")]
 pub(crate) fn largest(rows: &Rows, features: &[u32]) -> Least {
     let mut least = Least::of_none();
     each_sum(rows, features, &mut |sum| least.take(i32::MAX.wrapping_sub(sum) as u32));
@@ -137,17 +141,21 @@ pub(crate) fn largest(rows: &Rows, features: &[u32]) -> Least {
 /// The cluster with the least residual; the cost is that. [`Clusters::Residual`] says what the numbers are.
 ///
 /// [`Clusters::Residual`]: eigenlet_shared::description::Clusters::Residual
+#[cfg(feature = "clusters")]
 pub(crate) fn least_residual(
     model: &Model,
-    heads: &HeadsRecord,
+    clusters: &ClustersRecord,
     values: &[i8],
     widened: &[u32],
     centres: &[i8],
 ) -> Least {
-    let ClustersRecord { shift, multiplier, scale_shift, .. } = heads.clusters;
+    let ClustersRecord { shift, multiplier, scale_shift, .. } = *clusters;
+    let numbers = model.numbers(head::EXPERTS);
+    let experts = EmbeddingRecord::of(&numbers);
     let mut least = Least::of_none();
     for (centre, expert) in centres.chunks_exact(values.len().max(1)).zip(0..) {
-        let rows = model.block(&heads.experts, expert).unwrap_or_default();
+        let mut rows = Rows::default();
+        let _ = model.block(&mut rows, experts, expert);
         let mut energy = 0u64;
         each_sum(&rows, widened, &mut |sum| {
             let a = rounding_shift_right(sum, shift as i32).clamp(i16::MIN.into(), i16::MAX.into());
@@ -164,6 +172,7 @@ pub(crate) fn least_residual(
 
 /// At most 255^2 * 65535, which 32 bits hold; of the longer slice, only its beginning counts.
 // One copy, as for `Least::take`.
+#[cfg(feature = "clusters")]
 #[inline(never)]
 pub(crate) fn squared_distance(a: &[i8], b: &[i8]) -> u32 {
     let squares = a.iter().zip(b).map(|(a, b)| u32::from(a.abs_diff(*b)));

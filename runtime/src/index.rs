@@ -66,24 +66,32 @@ impl<const BYTES: usize, const CAPACITY: usize> Index<BYTES, CAPACITY> {
 
     /// The `K` nearest codes, or all where there are fewer: nearest first, ties by id, the lower first.
     pub fn nearest<const K: usize>(&self, query: &Code<BYTES>) -> Vec<Hit, K> {
-        let mut hits = [Hit::NONE; K];
-        let found = scan(self.codes.as_flattened(), self.ids.iter().copied(), &query.0, &mut hits);
-        hits.into_iter().take(found).collect()
+        let mut hits = Vec::from([Hit::NONE; K]);
+        let found = scan(self.codes.as_flattened(), Some(&self.ids), &query.0, &mut hits);
+        hits.truncate(found);
+        hits
     }
 }
 
 /// The nearest of many packed codes, each as long as `query`; a code's id is its position. Fills `hits`, nearest first, ties
 /// by id, the lower first, and gives their number: less than `hits.len()` only where there are fewer codes.
 pub fn nearest_in(codes: &[u8], query: &[u8], hits: &mut [Hit]) -> usize {
-    scan(codes, 0.., query, hits)
+    hits.fill(Hit::NONE);
+    scan(codes, None, query, hits)
 }
 
-fn scan(codes: &[u8], ids: impl Iterator<Item = u32>, query: &[u8], hits: &mut [Hit]) -> usize {
-    hits.fill(Hit::NONE);
+/// Puts the nearest codes into `hits`, which holds none yet, and gives their number. Codes without ids have their positions.
+// One copy for all lengths.
+#[inline(never)]
+fn scan(codes: &[u8], ids: Option<&[u32]>, query: &[u8], hits: &mut [Hit]) -> usize {
     let mut count = 0usize;
-    for (code, id) in codes.chunks_exact(query.len().max(1)).zip(ids) {
+    for code in codes.chunks_exact(query.len().max(1)) {
+        let id = match ids {
+            Some(ids) => ids.get(count).copied().unwrap_or_default(),
+            None => count as u32,
+        };
         let Some(farthest) = hits.last() else { break };
-        count = count.saturating_add(1);
+        count = count.wrapping_add(1);
         if let Some(distance) = distance_within(code, query, farthest.distance) {
             // The newcomer takes its place, and each later hit moves on by one; the last one falls out.
             let mut moving = Hit { distance, id };

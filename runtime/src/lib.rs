@@ -60,6 +60,15 @@
 //! values alone, and gives what [`Encoder`] gives, to the bit.
 //!
 //! # Features
+//! On by default; a firmware without them is smaller, and refuses models that need them ([`ModelError::Unsupported`]):
+//!
+//! * `clusters`: clusters, experts, product codes;
+//! * `conv`: all layers but dense ones, and streams;
+//! * `indices`: samples that are indices of ones;
+//! * `verify`: golden vectors. Models with some run without it, too: then nobody looks at them.
+//!
+//! Others:
+//!
 //! * `defmt`: errors and results can be logged from a chip.
 //! * `card`: the model's card and whole description, for tools on a host: kilobytes of code.
 //! * `float`: raw values of real readings, and a dequantised, unit-norm embedding.
@@ -91,6 +100,7 @@ pub mod kernels;
 mod model;
 mod sample;
 mod step;
+#[cfg(feature = "conv")]
 mod stream;
 mod verify;
 
@@ -107,7 +117,12 @@ pub use float::unit_norm;
 pub use include::Aligned;
 pub use index::{Full, Hit, Index, nearest_in};
 pub use kernels::KERNELS;
-pub use model::{GoldenVector, Model, ModelError, Part};
+#[cfg(feature = "verify")]
+pub use model::GoldenVector;
+pub use model::{Model, ModelError, Part};
 pub use sample::Sample;
+#[cfg(feature = "conv")]
 pub use stream::Stream;
-pub use verify::{Head, VerifyError};
+pub use verify::Head;
+#[cfg(feature = "verify")]
+pub use verify::VerifyError;

@@ -4,46 +4,48 @@ use core::fmt;
 use core::ops::Range;
 
 use eigenlet_shared::blob::{Blob, BlobError};
+#[cfg(feature = "clusters")]
+use eigenlet_shared::description::class_bits;
 #[cfg(feature = "card")]
 use eigenlet_shared::description::{Card, Description};
-use eigenlet_shared::description::{MAX_INDEXED, Raw, class_bits};
-use eigenlet_shared::geometry::{Shape, product};
+use eigenlet_shared::description::{MAX_INDEXED, Raw};
+use eigenlet_shared::geometry::Shape;
 use eigenlet_shared::numerics::{INPUT_ZERO_POINT_U8, Scale};
-use eigenlet_shared::packed::{self, widened_words};
-use eigenlet_shared::reader::{Cursor, EmbeddingRecord, HeadsRecord, kind};
+use eigenlet_shared::packed::{SIDE, groups, widened_words};
+use eigenlet_shared::reader::{
+    ClustersRecord, Cursor, EmbeddingRecord, GoldenRecord, HashRecord, InputRecord, Numbers, head, kind, unread,
+};
 
 use crate::kernels::Rows;
+#[cfg(feature = "verify")]
 use crate::sample::Sample;
 use crate::step::{Steps, Tensor};
 
-/// A model that can run. It borrows the blob's bytes, and takes some 100 bytes itself: layers and heads are read where they lie, too.
+/// A model that can run. It borrows the blob's bytes, and takes some 60 bytes itself: what it says of its input, layers and heads is read
+/// where it lies, too, each time that it is needed.
 #[derive(Clone, Debug)]
 pub struct Model<'a> {
-    pub(crate) data: Data<'a>,
-    /// At the first layer.
-    layers: Cursor<'a>,
-    layer_count: u32,
+    blob: Blob<'a>,
     /// Behind the layers.
     heads: Cursor<'a>,
-    pub(crate) input: Tensor,
-    raw: Raw,
-    /// Real value of a raw step, and of raw 0: their bits.
-    unit: [u32; 2],
-    pub(crate) features: Tensor,
+    /// Where the heads read, work and write.
+    pub(crate) regions: [Range<usize>; 3],
     arena: usize,
-    #[cfg(feature = "card")]
-    blob: Blob<'a>,
 }
 
-/// The kinds of hashes and of clusters, as the records number them.
-pub(crate) mod head {
-    pub const NONE: u32 = 0;
-    pub const THRESHOLDS: u32 = 1;
-    pub const PRODUCT: u32 = 2;
-    pub const EXPERTS: u32 = 3;
-    pub const PROTOTYPES: u32 = 1;
-    pub const LINEAR: u32 = 2;
-    pub const RESIDUAL: u32 = 3;
+/// The kinds of hashes, as the records number them.
+pub(crate) mod hash {
+    pub const THRESHOLDS: u32 = 0;
+    pub const PRODUCT: u32 = 1;
+    pub const EXPERTS: u32 = 2;
+}
+
+/// The kinds of clusters, likewise.
+#[cfg_attr(not(feature = "clusters"), allow(dead_code))]
+pub(crate) mod clusters {
+    pub const PROTOTYPES: u32 = 0;
+    pub const LINEAR: u32 = 1;
+    pub const RESIDUAL: u32 = 2;
 }
 
 /// A part of a model, as errors name it.
@@ -51,6 +53,8 @@ pub(crate) mod head {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Part {
+    /// The input.
+    Input,
     /// The layer of that number, from 0.
     Layer(u8),
     /// All heads.
@@ -71,6 +75,8 @@ pub enum Part {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
+// A tag of a word: moved by words, which is smaller code.
+#[repr(u32)]
 pub enum ModelError {
     /// The bytes are no blob, or no whole one.
     Blob(BlobError),
@@ -108,11 +114,17 @@ pub enum ModelError {
         /// Which head.
         part: Part,
     },
+    /// This program was built without what the model needs: the runtime's features say what can be left out.
+    Unsupported {
+        /// What of the model needs it.
+        part: Part,
+    },
     /// The model card does not decode.
     Card,
 }
 
 /// A sample and the outputs that every implementation must give for it; `None` where the model lacks the head.
+#[cfg(feature = "verify")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GoldenVector<'a> {
     /// The sample, in the form of the model's input.
@@ -139,29 +151,9 @@ impl<'a> Model<'a> {
     #[inline(never)]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ModelError> {
         let blob = Blob::parse(bytes).map_err(ModelError::Blob)?;
-        let mut cursor = Cursor::new(blob.description);
-        let input = cursor.input();
-        if !is_positive(input.scale) || !is_finite(input.offset) {
-            return Err(ModelError::Input);
-        }
-        let [height, width, channels] = input.shape.map(|side| side as usize);
-        let shape = Shape::new(height, width, channels).ok_or(ModelError::Input)?;
-        let raw = if input.raw == 0 { Raw::U8 } else { Raw::Indices };
-        // Only padding reads the zero point, and the layer that reads an input of indices is dense.
-        let tensor = Tensor { shape, place: input.place as usize, zero_point: INPUT_ZERO_POINT_U8 };
-        let mut model = Self {
-            data: Data(blob.data),
-            layer_count: cursor.layers(),
-            layers: cursor,
-            heads: cursor,
-            input: tensor,
-            raw,
-            unit: [input.scale, input.offset],
-            features: tensor,
-            arena: 0,
-            #[cfg(feature = "card")]
-            blob,
-        };
+        let [none] = unread().map(|none| none as usize);
+        let mut model =
+            Self { blob, heads: Cursor::new(&[]), regions: [none..none, none..none, none..none], arena: none };
         let mut part = Part::Layer(0);
         match model.check(&mut part) {
             Ok(()) => Ok(model),
@@ -172,59 +164,66 @@ impl<'a> Model<'a> {
     /// Checks one part after another; `part` is the one at hand.
     #[inline(never)]
     fn check(&mut self, part: &mut Part) -> Result<(), Fault> {
-        if self.raw == Raw::Indices && (self.layer_count == 0 || self.input_len() > MAX_INDEXED) {
+        let input = self.input_record();
+        let [height, width, channels] = input.shape.map(|side| side as usize);
+        let shape = Shape::new(height, width, channels).ok_or(Fault::Input)?;
+        if !is_positive(input.scale) || !is_finite(input.offset) {
             return Err(Fault::Input);
         }
         let mut steps = self.steps();
-        let mut number = 0;
+        let is_indexed = input.raw != 0;
+        if is_indexed && !cfg!(feature = "indices") {
+            *part = Part::Input;
+            return Err(Fault::Unsupported);
+        }
+        if is_indexed && (steps.left == 0 || shape.len() > MAX_INDEXED) {
+            return Err(Fault::Input);
+        }
+        let mut number = 0u8;
         while steps.left > 0 {
-            *part = Part::Layer(number);
             steps.advance()?;
             let is_dense = steps.record.kind == kind::DENSE;
+            let is_first = number == 0;
             // The layer that reads indices, and the first one that is dense, read the sample where it lies.
-            if number == 0 && self.raw == Raw::Indices && !is_dense {
+            if is_first && is_indexed && !is_dense {
                 return Err(Fault::Input);
             }
-            let output = steps.record.output();
-            let scales = steps.rows.scales;
-            if !scales.iter().all(|scale| scale.is_lawful(output.zero_point)) || output.minimum > output.maximum {
+            let output = steps.record.output;
+            if !are_lawful(&steps.rows, output.zero_point) || output.minimum > output.maximum {
                 return Err(Fault::Constants);
             }
-            let [input, scratch, output] = steps.regions();
+            let [mut input, mut scratch, output] = steps.regions();
             if is_dense {
-                // The output may take the input's place, since that is read before. Indices are not even widened.
-                let input = if number == 0 { 0..0 } else { input };
-                let scratch = if number == 0 && self.raw == Raw::Indices { 0..0 } else { scratch };
+                if is_first {
+                    input = 0..0;
+                    // Indices are not even widened.
+                    if is_indexed {
+                        scratch = 0..0;
+                    }
+                }
+                // The output may take the input's place, since that is read before.
                 self.claim([input, scratch.clone(), 0..0])?;
-                self.claim([0..0, scratch, output])?;
-            } else {
-                self.claim([input, scratch, output])?;
+                input = 0..0;
             }
+            self.claim([input, scratch, output])?;
             number = number.wrapping_add(1);
+            *part = Part::Layer(number);
         }
-        self.features = steps.output;
         self.heads = steps.cursor;
         *part = Part::Heads;
         let mut cursor = steps.cursor;
-        let mut heads = HeadsRecord::default();
-        cursor.heads(&mut heads);
+        cursor.heads(0, &mut []);
         cursor.card();
         if cursor.failed() {
             return Err(Fault::Description);
         }
-        self.claim(self.regions(&heads))?;
-        self.check_heads(&heads, part)?;
-        *part = Part::Golden;
-        for list in 0..GoldenList::COUNT {
-            let (offset, columns, unit) = self.golden_list(&heads, list);
-            self.data.bytes(offset, product(&[heads.golden.count as usize, columns]), unit)?;
+        self.check_heads(part, &steps.output)?;
+        #[cfg(feature = "verify")]
+        {
+            *part = Part::Golden;
+            self.check_golden()?;
         }
-        match self.raw {
-            Raw::U8 => Ok(()),
-            Raw::Indices => {
-                (0..heads.golden.count).try_for_each(|number| self.golden_indices(&heads, number).map(|_| ()))
-            }
-        }
+        Ok(())
     }
 
     /// Checks that regions of the arena are apart and scratch is aligned; the arena is large enough for them from then on.
@@ -234,77 +233,97 @@ impl<'a> Model<'a> {
         if !b.start.is_multiple_of(align_of::<u32>()) {
             return Err(Fault::Misaligned);
         }
-        let meets = |a: &Range<usize>, b: &Range<usize>| a.end > b.start && b.end > a.start;
-        if meets(a, b) || meets(b, c) || meets(a, c) {
-            return Err(Fault::Places);
-        }
-        for region in regions {
+        for (first, second) in [(a, b), (b, c), (c, a)] {
             // A place is any u32, and a tensor less than 2^31: on a chip, the sum may wrap.
-            if region.end < region.start || region.end > i32::MAX as usize {
+            let is_valid = first.start <= first.end && first.end <= i32::MAX as usize;
+            if !is_valid || first.end > second.start && second.end > first.start {
                 return Err(Fault::Places);
             }
-            self.arena = self.arena.max(region.end);
+            self.arena = self.arena.max(first.end);
         }
         Ok(())
-    }
-
-    /// Where the heads read, work and write.
-    pub(crate) fn regions(&self, heads: &HeadsRecord) -> [Range<usize>; 3] {
-        let region = |place: u32, bytes: usize| place as usize..(place as usize).wrapping_add(bytes);
-        let widened = widened_words(self.features()).wrapping_mul(size_of::<u32>());
-        let rows = heads.embedding.count.max(heads.experts.count) as usize;
-        // Of no meaning without rows: nothing would lie anywhere, and could lie in what does.
-        let place = if rows > 0 { heads.place } else { 0 };
-        [self.features.range(), region(heads.scratch, widened), region(place, rows)]
     }
 
     #[inline(never)]
-    fn check_heads(&self, heads: &HeadsRecord, part: &mut Part) -> Result<(), Fault> {
-        let HeadsRecord { embedding, hash, clusters, experts, .. } = heads;
-        let columns = self.features();
-        if embedding.kind > 0 {
+    fn check_heads(&mut self, part: &mut Part, features: &Tensor) -> Result<(), Fault> {
+        let [output, scratch, ..] = self.numbers(head::PLACES);
+        let numbers = self.numbers(head::EMBEDDING);
+        let embedding = EmbeddingRecord::of(&numbers);
+        let numbers = self.numbers(head::EXPERTS);
+        let experts = EmbeddingRecord::of(&numbers);
+        let region = |place: u32, bytes: usize| place as usize..(place as usize).wrapping_add(bytes);
+        let columns = features.shape.len();
+        let widened = widened_words(columns).wrapping_mul(size_of::<u32>());
+        let rows = embedding.count.max(experts.count) as usize;
+        // Of no meaning without rows: nothing would lie anywhere, and could lie in what does.
+        let output = if rows > 0 { output } else { 0 };
+        self.regions = [features.range(), region(scratch, widened), region(output, rows)];
+        self.claim(self.regions.clone())?;
+        if embedding.is_there != 0 {
             *part = Part::Embedding;
             self.check_embedding(embedding, 1)?;
         }
-        if experts.kind > 0 {
+        #[cfg(feature = "clusters")]
+        if experts.is_there != 0 {
             *part = Part::Experts;
-            self.check_embedding(experts, clusters.count)?;
+            self.check_embedding(experts, self.clusters().into())?;
         }
-        if hash.kind != head::NONE {
+        let numbers = self.numbers(head::HASH);
+        let hash = HashRecord::of(&numbers);
+        if hash.is_there != 0 {
             *part = Part::Hash;
+            let rows = &mut Rows::default();
             let valid = match hash.kind {
-                head::EXPERTS => experts.count > 0 && hash.classes == clusters.count && hash.rows <= experts.count,
+                hash::THRESHOLDS => self.hash_rows(rows, hash, 0).map(|()| true)?,
+                #[cfg(not(feature = "clusters"))]
+                _ => return Err(Fault::Unsupported),
+                #[cfg(feature = "clusters")]
+                hash::PRODUCT => {
+                    (0..hash.heads).try_for_each(|number| self.hash_rows(rows, hash, number))?;
+                    hash.heads > 0 && hash.classes > 1
+                }
+                #[cfg(feature = "clusters")]
                 _ => {
-                    (0..hash.heads.max(1)).try_for_each(|number| self.hash_rows(heads, number).map(|_| ()))?;
-                    hash.kind == head::THRESHOLDS || hash.heads > 0 && hash.classes > 1
+                    let count = self.clusters().into();
+                    experts.count > 0 && hash.classes == count && hash.rows <= experts.count
                 }
             };
-            if !valid || bits(heads) == 0 {
+            if !valid || self.bits() == 0 {
                 return Err(Fault::Head);
             }
         }
-        if clusters.kind != head::NONE {
+        #[cfg(feature = "clusters")]
+        let (dims, expert_dims) = (embedding.count, experts.count);
+        let numbers = self.numbers(head::CLUSTERS);
+        let clusters = ClustersRecord::of(&numbers);
+        if clusters.is_there != 0 {
             *part = Part::Clusters;
-            let valid = match clusters.kind {
-                head::LINEAR => self.cluster_rows(heads).map(|_| true)?,
-                head::PROTOTYPES => {
-                    self.prototypes(heads)?;
-                    clusters.dims > 0 && clusters.dims <= embedding.count
-                }
-                _ => {
-                    if clusters.shift > 31 || clusters.scale_shift > 63 {
-                        return Err(Fault::Constants);
-                    }
-                    self.prototypes(heads)?;
-                    // More features could be farther away than 32 bits hold.
-                    experts.count > 0 && columns <= u16::MAX.into()
-                }
-            };
-            if !valid || clusters.count == 0 {
-                return Err(Fault::Head);
-            }
+            #[cfg(not(feature = "clusters"))]
+            return Err(Fault::Unsupported);
+            #[cfg(feature = "clusters")]
+            self.check_clusters(clusters, dims, expert_dims)?;
         }
         Ok(())
+    }
+
+    #[cfg(feature = "clusters")]
+    fn check_clusters(&self, clusters: &ClustersRecord, dims: u32, expert_dims: u32) -> Result<(), Fault> {
+        if clusters.shift > 31 || clusters.scale_shift > 63 {
+            return Err(Fault::Constants);
+        }
+        let valid = match clusters.kind {
+            clusters::LINEAR => self.cluster_rows(&mut Rows::default(), clusters).map(|()| true)?,
+            kind => {
+                self.prototypes(clusters)?;
+                if kind == clusters::PROTOTYPES {
+                    clusters.dims > 0 && clusters.dims <= dims
+                } else {
+                    // More features could be farther away than 32 bits hold.
+                    expert_dims > 0 && self.features() <= u16::MAX.into()
+                }
+            }
+        };
+        if valid && clusters.count > 0 { Ok(()) } else { Err(Fault::Head) }
     }
 
     /// The rows of the embedding, or of `blocks` experts.
@@ -315,94 +334,139 @@ impl<'a> Model<'a> {
             return Err(Fault::Head);
         }
         for block in 0..blocks {
-            let rows = self.block(head, block)?;
+            let mut rows = Rows::default();
+            self.block(&mut rows, head, block)?;
             let eigenvalues = self.eigenvalue_table(head, block)?;
-            let lawful = rows.scales.iter().all(|scale| scale.is_lawful(0));
-            if !lawful || !is_positive(head.scale) || !is_falling(eigenvalues) {
+            if !are_lawful(&rows, 0) || !is_positive(head.scale) || !is_falling(eigenvalues) {
                 return Err(Fault::Constants);
             }
         }
         Ok(())
     }
 
-    /// The heads' numbers, read anew.
+    /// Checks that the golden vectors are there: not what they say, nor whether indices rise, which is looked at when they run.
+    #[cfg(feature = "verify")]
+    fn check_golden(&self) -> Result<(), Fault> {
+        let count = self.golden_count().into();
+        let mut data = self.data();
+        for list in 0..GoldenList::COUNT {
+            let (offset, columns, unit) = self.golden_list(list);
+            let length = u64::from(count).wrapping_mul(columns as u64).wrapping_mul(unit as u64);
+            data.bytes(offset, 0, length, unit);
+        }
+        data.fault?;
+        match self.raw() {
+            Raw::U8 => Ok(()),
+            Raw::Indices => (0..count).try_for_each(|number| self.golden_indices(number).map(|_| ())),
+        }
+    }
+
+    fn data(&self) -> Data<'a> {
+        Data { bytes: self.blob.data, fault: Ok(()) }
+    }
+
     #[inline(never)]
-    pub(crate) fn heads(&self) -> HeadsRecord {
-        let mut heads = HeadsRecord::default();
+    fn input_record(&self) -> InputRecord {
+        Cursor::new(self.blob.description).input()
+    }
+
+    /// The numbers of what follows the layers, read anew, from one of [`head`]'s on.
+    // One copy for all records.
+    #[inline(never)]
+    pub(crate) fn numbers(&self, first: usize) -> Numbers {
+        let mut numbers = unread();
         let mut cursor = self.heads;
-        cursor.heads(&mut heads);
-        heads
+        cursor.heads(first, &mut numbers);
+        numbers
     }
 
     /// The rows of the embedding, or of an expert.
-    pub(crate) fn block(&self, head: &EmbeddingRecord, block: u32) -> Result<Rows<'a>, Fault> {
-        self.data.rows([head.weights, head.biases], Some(head.scales), block, head.count, self.features())
+    #[inline(never)]
+    pub(crate) fn block(&self, to: &mut Rows<'a>, head: &EmbeddingRecord, block: u32) -> Result<(), Fault> {
+        let mut data = self.data();
+        data.rows(to, [head.weights, head.biases], block, head.count, self.features());
+        to.scales = data.scales(head.scales, block, head.count);
+        data.fault
     }
 
     /// The rows of the thresholds, or of a head of a product code.
-    pub(crate) fn hash_rows(&self, heads: &HeadsRecord, number: u32) -> Result<Rows<'a>, Fault> {
-        let hash = &heads.hash;
-        let rows = if hash.kind == head::PRODUCT { hash.classes } else { hash.rows };
-        self.data.rows([hash.weights, hash.biases], None, number, rows, self.features())
+    #[inline(never)]
+    pub(crate) fn hash_rows(&self, to: &mut Rows<'a>, hash: &HashRecord, number: u32) -> Result<(), Fault> {
+        let count = if cfg!(feature = "clusters") && hash.kind == hash::PRODUCT { hash.classes } else { hash.rows };
+        let mut data = self.data();
+        data.rows(to, [hash.weights, hash.biases], number, count, self.features());
+        data.fault
     }
 
     /// The rows of linear clusters.
-    pub(crate) fn cluster_rows(&self, heads: &HeadsRecord) -> Result<Rows<'a>, Fault> {
-        let clusters = &heads.clusters;
-        self.data.rows([clusters.weights, clusters.biases], None, 0, clusters.count, self.features())
+    #[cfg(feature = "clusters")]
+    pub(crate) fn cluster_rows(&self, to: &mut Rows<'a>, clusters: &ClustersRecord) -> Result<(), Fault> {
+        let mut data = self.data();
+        data.rows(to, [clusters.weights, clusters.biases], 0, clusters.count, self.features());
+        data.fault
     }
 
     /// Prototypes, or centres: one row for each cluster.
-    pub(crate) fn prototypes(&self, heads: &HeadsRecord) -> Result<&'a [i8], Fault> {
-        let clusters = &heads.clusters;
-        let columns = if clusters.kind == head::RESIDUAL { self.features() } else { clusters.dims as usize };
-        self.data.int8(clusters.weights, product(&[clusters.count as usize, columns]))
+    #[cfg(feature = "clusters")]
+    pub(crate) fn prototypes(&self, clusters: &ClustersRecord) -> Result<&'a [i8], Fault> {
+        let columns = if clusters.kind == clusters::RESIDUAL { self.features() as u64 } else { clusters.dims.into() };
+        let mut data = self.data();
+        let values = data.int8(clusters.weights, u64::from(clusters.count).wrapping_mul(columns));
+        data.fault.map(|()| values)
     }
 
     /// Height, width and channels of a sample.
     pub fn input(&self) -> Shape {
-        self.input.shape
+        let [height, width, channels] = self.input_record().shape.map(|side| side as usize);
+        Shape { height, width, channels }
     }
 
     /// The form of a sample.
     pub fn raw(&self) -> Raw {
-        self.raw
+        if self.input_record().raw == 0 { Raw::U8 } else { Raw::Indices }
     }
 
     /// Values of the input: the bytes of a sample, or what its indices are below.
     pub fn input_len(&self) -> usize {
-        self.input.shape.len()
+        self.input().len()
     }
 
     /// Values that the layers give and the heads read.
     pub fn features(&self) -> usize {
-        self.features.shape.len()
+        let [features, ..] = &self.regions;
+        features.end.wrapping_sub(features.start)
     }
 
     /// Dimensions of the embedding; 0 where the model has none.
     pub fn dims(&self) -> u16 {
-        self.heads().embedding.count as u16
+        EmbeddingRecord::of(&self.numbers(head::EMBEDDING)).count as u16
     }
 
     /// Bits of the hash code; 0 where the model has none.
+    #[inline(never)]
     pub fn bits(&self) -> u16 {
-        bits(&self.heads())
+        bits(HashRecord::of(&self.numbers(head::HASH)))
     }
 
     /// Number of clusters; 0 where the model has none.
     pub fn clusters(&self) -> u16 {
-        self.heads().clusters.count as u16
+        ClustersRecord::of(&self.numbers(head::CLUSTERS)).count as u16
     }
 
     /// Number of experts, one for each cluster; 0 where the model has none.
     pub fn experts(&self) -> u16 {
-        let heads = self.heads();
-        if heads.experts.count > 0 { heads.clusters.count as u16 } else { 0 }
+        if self.expert_dims() > 0 { self.clusters() } else { 0 }
     }
 
     /// Local dimensions, those of each expert; 0 where the model has none.
     pub fn expert_dims(&self) -> u16 {
-        self.heads().experts.count as u16
+        EmbeddingRecord::of(&self.numbers(head::EXPERTS)).count as u16
+    }
+
+    /// Whether clusters are chosen by residuals, and experts so give scores.
+    #[cfg(any(feature = "clusters", feature = "verify"))]
+    pub(crate) fn scores(&self) -> bool {
+        ClustersRecord::of(&self.numbers(head::CLUSTERS)).kind == clusters::RESIDUAL
     }
 
     /// Bytes of RAM that running takes for activations, as the exporter laid them out.
@@ -412,35 +476,35 @@ impl<'a> Model<'a> {
 
     /// Number of golden vectors.
     pub fn golden_count(&self) -> u16 {
-        self.heads().golden.count as u16
+        GoldenRecord::of(&self.numbers(head::GOLDEN)).count as u16
     }
 
     /// Real value of one raw step of the input, in the sensor's unit.
     pub fn input_scale(&self) -> f32 {
-        let [scale, _] = self.unit;
-        f32::from_bits(scale)
+        f32::from_bits(self.input_record().scale)
     }
 
     /// Real value of raw 0: real = offset + scale * raw.
     pub fn input_offset(&self) -> f32 {
-        let [_, offset] = self.unit;
-        f32::from_bits(offset)
+        f32::from_bits(self.input_record().offset)
     }
 
     /// Real value of one step of the embedding, the same in every dimension; `None` where the model has none.
     pub fn scale(&self) -> Option<f32> {
-        let head = self.heads().embedding;
+        let numbers = self.numbers(head::EMBEDDING);
+        let head = EmbeddingRecord::of(&numbers);
         (head.count > 0).then_some(f32::from_bits(head.scale))
     }
 
     /// The embedding's eigenvalues, one a dimension, not rising; empty where the model has no embedding.
     pub fn eigenvalues(&self) -> &'a [f32] {
-        self.eigenvalue_table(&self.heads().embedding, 0).unwrap_or_default()
+        self.eigenvalue_table(EmbeddingRecord::of(&self.numbers(head::EMBEDDING)), 0).unwrap_or_default()
     }
 
     /// Real value of one step of the local embeddings, the same for all experts; `None` where the model has none.
     pub fn expert_scale(&self) -> Option<f32> {
-        let head = self.heads().experts;
+        let numbers = self.numbers(head::EXPERTS);
+        let head = EmbeddingRecord::of(&numbers);
         (head.count > 0).then_some(f32::from_bits(head.scale))
     }
 
@@ -449,7 +513,7 @@ impl<'a> Model<'a> {
         if expert >= self.experts() {
             return &[];
         }
-        self.eigenvalue_table(&self.heads().experts, expert.into()).unwrap_or_default()
+        self.eigenvalue_table(EmbeddingRecord::of(&self.numbers(head::EXPERTS)), expert.into()).unwrap_or_default()
     }
 
     /// The description as it stands in the blob, for tools on a host that show it.
@@ -472,12 +536,12 @@ impl<'a> Model<'a> {
     }
 
     /// The golden vectors.
+    #[cfg(feature = "verify")]
     pub fn golden(&self) -> impl Iterator<Item = GoldenVector<'a>> {
-        let heads = self.heads();
-        (0..heads.golden.count).map_while(move |number| {
-            let values = |list| self.golden_values(&heads, list, number);
+        (0..u32::from(self.golden_count())).map_while(move |number| {
+            let values = |list| self.golden_values(list, number);
             Some(GoldenVector {
-                sample: self.golden_sample(&heads, number)?,
+                sample: self.golden_sample(number)?,
                 embedding: values(GoldenList::EMBEDDINGS).map(bytemuck::must_cast_slice),
                 code: values(GoldenList::CODES),
                 cluster: values(GoldenList::CLUSTERS).map(|id| number_of(id) as u16),
@@ -487,71 +551,89 @@ impl<'a> Model<'a> {
         })
     }
 
+    /// The layers, at the first one.
+    // One copy for those who check and those who run.
+    #[inline(never)]
     pub(crate) fn steps(&self) -> Steps<'a> {
-        Steps::new(self.data, self.layers, self.layer_count, self.input)
+        let mut cursor = Cursor::new(self.blob.description);
+        let input = cursor.input();
+        let [height, width, channels] = input.shape.map(|side| side as usize);
+        let shape = Shape { height, width, channels };
+        // Only padding reads the zero point, and the layer that reads an input of indices is dense.
+        let input = Tensor { shape, place: input.place as usize, zero_point: INPUT_ZERO_POINT_U8 };
+        let left = cursor.layers();
+        Steps::new(self.data(), cursor, left, input)
     }
 
     fn eigenvalue_table(&self, head: &EmbeddingRecord, block: u32) -> Result<&'a [f32], Fault> {
-        let count = head.count as usize;
-        let offset = after(head.eigenvalues, block, product(&[count, size_of::<f32>()]))?;
-        self.data.words(offset, Some(count)).map(bytemuck::must_cast_slice)
+        let mut data = self.data();
+        let words = data.words(head.eigenvalues, block, head.count.into());
+        data.fault.map(|()| bytemuck::must_cast_slice(words))
     }
 
     /// Where a list lies, how many values it has for a sample, and their bytes; no values where the model lacks them.
     // One copy, as for `check_embedding`.
+    #[cfg(feature = "verify")]
     #[inline(never)]
-    fn golden_list(&self, heads: &HeadsRecord, list: usize) -> (u32, usize, usize) {
+    fn golden_list(&self, list: usize) -> (u32, usize, usize) {
         let has = |has: bool| usize::from(has);
         let (columns, unit) = match list {
-            GoldenList::SAMPLES => match self.raw {
+            GoldenList::SAMPLES => match self.raw() {
                 Raw::U8 => (self.input_len(), 1),
                 // The two numbers of an `IndexList`.
                 Raw::Indices => (2, size_of::<u32>()),
             },
-            GoldenList::EMBEDDINGS => (heads.embedding.count as usize, 1),
-            GoldenList::CODES => (usize::from(bits(heads)).div_ceil(8), 1),
-            GoldenList::CLUSTERS => (has(heads.clusters.kind != head::NONE), size_of::<u16>()),
-            GoldenList::EXPERTS => (heads.experts.count as usize, 1),
-            _ => (has(heads.clusters.kind == head::RESIDUAL), size_of::<u32>()),
+            GoldenList::EMBEDDINGS => (self.dims().into(), 1),
+            GoldenList::CODES => (usize::from(self.bits()).div_ceil(8), 1),
+            GoldenList::CLUSTERS => (has(self.clusters() > 0), size_of::<u16>()),
+            GoldenList::EXPERTS => (self.expert_dims().into(), 1),
+            _ => (has(self.scores()), size_of::<u32>()),
         };
-        (heads.golden.lists.get(list).copied().unwrap_or_default(), columns, unit)
+        (GoldenRecord::of(&self.numbers(head::GOLDEN)).lists.get(list).copied().unwrap_or_default(), columns, unit)
     }
 
     /// A sample in its form; `None` where the model has none of that number.
-    pub(crate) fn golden_sample(&self, heads: &HeadsRecord, number: u32) -> Option<Sample<'a>> {
-        match self.raw {
-            Raw::U8 => self.golden_values(heads, GoldenList::SAMPLES, number).map(Sample::Bytes),
-            Raw::Indices => self.golden_indices(heads, number).ok().map(Sample::Indices),
+    #[cfg(feature = "verify")]
+    pub(crate) fn golden_sample(&self, number: u32) -> Option<Sample<'a>> {
+        match self.raw() {
+            Raw::U8 => self.golden_values(GoldenList::SAMPLES, number).map(Sample::Bytes),
+            Raw::Indices => self.golden_indices(number).ok().map(Sample::Indices),
         }
     }
 
     /// The indices of a sample as they stand: whether they rise is looked at when it runs.
     // One copy, as for `check_embedding`.
+    #[cfg(feature = "verify")]
     #[inline(never)]
-    fn golden_indices(&self, heads: &HeadsRecord, number: u32) -> Result<&'a [u16], Fault> {
-        let list = self.golden_values(heads, GoldenList::SAMPLES, number).ok_or(Fault::OutOfBounds)?;
+    fn golden_indices(&self, number: u32) -> Result<&'a [u16], Fault> {
+        let list = self.golden_values(GoldenList::SAMPLES, number).ok_or(Fault::OutOfBounds)?;
         let (offset, count) = list.split_at_checked(size_of::<u32>()).unwrap_or_default();
-        let bytes = self.data.bytes(number_of(offset), Some(number_of(count) as usize), size_of::<u16>())?;
-        Ok(bytemuck::try_cast_slice(bytes).unwrap_or_default())
+        let length = u64::from(number_of(count)).wrapping_mul(size_of::<u16>() as u64);
+        let mut data = self.data();
+        let bytes = data.bytes(number_of(offset), 0, length, size_of::<u16>());
+        data.fault.map(|()| bytemuck::try_cast_slice(bytes).unwrap_or_default())
     }
 
     /// A sample's bytes in a list; `None` where the model lacks them.
     // One copy, as for `check_embedding`.
+    #[cfg(feature = "verify")]
     #[inline(never)]
-    pub(crate) fn golden_values(&self, heads: &HeadsRecord, list: usize, number: u32) -> Option<&'a [u8]> {
-        if number >= heads.golden.count {
+    pub(crate) fn golden_values(&self, list: usize, number: u32) -> Option<&'a [u8]> {
+        if number >= self.golden_count().into() {
             return None;
         }
-        let (offset, columns, unit) = self.golden_list(heads, list);
-        let width = columns.wrapping_mul(unit);
-        let start = (offset as usize).wrapping_add((number as usize).wrapping_mul(width));
-        self.data.0.get(start..)?.get(..width).filter(|values| !values.is_empty())
+        let (offset, columns, unit) = self.golden_list(list);
+        let width = (columns as u64).wrapping_mul(unit as u64);
+        let values = self.data().bytes(offset, number, width, 1);
+        (!values.is_empty()).then_some(values)
     }
 }
 
 /// The numbers of the golden vectors' lists.
+#[cfg(feature = "verify")]
 pub(crate) struct GoldenList;
 
+#[cfg(feature = "verify")]
 impl GoldenList {
     pub const SAMPLES: usize = 0;
     pub const EMBEDDINGS: usize = 1;
@@ -563,93 +645,98 @@ impl GoldenList {
 }
 
 /// A little-endian number of at most four bytes.
+#[cfg(feature = "verify")]
 pub(crate) fn number_of(bytes: &[u8]) -> u32 {
     bytes.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte))
 }
 
-/// Bits of the whole code; 0 where a size is invalid.
-pub(crate) fn bits(heads: &HeadsRecord) -> u16 {
-    let hash = &heads.hash;
+/// Bits of the whole code; 0 where there is none, or a size is invalid.
+fn bits(hash: &HashRecord) -> u16 {
+    #[cfg(feature = "clusters")]
     let id = u32::from(class_bits(hash.classes as u16));
     let bits = match hash.kind {
-        head::PRODUCT => hash.heads.wrapping_mul(id),
-        head::EXPERTS => hash.rows.wrapping_add(id),
+        #[cfg(feature = "clusters")]
+        hash::PRODUCT => hash.heads.wrapping_mul(id),
+        #[cfg(feature = "clusters")]
+        hash::EXPERTS => hash.rows.wrapping_add(id),
         _ => hash.rows,
     };
     u16::try_from(bits).unwrap_or(0)
 }
 
-/// The data section.
+/// Whether all scales lie in their ranges and belong to that zero point.
+#[inline(never)]
+fn are_lawful(rows: &Rows, zero_point: i8) -> bool {
+    rows.scales.iter().all(|scale| scale.is_lawful(zero_point))
+}
+
+/// The data section, as tables are looked for in it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Data<'a>(pub &'a [u8]);
+pub(crate) struct Data<'a> {
+    bytes: &'a [u8],
+    /// The first fault of a table, which then reads as empty.
+    // Looked at after the last one: less code than after each.
+    pub fault: Result<(), Fault>,
+}
 
 impl<'a> Data<'a> {
-    /// A block of `rows` packed rows: offsets of weights and biases, and of scales unless only sums are wanted; blocks lie one after
-    /// another.
+    /// A block of `count` packed rows without scales: offsets of weights and biases; blocks lie one after another.
     // One copy for all layers and heads, as what follows.
     #[inline(never)]
-    pub fn rows(
-        self,
-        [weights, biases]: [u32; 2],
-        scales: Option<u32>,
-        block: u32,
-        rows: u32,
-        columns: usize,
-    ) -> Result<Rows<'a>, Fault> {
-        let rows = rows as usize;
-        // Below 2^31, the number of words does not wrap.
-        product(&[rows, columns]).ok_or(Fault::OutOfBounds)?;
-        let words = packed::words(rows, columns);
-        let weights = after(weights, block, Some(words.wrapping_mul(size_of::<u32>())))?;
-        let words = self.words(weights, Some(words))?;
-        Ok(Rows { words, columns, ..self.constants(biases, scales, block, rows)? })
+    pub fn rows(&mut self, to: &mut Rows<'a>, [weights, biases]: [u32; 2], block: u32, count: u32, columns: usize) {
+        (to.rows, to.columns) = (count as usize, columns);
+        // As `packed::words`, for which 32 bits may be too few.
+        let words = u64::from(count.div_ceil(2)).wrapping_mul(groups(columns).wrapping_mul(SIDE / 2) as u64);
+        to.words = self.words(weights, block, words);
+        to.biases = self.biases(biases, block, count);
     }
 
-    /// Biases and scales without packed weights.
+    pub fn biases(&mut self, offset: u32, block: u32, count: u32) -> &'a [i32] {
+        bytemuck::must_cast_slice(self.words(offset, block, count.into()))
+    }
+
     #[inline(never)]
-    pub fn constants(self, biases: u32, scales: Option<u32>, block: u32, rows: usize) -> Result<Rows<'a>, Fault> {
-        let biases = after(biases, block, product(&[rows, size_of::<i32>()]))?;
-        let biases = bytemuck::must_cast_slice(self.words(biases, Some(rows))?);
-        let mut of = Rows { words: &[], rows, columns: 0, biases, scales: &[] };
-        if let Some(scales) = scales {
-            const WORDS: usize = size_of::<Scale>() / size_of::<u32>();
-            let bytes = product(&[rows, size_of::<Scale>()]);
-            let words = self.words(after(scales, block, bytes)?, product(&[rows, WORDS]))?;
-            of.scales = bytemuck::try_cast_slice(words).unwrap_or_default();
-        }
-        Ok(of)
+    pub fn scales(&mut self, offset: u32, block: u32, count: u32) -> &'a [Scale] {
+        const WORDS: usize = size_of::<Scale>() / size_of::<u32>();
+        let words = self.words(offset, block, u64::from(count).wrapping_mul(WORDS as u64));
+        bytemuck::must_cast_slice(words.as_chunks::<WORDS>().0)
     }
 
-    /// So many words at `offset`, a multiple of 4; none lie anywhere.
-    pub fn words(self, offset: u32, count: Option<usize>) -> Result<&'a [u32], Fault> {
-        Ok(bytemuck::try_cast_slice(self.bytes(offset, count, size_of::<u32>())?).unwrap_or_default())
+    /// So many words, which lie on a multiple of 4.
+    #[inline(never)]
+    pub fn words(&mut self, offset: u32, block: u32, count: u64) -> &'a [u32] {
+        let bytes = self.bytes(offset, block, count.wrapping_mul(size_of::<u32>() as u64), size_of::<u32>());
+        bytemuck::try_cast_slice(bytes).unwrap_or_default()
     }
 
     /// So many int8 values at `offset`.
-    pub fn int8(self, offset: u32, count: Option<usize>) -> Result<&'a [i8], Fault> {
-        self.bytes(offset, count, 1).map(bytemuck::must_cast_slice)
+    #[cfg(any(feature = "clusters", feature = "conv"))]
+    pub fn int8(&mut self, offset: u32, count: u64) -> &'a [i8] {
+        bytemuck::must_cast_slice(self.bytes(offset, 0, count, 1))
     }
 
-    /// The bytes of `count` values of `unit` bytes, which lie on a multiple of that.
+    /// Block number `block` of those of `length` bytes that lie one after another from `offset` on, on multiples of `unit`, a power
+    /// of two; none lie anywhere.
     #[inline(never)]
-    fn bytes(self, offset: u32, count: Option<usize>, unit: usize) -> Result<&'a [u8], Fault> {
-        let offset = offset as usize;
-        let length = count.and_then(|count| product(&[count, unit])).ok_or(Fault::OutOfBounds)?;
+    pub fn bytes(&mut self, offset: u32, block: u32, length: u64, unit: usize) -> &'a [u8] {
         if length == 0 {
-            return Ok(&[]);
+            return &[];
         }
-        let bytes = self.0.get(offset..).and_then(|rest| rest.get(..length)).ok_or(Fault::OutOfBounds)?;
-        // The data section itself lies on a multiple of 16, and units are powers of two.
-        if offset & unit.wrapping_sub(1) == 0 { Ok(bytes) } else { Err(Fault::Misaligned) }
+        let size = u32::try_from(length).unwrap_or(u32::MAX);
+        // Does not overflow: (2^32 - 1)^2 + 2 (2^32 - 1) is 2^64 - 1.
+        let start = u64::from(block).wrapping_mul(size.into()).wrapping_add(offset.into());
+        let end = start.wrapping_add(size.into());
+        let fault = if end > self.bytes.len() as u64 {
+            Fault::OutOfBounds
+        } else if start as usize & unit.wrapping_sub(1) == 0 {
+            // The data section itself lies on a multiple of 16.
+            return self.bytes.get(start as usize..end as usize).unwrap_or_default();
+        } else {
+            Fault::Misaligned
+        };
+        self.fault = self.fault.and(Err(fault));
+        &[]
     }
-}
-
-/// The offset behind `blocks` blocks of so many bytes at `offset`.
-// One copy for all heads.
-#[inline(never)]
-fn after(offset: u32, blocks: u32, bytes: Option<usize>) -> Result<u32, Fault> {
-    let bytes = bytes.and_then(|bytes| product(&[blocks as usize, bytes])).ok_or(Fault::OutOfBounds)?;
-    offset.checked_add(bytes as u32).ok_or(Fault::OutOfBounds)
 }
 
 /// What can be wrong with a part.
@@ -665,6 +752,7 @@ pub(crate) enum Fault {
     Places,
     Constants,
     Head,
+    Unsupported,
 }
 
 impl Fault {
@@ -677,6 +765,7 @@ impl Fault {
             (Self::Misaligned, part) => ModelError::Misaligned { part },
             (Self::Places, part) => ModelError::Places { part },
             (Self::Constants, part) => ModelError::Constants { part },
+            (Self::Unsupported, part) => ModelError::Unsupported { part },
             (Self::Head | Self::Geometry, part) => ModelError::Head { part },
         }
     }
@@ -709,6 +798,7 @@ fn is_falling(numbers: &[f32]) -> bool {
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Input => f.write_str("the input"),
             Self::Layer(number) => write!(f, "layer {number}"),
             Self::Heads => f.write_str("the heads"),
             Self::Embedding => f.write_str("the embedding"),
@@ -736,6 +826,7 @@ impl fmt::Display for ModelError {
             Self::Places { part } => write!(f, "{part}: what is read and what is written meet in the arena"),
             Self::Constants { part } => write!(f, "{part}: a constant lies outside its range"),
             Self::Head { part } => write!(f, "{part}: a size is too small, too large, or does not fit another head's"),
+            Self::Unsupported { part } => write!(f, "{part}: this program was built without what it needs"),
             Self::Card => f.write_str("its card does not decode"),
         }
     }

@@ -2,6 +2,7 @@
 
 use eigenlet_shared::description::Raw;
 
+#[cfg(feature = "indices")]
 use crate::encoder::EncoderError;
 
 /// A sample in the form that the model's input has, see [`Model::raw`](crate::Model::raw).
@@ -25,6 +26,7 @@ impl Sample<'_> {
 }
 
 /// Whether indices rise and are below `below`.
+#[cfg(feature = "indices")]
 pub(crate) fn check_indices(indices: &[u16], below: usize) -> Result<(), EncoderError> {
     let mut least = 0;
     for (position, found) in indices.iter().enumerate() {

@@ -2,13 +2,20 @@
 
 use core::ops::Range;
 
+#[cfg(feature = "conv")]
 use eigenlet_shared::description::Window;
-use eigenlet_shared::geometry::{Shape, taps};
+use eigenlet_shared::geometry::Shape;
+#[cfg(feature = "conv")]
+use eigenlet_shared::geometry::taps;
 use eigenlet_shared::numerics::Sum;
-use eigenlet_shared::packed::{patch_words, widened_words};
+#[cfg(feature = "conv")]
+use eigenlet_shared::packed::patch_words;
+use eigenlet_shared::packed::widened_words;
 use eigenlet_shared::reader::{Cursor, LayerRecord, kind};
 
-use crate::kernels::{self, Rows, Slide};
+#[cfg(feature = "conv")]
+use crate::kernels::Slide;
+use crate::kernels::{self, Rows};
 use crate::model::{Data, Fault};
 
 /// Activations in the arena.
@@ -44,31 +51,32 @@ pub(crate) struct Steps<'a> {
     pub rows: Rows<'a>,
     /// Of a depthwise convolution.
     pub weights: &'a [i8],
-    /// Of an addition.
-    pub sum: Sum,
+    /// Of an addition: one.
+    pub sum: &'a [Sum],
 }
 
 impl<'a> Steps<'a> {
-    /// The `count` steps that `cursor` is at, on that input.
-    pub fn new(data: Data<'a>, cursor: Cursor<'a>, count: u32, input: Tensor) -> Self {
+    /// The `left` steps that `cursor` is at, on that input.
+    #[inline(always)]
+    pub fn new(data: Data<'a>, cursor: Cursor<'a>, left: u32, input: Tensor) -> Self {
         Self {
             data,
             cursor,
-            left: count,
-            record: LayerRecord::default(),
+            left,
+            record: LayerRecord::unread(),
             input,
             output: input,
             scratch_words: 0,
             rows: Rows::default(),
             weights: &[],
-            sum: Sum::default(),
+            sum: &[],
         }
     }
 
     /// The next layer; there is one left.
     #[inline(never)]
     pub fn advance(&mut self) -> Result<(), Fault> {
-        self.left = self.left.saturating_sub(1);
+        self.left = self.left.wrapping_sub(1);
         let record = &mut self.record;
         self.cursor.layer(record);
         if self.cursor.failed() {
@@ -76,86 +84,117 @@ impl<'a> Steps<'a> {
         }
         self.input = self.output;
         let input = self.input.shape;
-        (self.rows, self.weights, self.scratch_words) = (Rows::default(), &[], 0);
+        self.scratch_words = 0;
         self.output.place = record.place as usize;
-        let mut shape = Some(input);
-        let mut columns = input.len();
-        match record.kind {
+        self.output.zero_point = record.output.zero_point;
+        let columns = input.len();
+        #[cfg(feature = "conv")]
+        let mut columns = columns;
+        let shape = match record.kind {
             kind::DENSE => {
-                shape = Shape::vector(record.outputs as usize);
                 self.scratch_words = widened_words(columns);
+                Shape::vector(record.outputs as usize)
             }
+            #[cfg(not(feature = "conv"))]
+            _ => return Err(Fault::Unsupported),
+            #[cfg(feature = "conv")]
             kind::ADD => {
                 self.output.place = self.input.place;
-                let words = self.data.words(record.sum, Some(size_of::<Sum>() / size_of::<u32>()))?;
-                self.sum =
-                    *words.first_chunk().map(bytemuck::must_cast_ref::<[u32; 8], Sum>).ok_or(Fault::Constants)?;
-                if !self.sum.is_lawful() {
+                const WORDS: usize = size_of::<Sum>() / size_of::<u32>();
+                let words = self.data.words(record.sum, 0, WORDS as u64);
+                self.data.fault?;
+                self.sum = bytemuck::must_cast_slice(words.as_chunks::<WORDS>().0);
+                if !self.sum.iter().all(Sum::is_lawful) {
                     return Err(Fault::Constants);
                 }
+                Some(input)
             }
+            #[cfg(feature = "conv")]
             kind::RECALL => {
+                self.output.zero_point = record.zero_point as i8;
                 let [height, width, channels] = record.shape.map(|side| side as usize);
-                shape = Shape::new(height, width, channels);
+                Shape::new(height, width, channels)
+            }
+            #[cfg(feature = "conv")]
+            _ => {
+                let mut outputs = input.channels;
+                columns = taps(&record.window, outputs).ok_or(Fault::Geometry)?;
+                match record.kind {
+                    kind::CONV_2D => {
+                        outputs = record.outputs as usize;
+                        self.scratch_words = patch_words(&record.window, input.channels);
+                    }
+                    kind::DEPTHWISE_CONV_2D => {}
+                    // Pooling keeps the grid.
+                    _ => self.output.zero_point = self.input.zero_point,
+                }
+                input.under(&record.window, outputs)
+            }
+        };
+        self.output.shape = shape.ok_or(Fault::Geometry)?;
+        self.find_tables(columns)
+    }
+
+    /// The weights and constants of a layer whose rows have so many columns.
+    fn find_tables(&mut self, columns: usize) -> Result<(), Fault> {
+        let Self { data, record, rows, .. } = self;
+        let count = match record.kind {
+            kind::DENSE | kind::CONV_2D => {
+                data.rows(rows, [record.weights, record.biases], 0, record.outputs, columns);
+                record.outputs
+            }
+            #[cfg(feature = "conv")]
+            kind::DEPTHWISE_CONV_2D => {
+                let count = self.input.shape.channels as u32;
+                self.weights = data.int8(record.weights, columns as u64);
+                rows.biases = data.biases(record.biases, 0, count);
+                count
             }
             _ => {
-                let window = record.window();
-                let mut outputs = input.channels;
-                columns = taps(&window, outputs).ok_or(Fault::Geometry)?;
-                if record.kind == kind::CONV_2D {
-                    outputs = record.outputs as usize;
-                    self.scratch_words = patch_words(&window, input.channels);
-                }
-                shape = input.under(&window, outputs);
+                *rows = Rows::default();
+                return Ok(());
             }
-        }
-        self.output.shape = shape.ok_or(Fault::Geometry)?;
-        let LayerRecord { weights, biases, scales, .. } = *record;
-        match record.kind {
-            kind::DENSE | kind::CONV_2D => {
-                self.rows = self.data.rows([weights, biases], Some(scales), 0, record.outputs, columns)?;
-            }
-            kind::DEPTHWISE_CONV_2D => {
-                self.weights = self.data.int8(weights, Some(columns))?;
-                self.rows = self.data.constants(biases, Some(scales), 0, input.channels)?;
-            }
-            // Pooling keeps the grid.
-            kind::MAX_POOL_2D | kind::AVERAGE_POOL_2D => return Ok(()),
-            _ => {}
-        }
-        self.output.zero_point = record.output().zero_point;
-        Ok(())
+        };
+        rows.scales = data.scales(record.scales, 0, count);
+        data.fault
     }
 
     /// Where the step reads, works and writes; what it reads need not be apart from what it writes where it does one after the
     /// other.
+    // One copy for those who check and those who run.
+    #[inline(never)]
     pub fn regions(&self) -> [Range<usize>; 3] {
-        let scratch = self.record.scratch as usize;
-        let scratch = scratch..scratch.wrapping_add(self.scratch_words.wrapping_mul(size_of::<u32>()));
+        let region = |place: u32, bytes: usize| place as usize..(place as usize).wrapping_add(bytes);
         let input = match self.record.kind {
-            kind::ADD => {
-                let other = self.record.other as usize;
-                other..other.wrapping_add(self.input.shape.len())
-            }
+            #[cfg(feature = "conv")]
+            kind::ADD => region(self.record.other, self.input.shape.len()),
+            #[cfg(feature = "conv")]
             kind::RECALL => 0..0,
             _ => self.input.range(),
         };
-        [input, if self.scratch_words == 0 { 0..0 } else { scratch }, self.output.range()]
+        let scratch = match self.scratch_words {
+            0 => 0..0,
+            words => region(self.record.scratch, words.wrapping_mul(size_of::<u32>())),
+        };
+        [input, scratch, self.output.range()]
     }
 
     /// The window that slides over the input; `None` for other layers.
+    #[cfg(feature = "conv")]
     pub fn window(&self) -> Option<Window> {
-        (kind::CONV_2D..=kind::AVERAGE_POOL_2D).contains(&self.record.kind).then(|| self.record.window())
+        (kind::CONV_2D..=kind::AVERAGE_POOL_2D).contains(&self.record.kind).then_some(self.record.window)
     }
 
     /// The window where it slides.
-    pub fn slide<'w>(&self, window: &'w Window) -> Slide<'w> {
-        Slide { input: self.input.shape, output: self.output.shape, window, zero_point: self.input.zero_point }
+    #[cfg(feature = "conv")]
+    pub fn slide(&self) -> Slide<'_> {
+        let (input, output) = (self.input.shape, self.output.shape);
+        Slide { input, output, window: &self.record.window, zero_point: self.input.zero_point }
     }
 
     /// The range of the layer's outputs.
     pub fn range(&self) -> kernels::Range {
-        let output = self.record.output();
+        let output = self.record.output;
         kernels::Range { minimum: output.minimum, maximum: output.maximum }
     }
 
@@ -163,17 +202,22 @@ impl<'a> Steps<'a> {
     pub fn macs(&self) -> u64 {
         let shape = self.output.shape;
         let pixels = (shape.height as u64).wrapping_mul(shape.width as u64);
-        let weights = (self.rows.rows as u64).wrapping_mul(self.rows.columns as u64);
-        pixels.wrapping_mul(weights.wrapping_add(self.weights.len() as u64))
+        let weights = match self.record.kind {
+            kind::DEPTHWISE_CONV_2D => self.weights.len() as u64,
+            _ => (self.rows.rows as u64).wrapping_mul(self.rows.columns as u64),
+        };
+        pixels.wrapping_mul(weights)
     }
 
     /// Bytes of flash that the step reads.
     pub fn table_bytes(&self) -> usize {
         let Rows { words, biases, scales, .. } = self.rows;
-        let sum = if self.record.kind == kind::ADD { size_of::<Sum>() } else { 0 };
-        [size_of_val(words), size_of_val(biases), size_of_val(scales), self.weights.len(), sum]
-            .into_iter()
-            .fold(0, usize::saturating_add)
+        let (weights, sum) = match self.record.kind {
+            kind::DEPTHWISE_CONV_2D => (self.weights.len(), 0),
+            kind::ADD => (0, size_of_val(self.sum)),
+            _ => (size_of_val(words), 0),
+        };
+        [weights, sum, size_of_val(biases), size_of_val(scales)].into_iter().fold(0, usize::saturating_add)
     }
 
     /// What each of the steps to come gives.

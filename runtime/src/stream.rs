@@ -99,7 +99,7 @@ impl<'m, const BYTES: usize> Stream<'m, BYTES> {
         let new = found.checked_div(line).unwrap_or(0);
         let memory = self.memory.bytes();
         if let Some(sample) = memory.get_mut(..expected) {
-            sample.copy_within(found.., 0);
+            move_down(sample, found..expected, 0);
             let to = sample.iter_mut().rev().zip(lines.iter().rev());
             to.for_each(|(to, raw)| *to = quantize_u8(*raw));
         }
@@ -138,9 +138,7 @@ fn slide<'s>(model: &'s Model<'s>, mut known: Known, memory: &'s mut [i8]) -> Op
         let Range { start, end } = known.rows;
         let before = start.wrapping_add(known.shift)..end.wrapping_add(known.shift);
         let (from, to) = (bytes(&before), bytes(&known.rows));
-        if from.end <= output.len() {
-            output.copy_within(from, to.start);
-        }
+        move_down(output, from, to.start);
         let [_, scratch, _] = steps.regions();
         let scratch = arena.get_mut(scratch)?;
         for lines in [0..start, end..shape.height] {
@@ -150,8 +148,19 @@ fn slide<'s>(model: &'s Model<'s>, mut known: Known, memory: &'s mut [i8]) -> Op
         rest = steps.clone();
     }
     let last = rest.output;
-    arena.get_mut(last.range())?.copy_from_slice(kept.get(..last.shape.len())?);
-    Some(model.run_steps(arena, rest))
+    arena.get_mut(last.range())?.iter_mut().zip(kept).for_each(|(to, value)| *to = *value);
+    Some(model.run_steps(arena, &mut rest, None))
+}
+
+/// Moves values to a lower place; what does not lie inside stays as it is.
+// Not by `copy_within`, which panics about what does not.
+fn move_down(values: &mut [i8], from: Range<usize>, to: usize) {
+    for (from, to) in from.zip(to..) {
+        let value = values.get(from).copied();
+        if let (Some(value), Some(to)) = (value, values.get_mut(to)) {
+            *to = value;
+        }
+    }
 }
 
 /// Which rows of a tensor are known from the sample before: `rows`, and each was `shift` rows further down there.

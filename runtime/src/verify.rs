@@ -2,10 +2,12 @@
 
 use core::fmt;
 
-use eigenlet_shared::reader::HeadsRecord;
-
+#[cfg(feature = "verify")]
 use crate::encoder::{Dims, EncoderError, Features};
-use crate::model::{GoldenList, Model, bits, number_of};
+#[cfg(all(feature = "clusters", feature = "verify"))]
+use crate::model::number_of;
+#[cfg(feature = "verify")]
+use crate::model::{GoldenList, Model};
 
 /// One of a model's outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,9 +25,12 @@ pub enum Head {
 }
 
 /// Why a model is not verified.
+#[cfg(feature = "verify")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
+// A tag of a word: moved by words, which is smaller code.
+#[repr(u32)]
 pub enum VerifyError {
     /// The model carries no golden vectors.
     NoGolden,
@@ -46,6 +51,7 @@ pub enum VerifyError {
     },
 }
 
+#[cfg(feature = "verify")]
 impl Model<'_> {
     /// Runs every golden vector in `arena` (at least [`Model::arena_bytes`]), compares every byte of every output, and gives
     /// the number of vectors.
@@ -55,64 +61,85 @@ impl Model<'_> {
     /// [`EncoderError::Index`] where the indices of a golden sample do not rise.
     #[inline(never)]
     pub fn verify(&self, arena: &mut [i8]) -> Result<u16, VerifyError> {
-        let heads = self.heads();
         let mut count = 0;
-        while let Some(sample) = self.golden_sample(&heads, count) {
-            let mut outcome = Ok(());
-            self.run_sample(arena, sample)?.compare(&heads, count, &mut |head, position, expected, found| {
-                if expected != found && outcome.is_ok() {
-                    outcome = Err(VerifyError::Mismatch { sample: count as u16, head, position, expected, found });
-                }
-            })?;
-            outcome?;
+        while let Some(sample) = self.golden_sample(count) {
+            let mut outcome = Outcome { sample: count as u16, first: Ok(()) };
+            outcome.compare(self.run_sample(arena, sample)?, count)?;
+            outcome.first?;
             count = count.wrapping_add(1);
         }
         if count == 0 { Err(VerifyError::NoGolden) } else { Ok(count as u16) }
     }
 }
 
-/// Takes an output's head, position, expected and found value.
-type Check<'a> = &'a mut dyn FnMut(Head, u16, i64, i64);
+/// What comes of one golden vector: its first difference.
+#[cfg(feature = "verify")]
+struct Outcome {
+    sample: u16,
+    first: Result<(), VerifyError>,
+}
 
-impl Features<'_> {
-    /// Gives every value of every output to `check`, expected as the golden sample of that number has it.
-    fn compare(&mut self, heads: &HeadsRecord, number: u32, check: Check) -> Result<(), EncoderError> {
-        let model = self.model();
-        let values = |list| model.golden_values(heads, list, number);
+#[cfg(feature = "verify")]
+impl Outcome {
+    /// Compares every value of every output.
+    fn compare(&mut self, mut features: Features, number: u32) -> Result<(), EncoderError> {
+        let model = features.model();
+        let values = |list| model.golden_values(list, number);
         if let Some(expected) = values(GoldenList::EMBEDDINGS) {
-            compare(Head::Embedding, expected, self.embed(Dims::new(heads.embedding.count as u16))?, check);
+            self.embedding(Head::Embedding, expected, features.embed(Dims::new(model.dims()))?);
         }
         if let Some(expected) = values(GoldenList::CODES) {
             let mut places = expected.iter().zip(0..);
-            self.code(bits(heads), &mut |found| {
+            features.code(model.bits(), &mut |found| {
                 if let Some((expected, position)) = places.next() {
-                    check(Head::Hash, position, (*expected).into(), found.into());
+                    self.value(Head::Hash, position, (*expected).into(), found.into());
                 }
                 true
             })?;
         }
+        #[cfg(feature = "clusters")]
         if let Some(expected) = values(GoldenList::CLUSTERS) {
-            let found = self.assign()?;
-            check(Head::Clusters, 0, number_of(expected).into(), found.id.into());
+            let found = features.assign()?;
+            self.value(Head::Clusters, 0, number_of(expected), found.id.into());
             if let Some(expected) = values(GoldenList::SCORES) {
-                check(Head::Clusters, 1, number_of(expected).into(), found.distance.unwrap_or_default().into());
+                self.value(Head::Clusters, 1, number_of(expected), found.distance.unwrap_or_default());
             }
         }
+        #[cfg(feature = "clusters")]
         if let Some(expected) = values(GoldenList::EXPERTS) {
-            compare(Head::Experts, expected, self.expert(Dims::new(heads.experts.count as u16))?.embedding, check);
+            let found = features.expert(Dims::new(model.expert_dims()))?.embedding;
+            self.embedding(Head::Experts, expected, found);
         }
         Ok(())
     }
-}
 
-// One copy for both kinds of embeddings.
-#[inline(never)]
-fn compare(head: Head, expected: &[u8], found: &[i8], check: Check) {
-    for ((expected, found), position) in expected.iter().zip(found).zip(0..) {
-        check(head, position, (*expected as i8).into(), (*found).into());
+    // One copy for both kinds of embeddings.
+    #[inline(never)]
+    fn embedding(&mut self, head: Head, expected: &[u8], found: &[i8]) {
+        for ((expected, found), position) in expected.iter().zip(found).zip(0..) {
+            let (expected, found) = (*expected as i8, *found);
+            if expected != found {
+                self.differs(head, position, expected.into(), found.into());
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn value(&mut self, head: Head, position: u16, expected: u32, found: u32) {
+        if expected != found {
+            self.differs(head, position, expected.into(), found.into());
+        }
+    }
+
+    #[inline(never)]
+    fn differs(&mut self, head: Head, position: u16, expected: i64, found: i64) {
+        if self.first.is_ok() {
+            self.first = Err(VerifyError::Mismatch { sample: self.sample, head, position, expected, found });
+        }
     }
 }
 
+#[cfg(feature = "verify")]
 impl From<EncoderError> for VerifyError {
     fn from(error: EncoderError) -> Self {
         Self::Encoder(error)
@@ -130,6 +157,7 @@ impl fmt::Display for Head {
     }
 }
 
+#[cfg(feature = "verify")]
 impl fmt::Display for VerifyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -142,4 +170,5 @@ impl fmt::Display for VerifyError {
     }
 }
 
+#[cfg(feature = "verify")]
 impl core::error::Error for VerifyError {}

@@ -50,6 +50,8 @@ pub struct Blob<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
+// A tag of a word: moved by words, which is smaller code.
+#[repr(u32)]
 pub enum BlobError {
     /// Fewer bytes than a header, or than the header announces.
     TooShort {
@@ -106,42 +108,41 @@ impl fmt::Display for BlobError {
 
 impl core::error::Error for BlobError {}
 
-/// The header's numbers, as they stand.
-struct Header {
-    total: usize,
-    crc: u32,
-    description: usize,
-    data_offset: usize,
-    data_length: usize,
-}
+/// The header's words, as they stand: two of the magic, the version, and what the table above says.
+#[derive(Clone, Copy)]
+struct Header<'a>(&'a [[u8; 4]; HEADER / 4]);
 
-impl Header {
-    fn parse(bytes: &[u8]) -> Result<Self, BlobError> {
+impl<'a> Header<'a> {
+    const TOTAL: usize = 3;
+    const CRC: usize = 4;
+    const DESCRIPTION: usize = 5;
+    const DATA_OFFSET: usize = 6;
+    const DATA_LENGTH: usize = 7;
+
+    #[inline(always)]
+    fn parse(bytes: &'a [u8]) -> Result<Self, BlobError> {
         let head: &[u8; HEADER] =
             bytes.first_chunk().ok_or(BlobError::TooShort { expected: HEADER, found: bytes.len() })?;
-        let (magic, _) = head.split_first_chunk::<8>().ok_or(BlobError::NotABlob)?;
-        if *magic != MAGIC {
+        let header = Self(bytemuck::must_cast_ref(head));
+        if head.first_chunk() != Some(&MAGIC) {
             return Err(BlobError::NotABlob);
         }
-        let mut words = head.chunks_exact(4).skip(2).map(|word| match *word {
-            [a, b, c, d] => u32::from_le_bytes([a, b, c, d]),
-            _ => 0,
-        });
-        let mut next = || words.next().unwrap_or(0);
-        let major = next() as u16;
+        let major = header.word(2) as u16;
         if major > MAJOR {
             return Err(BlobError::TooNew { found: major, supported: MAJOR });
         }
-        if major == 0 {
-            return Err(BlobError::Layout);
-        }
-        Ok(Self {
-            total: next() as usize,
-            crc: next(),
-            description: next() as usize,
-            data_offset: next() as usize,
-            data_length: next() as usize,
-        })
+        if major == 0 { Err(BlobError::Layout) } else { Ok(header) }
+    }
+
+    #[inline(always)]
+    fn word(self, number: usize) -> u32 {
+        let Self(words) = self;
+        words.get(number).map_or(0, |word| u32::from_le_bytes(*word))
+    }
+
+    #[inline(always)]
+    fn length(self, number: usize) -> usize {
+        self.word(number) as usize
     }
 }
 
@@ -150,7 +151,7 @@ impl Header {
 /// # Errors
 /// [`BlobError::TooShort`], [`BlobError::NotABlob`], [`BlobError::TooNew`], [`BlobError::Layout`].
 pub fn announced_length(bytes: &[u8]) -> Result<usize, BlobError> {
-    Header::parse(bytes).map(|header| header.total)
+    Header::parse(bytes).map(|header| header.length(Header::TOTAL))
 }
 
 impl<'a> Blob<'a> {
@@ -164,19 +165,21 @@ impl<'a> Blob<'a> {
     #[inline(never)]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, BlobError> {
         let header = Header::parse(bytes)?;
-        let blob =
-            bytes.get(..header.total).ok_or(BlobError::TooShort { expected: header.total, found: bytes.len() })?;
+        let expected = header.length(Header::TOTAL);
+        let blob = bytes.get(..expected).ok_or(BlobError::TooShort { expected, found: bytes.len() })?;
         let checked = blob.get(20..).ok_or(BlobError::Layout)?;
-        let crc = crc32(checked);
-        if crc != header.crc {
-            return Err(BlobError::Checksum { expected: header.crc, found: crc });
+        let (expected, found) = (header.word(Header::CRC), crc32(checked));
+        if expected != found {
+            return Err(BlobError::Checksum { expected, found });
         }
-        let (before, data) = blob.split_at_checked(header.data_offset).ok_or(BlobError::Layout)?;
-        if data.len() != header.data_length || header.data_offset % ALIGNMENT != 0 {
+        let (before, data) = blob.split_at_checked(header.length(Header::DATA_OFFSET)).ok_or(BlobError::Layout)?;
+        let description = before.get(HEADER..).and_then(|rest| rest.get(..header.length(Header::DESCRIPTION)));
+        let is_aligned = before.len().is_multiple_of(ALIGNMENT);
+        let (Some(description), true, true) =
+            (description, is_aligned, data.len() == header.length(Header::DATA_LENGTH))
+        else {
             return Err(BlobError::Layout);
-        }
-        let description =
-            before.get(HEADER..).and_then(|rest| rest.get(..header.description)).ok_or(BlobError::Layout)?;
+        };
         if data.as_ptr().align_offset(ALIGNMENT) != 0 {
             return Err(BlobError::Misaligned);
         }

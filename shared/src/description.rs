@@ -180,7 +180,8 @@ pub struct Recall {
 }
 
 /// A sliding window over an image. Output size: `(size + padding before + padding after - kernel) / stride + 1`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Serialize, Deserialize, Zeroable)]
+#[repr(C)]
 pub struct Window {
     /// Height and width, each at least 1.
     pub kernel: [u8; 2],

@@ -2,6 +2,9 @@
 
 use crate::description::Window;
 
+/// The most values that anything has: the same bound on every target.
+const MOST: usize = i32::MAX as usize;
+
 /// An image's height, width and channels, none of them 0; values lie in that order (NHWC), and number less than 2^31.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -16,9 +19,12 @@ pub struct Shape {
 
 impl Shape {
     /// The shape of an image; `None` where it has no values or more than 2^31 - 1.
+    // One copy for all layers.
+    #[inline(never)]
     pub fn new(height: usize, width: usize, channels: usize) -> Option<Self> {
-        product(&[height, width, channels]).filter(|length| *length > 0)?;
-        Some(Self { height, width, channels })
+        // What does not fit a usize is too much in any case.
+        let length = height.saturating_mul(width).saturating_mul(channels);
+        (length > 0 && length <= MOST).then_some(Self { height, width, channels })
     }
 
     /// A vector: 1 by 1 by `length`.
@@ -63,13 +69,6 @@ fn positions(size: usize, kernel: u8, stride: u8, before: u8, after: u8) -> Opti
 /// Weights of a filter: a window over so many channels. `None` from 2^31 on.
 pub fn taps(window: &Window, channels: usize) -> Option<usize> {
     let [height, width] = window.kernel;
-    product(&[height.into(), width.into(), channels])
-}
-
-/// The product of lengths, where it is below 2^31: the same bound on every target.
-pub fn product(factors: &[usize]) -> Option<usize> {
-    factors
-        .iter()
-        .try_fold(1usize, |product, factor| product.checked_mul(*factor))
-        .filter(|product| *product <= i32::MAX as usize)
+    let taps = usize::from(height).wrapping_mul(width.into()).saturating_mul(channels);
+    (taps <= MOST).then_some(taps)
 }

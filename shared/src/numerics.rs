@@ -119,7 +119,8 @@ const fn scaled(acc: i32, multiplier: i32, shift: i32) -> i32 {
 }
 
 /// Where a layer's outputs lie on the int8 grid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, serde::Serialize, serde::Deserialize, Zeroable)]
+#[repr(C)]
 pub struct Output {
     /// The int8 value that stands for the real number zero.
     pub zero_point: i8,

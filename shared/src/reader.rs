@@ -1,17 +1,45 @@
 //! Reading a [`Description`](crate::description::Description) record by record, as postcard encodes it, without holding it.
 //!
-//! A chip needs a layer at a time and some heads, and would pay kilobytes of code for a decoder of the whole structure. Here the variants
-//! of an enumeration share one record of numbers, and one loop reads them all: `what_postcard_writes_is_read_alike` in this
-//! file's tests holds it to the description's own decoder, on whole and on damaged bytes.
+//! A chip needs a layer at a time and a head or two, and would pay kilobytes of code for a decoder of the whole structure. Here the variants
+//! of an enumeration share one record of numbers, and one loop over a table of fields reads them all:
+//! `what_postcard_writes_is_read_alike` in this file's tests holds it to the description's own decoder, on whole and on damaged bytes.
 
 use bytemuck::{Pod, Zeroable};
 
 use crate::description::{MAX_LAYERS, Window};
 use crate::numerics::Output;
 
-/// How a field lies: a varint of so many bits, or one of these.
-const BYTE: u8 = 8;
-const FLOAT: u8 = 0;
+/// A field: in the lower byte how it is encoded, in the upper one the variants of its record that have it, a bit for each.
+type Field = u16;
+
+// Encodings: so many bytes, the lowest first ...
+const BYTE: u16 = 1;
+const TRIPLE: u16 = 3;
+const FLOAT: u16 = 4;
+// ... or a varint of so many bits: seven a byte, the lowest first, bit 7 set on all but the last byte.
+const SHORT: u16 = 16;
+const LONG: u16 = 32;
+
+/// A byte that says whether the optional fields after it are there.
+const OPTION: Field = ALWAYS;
+/// Bit of the variant that stands for an option that is not there.
+const ABSENT: u32 = 7;
+/// In every variant.
+const ALWAYS: u16 = 0xff << 8;
+
+/// Which of so many variants the fields after it belong to.
+const fn variant_of(count: u16) -> u16 {
+    LONG + count
+}
+
+/// A field of the variants whose numbers are set in `variants`.
+const fn only(variants: u16, encoding: u16) -> Field {
+    variants << 8 | encoding
+}
+
+const fn always(encoding: u16) -> Field {
+    ALWAYS | encoding
+}
 
 /// What is left to read. What does not decode reads as 0, and from then on nothing is left: [`Cursor::failed`] says so at the end.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +64,9 @@ pub struct InputRecord {
     pub offset: u32,
 }
 
+const INPUT: [Field; 7] =
+    [always(SHORT), always(SHORT), always(SHORT), always(LONG), always(variant_of(2)), always(FLOAT), always(FLOAT)];
+
 /// A layer; 0 where its kind has no such field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
@@ -48,12 +79,8 @@ pub struct LayerRecord {
     pub kind: u32,
     /// Rows.
     pub outputs: u32,
-    /// Height and width.
-    pub kernel: [u32; 2],
-    /// Down and right.
-    pub stride: [u32; 2],
-    /// Top, left, bottom, right.
-    pub padding: [u32; 4],
+    /// The window.
+    pub window: Window,
     /// Offset of the weights.
     pub weights: u32,
     /// Offset of the biases.
@@ -66,8 +93,38 @@ pub struct LayerRecord {
     pub sum: u32,
     /// A recalled tensor's height, width, channels.
     pub shape: [u32; 3],
-    /// The output's zero point, minimum and maximum, each an int8 in the lowest byte.
-    pub output: [u32; 3],
+    /// The output's grid; 0 for poolings, which keep their input's, and for a recalled tensor.
+    pub output: Output,
+    /// Fills the word.
+    pub unused: u8,
+    /// A recalled tensor's zero point, an int8 in the lowest byte.
+    pub zero_point: u32,
+}
+
+impl LayerRecord {
+    /// Of no layer yet.
+    #[inline(always)]
+    pub fn unread() -> Self {
+        let [none] = unread();
+        let bytes = [none as u8; 4];
+        let [kernel, stride] = [[none as u8; 2]; 2];
+        Self {
+            place: none,
+            scratch: none,
+            kind: none,
+            outputs: none,
+            window: Window { kernel, stride, padding: bytes },
+            weights: none,
+            biases: none,
+            scales: none,
+            other: none,
+            sum: none,
+            shape: [none; 3],
+            output: Output::default(),
+            unused: 0,
+            zero_point: none,
+        }
+    }
 }
 
 /// The kinds of layers, as they are encoded.
@@ -88,49 +145,48 @@ pub mod kind {
     pub const RECALL: u32 = 6;
 }
 
-impl LayerRecord {
-    /// The window, of kinds that have one.
-    pub fn window(&self) -> Window {
-        Window {
-            kernel: self.kernel.map(|value| value as u8),
-            stride: self.stride.map(|value| value as u8),
-            padding: self.padding.map(|value| value as u8),
-        }
-    }
+const LAYER: [Field; 16] = {
+    const OUTPUTS: u16 = 0b000_0011;
+    const WINDOW: u16 = 0b001_1110;
+    const ROWS: u16 = 0b000_0111;
+    const ADD: u16 = 0b010_0000;
+    const RECALL: u16 = 0b100_0000;
+    [
+        always(LONG),
+        always(LONG),
+        always(variant_of(7)),
+        only(OUTPUTS, SHORT),
+        only(WINDOW, FLOAT),
+        only(WINDOW, FLOAT),
+        only(ROWS, LONG),
+        only(ROWS, LONG),
+        only(ROWS, LONG),
+        only(ADD, LONG),
+        only(ADD, LONG),
+        only(RECALL, SHORT),
+        only(RECALL, SHORT),
+        only(RECALL, SHORT),
+        only(ROWS | ADD, TRIPLE),
+        only(RECALL, BYTE),
+    ]
+};
 
-    /// The output's grid; of a recalled tensor, only the zero point.
-    pub fn output(&self) -> Output {
-        let [zero_point, minimum, maximum] = self.output.map(|value| value as i8);
-        Output { zero_point, minimum, maximum }
-    }
-}
-
-/// All heads, and the golden vectors. Of an absent head, all is 0.
+/// Where the heads work and write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
-pub struct HeadsRecord {
+pub struct PlacesRecord {
     /// Place of an embedding.
-    pub place: u32,
+    pub output: u32,
     /// Place of the widened features.
     pub scratch: u32,
-    /// The embedding.
-    pub embedding: EmbeddingRecord,
-    /// The hash.
-    pub hash: HashRecord,
-    /// The clusters.
-    pub clusters: ClustersRecord,
-    /// The experts.
-    pub experts: EmbeddingRecord,
-    /// The golden vectors.
-    pub golden: GoldenRecord,
 }
 
 /// An embedding, or the experts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct EmbeddingRecord {
-    /// 0: none, 1: some.
-    pub kind: u32,
+    /// 1 where there is one; else 0, as all the others.
+    pub is_there: u32,
     /// Rows.
     pub count: u32,
     /// Offset of the weights.
@@ -149,7 +205,9 @@ pub struct EmbeddingRecord {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct HashRecord {
-    /// 0: none; else one more than the number of the [`Hash`](crate::description::Hash).
+    /// 1 where there is one; else 0, as all the others.
+    pub is_there: u32,
+    /// The number of the [`Hash`](crate::description::Hash).
     pub kind: u32,
     /// Heads of a product code.
     pub heads: u32,
@@ -167,7 +225,9 @@ pub struct HashRecord {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct ClustersRecord {
-    /// 0: none; else one more than the number of the [`Clusters`](crate::description::Clusters).
+    /// 1 where there are some; else 0, as all the others.
+    pub is_there: u32,
+    /// The number of the [`Clusters`](crate::description::Clusters).
     pub kind: u32,
     /// Number of clusters.
     pub count: u32,
@@ -193,6 +253,109 @@ pub struct GoldenRecord {
     pub count: u32,
     /// Offsets of samples, embeddings, codes, clusters, experts' embeddings, scores.
     pub lists: [u32; 6],
+}
+
+/// So many numbers of what follows the layers: as many as its longest record has.
+pub type Numbers = [u32; 9];
+
+macro_rules! of_numbers {
+    ($($record:ty, $words:literal;)*) => {$(
+        impl $record {
+            /// The record that begins these numbers.
+            #[inline(always)]
+            pub fn of(numbers: &Numbers) -> &Self {
+                const NONE: &[u32; $words] = &[0; $words];
+                bytemuck::must_cast_ref(numbers.first_chunk().unwrap_or(NONE))
+            }
+        }
+    )*};
+}
+
+of_numbers! {
+    PlacesRecord, 2;
+    EmbeddingRecord, 7;
+    HashRecord, 7;
+    ClustersRecord, 9;
+    GoldenRecord, 7;
+}
+
+/// Where the records of what follows the layers lie among its numbers, see [`Cursor::heads`].
+pub mod head {
+    /// A [`PlacesRecord`](super::PlacesRecord).
+    pub const PLACES: usize = 0;
+    /// An [`EmbeddingRecord`](super::EmbeddingRecord).
+    pub const EMBEDDING: usize = 2;
+    /// A [`HashRecord`](super::HashRecord).
+    pub const HASH: usize = 9;
+    /// A [`ClustersRecord`](super::ClustersRecord).
+    pub const CLUSTERS: usize = 16;
+    /// An [`EmbeddingRecord`](super::EmbeddingRecord).
+    pub const EXPERTS: usize = 25;
+    /// A [`GoldenRecord`](super::GoldenRecord).
+    pub const GOLDEN: usize = 32;
+}
+
+const HEADS: [Field; 39] = {
+    const THERE: u16 = 1;
+    const THRESHOLDS: u16 = 1;
+    const PRODUCT: u16 = 1 << 1;
+    const OF_EXPERTS: u16 = 1 << 2;
+    const PROTOTYPES: u16 = 1;
+    const LINEAR: u16 = 1 << 1;
+    const RESIDUAL: u16 = 1 << 2;
+    [
+        always(LONG),
+        always(LONG),
+        // The embedding.
+        OPTION,
+        only(THERE, SHORT),
+        only(THERE, LONG),
+        only(THERE, LONG),
+        only(THERE, LONG),
+        only(THERE, FLOAT),
+        only(THERE, LONG),
+        // The hash.
+        OPTION,
+        only(THERE, variant_of(3)),
+        only(PRODUCT, BYTE),
+        only(PRODUCT | OF_EXPERTS, SHORT),
+        only(THRESHOLDS | OF_EXPERTS, SHORT),
+        only(THRESHOLDS | PRODUCT, LONG),
+        only(THRESHOLDS | PRODUCT, LONG),
+        // The clusters.
+        OPTION,
+        only(THERE, variant_of(3)),
+        only(PROTOTYPES | LINEAR | RESIDUAL, SHORT),
+        only(PROTOTYPES, SHORT),
+        only(PROTOTYPES | LINEAR | RESIDUAL, LONG),
+        only(LINEAR, LONG),
+        only(RESIDUAL, BYTE),
+        only(RESIDUAL, SHORT),
+        only(RESIDUAL, BYTE),
+        // The experts.
+        OPTION,
+        only(THERE, SHORT),
+        only(THERE, LONG),
+        only(THERE, LONG),
+        only(THERE, LONG),
+        only(THERE, FLOAT),
+        only(THERE, LONG),
+        // The golden vectors.
+        always(SHORT),
+        always(LONG),
+        always(LONG),
+        always(LONG),
+        always(LONG),
+        always(LONG),
+        always(LONG),
+    ]
+};
+
+/// Numbers of a record that is still to be read.
+// Zeros that the compiler does not know as such: it would clear them by a call of memset, of whose code a chip may have no other need.
+#[inline(always)]
+pub fn unread<const N: usize>() -> [u32; N] {
+    [core::hint::black_box(0); N]
 }
 
 impl<'a> Cursor<'a> {
@@ -224,89 +387,77 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The next field, [`BYTE`], [`FLOAT`], or a varint of 16 or 32 bits: seven a byte, the lowest first, bit 7 set on all but the last
-    /// byte.
-    // One copy for all widths.
+    /// The next number, encoded so.
+    // One copy for all encodings.
     #[inline(never)]
-    fn field(&mut self, width: u8) -> u32 {
-        if width == BYTE {
-            return self.byte();
-        }
+    fn number(&mut self, encoding: u16) -> u32 {
+        let encoding = u32::from(encoding);
         let (mut value, mut shift) = (0u32, 0u32);
-        if width == FLOAT {
-            while shift < u32::BITS {
+        if encoding < SHORT.into() {
+            let bits = encoding.max(1).wrapping_mul(8);
+            while shift < bits {
                 value |= self.byte().wrapping_shl(shift);
                 shift = shift.wrapping_add(8);
             }
-            return value;
-        }
-        let bits = u32::from(width);
-        while shift < bits {
-            let byte = self.byte();
-            let low = byte & 0x7f;
-            value |= low.wrapping_shl(shift);
-            if byte < 0x80 {
-                // What the last byte holds must fit.
-                if low.checked_shr(bits.wrapping_sub(shift)).unwrap_or(0) != 0 {
-                    break;
-                }
+            if encoding > 0 || value <= 1 {
                 return value;
             }
-            shift = shift.wrapping_add(7);
+        } else {
+            let bits = encoding.min(u32::BITS);
+            while shift < bits {
+                let byte = self.byte();
+                let low = byte & 0x7f;
+                value |= low.wrapping_shl(shift);
+                if byte < 0x80 {
+                    // What the last byte holds must fit, and a variant must be known.
+                    let is_over = low.checked_shr(bits.wrapping_sub(shift)).unwrap_or(0) != 0;
+                    if is_over || encoding > bits && value >= encoding.wrapping_sub(bits) {
+                        break;
+                    }
+                    return value;
+                }
+                shift = shift.wrapping_add(7);
+            }
         }
         self.fail();
         0
     }
 
-    /// Reads fields of those widths, but for those whose bit in `mask` is 0.
+    /// Reads the numbers of `fields`, and stores those from number `first` on.
     #[inline(never)]
-    fn fields(&mut self, widths: &[u8], mask: u32, to: &mut [u32]) {
-        let mut mask = mask;
-        for (to, width) in to.iter_mut().zip(widths) {
-            if mask & 1 != 0 {
-                *to = self.field(*width);
+    fn record(&mut self, fields: &[Field], first: usize, to: &mut [u32]) {
+        let mut variant = 0u32;
+        let mut place = 0usize.wrapping_sub(first);
+        for field in fields {
+            let encoding = field & 0xff;
+            let mut value = 0;
+            if (field >> 8).wrapping_shr(variant) & 1 != 0 {
+                value = self.number(encoding);
+                if encoding == 0 {
+                    // There: variant 0.
+                    variant = value.wrapping_sub(1) & ABSENT;
+                } else if encoding > LONG {
+                    variant = value;
+                }
             }
-            mask >>= 1;
-        }
-    }
-
-    /// Whether an option is there: 1, or 0.
-    #[inline(never)]
-    fn option(&mut self) -> u32 {
-        let tag = self.byte();
-        if tag > 1 {
-            self.fail();
-            return 0;
-        }
-        tag
-    }
-
-    /// The mask of the variant that is next, and its number; none fails.
-    #[inline(never)]
-    fn variant(&mut self, masks: &[u32]) -> (u32, u32) {
-        let number = self.field(32);
-        match masks.get(number as usize) {
-            Some(mask) => (*mask, number),
-            None => {
-                self.fail();
-                (0, 0)
+            if let Some(to) = to.get_mut(place) {
+                *to = value;
             }
+            place = place.wrapping_add(1);
         }
     }
 
     /// [`Description::input`](crate::description::Description::input), the first field.
     pub fn input(&mut self) -> InputRecord {
-        let mut input = InputRecord::default();
-        self.fields(&[16, 16, 16, 32, 32, FLOAT, FLOAT], !0, bytemuck::must_cast_mut::<_, [u32; 7]>(&mut input));
-        if input.raw > 1 {
-            self.fail();
-        }
-        input
+        let mut numbers = unread();
+        self.record(&INPUT, 0, &mut numbers);
+        let [height, width, channels, place, raw, scale, offset] = numbers;
+        InputRecord { shape: [height, width, channels], place, raw, scale, offset }
     }
 
     /// The number of layers, which follow.
     pub fn layers(&mut self) -> u32 {
-        let count = self.field(32);
+        let count = self.number(LONG);
         if count as usize > MAX_LAYERS {
             self.fail();
         }
@@ -314,67 +465,18 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next layer.
-    #[inline(never)]
     pub fn layer(&mut self, to: &mut LayerRecord) {
-        const WIDTHS: [u8; 23] = [
-            16, BYTE, BYTE, BYTE, BYTE, BYTE, BYTE, BYTE, BYTE, 32, 32, 32, 32, 32, 16, 16, 16, BYTE, BYTE, BYTE, 0, 0,
-            0,
-        ];
-        const OUTPUTS: u32 = 1;
-        const WINDOW: u32 = 0xff << 1;
-        const ROWS: u32 = 0b111 << 9;
-        const SUM: u32 = 0b11 << 12;
-        const SHAPE: u32 = 0b111 << 14;
-        const ZERO_POINT: u32 = 1 << 17;
-        const OUTPUT: u32 = 0b111 << 17;
-        *to = LayerRecord::default();
-        let [place, scratch, kind, rest @ ..] = bytemuck::must_cast_mut::<_, [u32; 23]>(to);
-        (*place, *scratch) = (self.field(32), self.field(32));
-        let (mask, number) = self.variant(&[
-            OUTPUTS | ROWS | OUTPUT,
-            OUTPUTS | WINDOW | ROWS | OUTPUT,
-            WINDOW | ROWS | OUTPUT,
-            WINDOW,
-            WINDOW,
-            SUM | OUTPUT,
-            SHAPE | ZERO_POINT,
-        ]);
-        *kind = number;
-        self.fields(&WIDTHS, mask, rest);
+        self.record(&LAYER, 0, bytemuck::must_cast_mut::<_, [u32; 16]>(to));
     }
 
-    /// What follows the layers, but for the card.
-    #[inline(never)]
-    pub fn heads(&mut self, to: &mut HeadsRecord) {
-        (to.place, to.scratch) = (self.field(32), self.field(32));
-        self.embedding(&mut to.embedding);
-        if self.option() != 0 {
-            let (mask, number) = self.variant(&[0b11100, 0b11011, 0b00110]);
-            let [kind, rest @ ..] = bytemuck::must_cast_mut::<_, [u32; 6]>(&mut to.hash);
-            *kind = number.wrapping_add(1);
-            self.fields(&[BYTE, 16, 16, 32, 32], mask, rest);
-        }
-        if self.option() != 0 {
-            let (mask, number) = self.variant(&[0b000_0111, 0b000_1101, 0b111_0101]);
-            let [kind, rest @ ..] = bytemuck::must_cast_mut::<_, [u32; 8]>(&mut to.clusters);
-            *kind = number.wrapping_add(1);
-            self.fields(&[16, 16, 32, 32, BYTE, 16, BYTE], mask, rest);
-        }
-        self.embedding(&mut to.experts);
-        let golden = bytemuck::must_cast_mut::<_, [u32; 7]>(&mut to.golden);
-        self.fields(&[16, 32, 32, 32, 32, 32, 32], !0, golden);
-    }
-
-    #[inline(never)]
-    fn embedding(&mut self, to: &mut EmbeddingRecord) {
-        let [kind, rest @ ..] = bytemuck::must_cast_mut::<_, [u32; 7]>(to);
-        *kind = self.option();
-        self.fields(&[16, 32, 32, 32, FLOAT, 32], 0u32.wrapping_sub(*kind), rest);
+    /// What follows the layers, but for the card: stores the numbers from `first` on, one of [`head`]'s.
+    pub fn heads(&mut self, first: usize, to: &mut [u32]) {
+        self.record(&HEADS, first, to);
     }
 
     /// Passes the card, the last field.
     pub fn card(&mut self) {
-        match self.field(32) as usize {
+        match self.number(LONG) as usize {
             length if length <= self.rest.len() => {}
             _ => self.fail(),
         }
@@ -391,8 +493,19 @@ mod tests {
         Places, Raw, Recall, Rows,
     };
 
+    /// All that follows the layers.
+    #[derive(Debug, PartialEq)]
+    struct Heads {
+        places: PlacesRecord,
+        embedding: EmbeddingRecord,
+        hash: HashRecord,
+        clusters: ClustersRecord,
+        experts: EmbeddingRecord,
+        golden: GoldenRecord,
+    }
+
     /// The numbers of a description, by the cursor; `None` where it does not decode.
-    fn read(bytes: &[u8]) -> Option<(InputRecord, Vec<LayerRecord>, HeadsRecord)> {
+    fn read(bytes: &[u8]) -> Option<(InputRecord, Vec<LayerRecord>, Heads)> {
         let cursor = &mut Cursor::new(bytes);
         let input = cursor.input();
         let count = cursor.layers();
@@ -405,14 +518,26 @@ mod tests {
             cursor.layer(&mut layer);
             layers.push(layer);
         }
-        let mut heads = HeadsRecord::default();
-        cursor.heads(&mut heads);
+        fn head<R: Pod>(cursor: &Cursor, first: usize) -> R {
+            let mut record = R::zeroed();
+            cursor.clone().heads(first, bytemuck::cast_slice_mut(core::slice::from_mut(&mut record)));
+            record
+        }
+        let heads = Heads {
+            places: head(cursor, head::PLACES),
+            embedding: head(cursor, head::EMBEDDING),
+            hash: head(cursor, head::HASH),
+            clusters: head(cursor, head::CLUSTERS),
+            experts: head(cursor, head::EXPERTS),
+            golden: head(cursor, head::GOLDEN),
+        };
+        cursor.heads(0, &mut []);
         cursor.card();
         (!cursor.failed()).then_some((input, layers, heads))
     }
 
     /// The same numbers, from the description.
-    fn records(description: &Description) -> (InputRecord, Vec<LayerRecord>, HeadsRecord) {
+    fn records(description: &Description) -> (InputRecord, Vec<LayerRecord>, Heads) {
         let Input { shape, place, raw, scale, offset } = description.input;
         let input = InputRecord {
             shape: shape.map(u32::from),
@@ -421,32 +546,47 @@ mod tests {
             scale: scale.to_bits(),
             offset: offset.to_bits(),
         };
-        let heads = HeadsRecord {
-            place: description.heads.output,
-            scratch: description.heads.scratch,
+        let heads = Heads {
+            places: PlacesRecord { output: description.heads.output, scratch: description.heads.scratch },
             embedding: embedding_record(description.embedding),
             hash: match description.hash {
                 None => HashRecord::default(),
                 Some(Hash::Thresholds { bits, weights, biases }) => {
-                    HashRecord { kind: 1, rows: bits.into(), weights, biases, ..Default::default() }
+                    HashRecord { is_there: 1, kind: 0, rows: bits.into(), weights, biases, ..Default::default() }
                 }
-                Some(Hash::Product { heads, classes, weights, biases }) => {
-                    HashRecord { kind: 2, heads: heads.into(), classes: classes.into(), rows: 0, weights, biases }
-                }
-                Some(Hash::Experts { classes, rows }) => {
-                    HashRecord { kind: 3, classes: classes.into(), rows: rows.into(), ..Default::default() }
-                }
+                Some(Hash::Product { heads, classes, weights, biases }) => HashRecord {
+                    is_there: 1,
+                    kind: 1,
+                    heads: heads.into(),
+                    classes: classes.into(),
+                    rows: 0,
+                    weights,
+                    biases,
+                },
+                Some(Hash::Experts { classes, rows }) => HashRecord {
+                    is_there: 1,
+                    kind: 2,
+                    classes: classes.into(),
+                    rows: rows.into(),
+                    ..Default::default()
+                },
             },
             clusters: match description.clusters {
                 None => ClustersRecord::default(),
-                Some(Clusters::Prototypes { count, dims, prototypes: weights }) => {
-                    ClustersRecord { kind: 1, count: count.into(), dims: dims.into(), weights, ..Default::default() }
-                }
+                Some(Clusters::Prototypes { count, dims, prototypes: weights }) => ClustersRecord {
+                    is_there: 1,
+                    kind: 0,
+                    count: count.into(),
+                    dims: dims.into(),
+                    weights,
+                    ..Default::default()
+                },
                 Some(Clusters::Linear { count, weights, biases }) => {
-                    ClustersRecord { kind: 2, count: count.into(), weights, biases, ..Default::default() }
+                    ClustersRecord { is_there: 1, kind: 1, count: count.into(), weights, biases, ..Default::default() }
                 }
                 Some(Clusters::Residual { count, centres, shift, multiplier, scale_shift }) => ClustersRecord {
-                    kind: 3,
+                    is_there: 1,
+                    kind: 2,
                     count: count.into(),
                     weights: centres,
                     shift: shift.into(),
@@ -466,7 +606,7 @@ mod tests {
 
     fn embedding_record(embedding: Option<Embedding>) -> EmbeddingRecord {
         embedding.map_or(EmbeddingRecord::default(), |Embedding { count, rows, scale, eigenvalues }| EmbeddingRecord {
-            kind: 1,
+            is_there: 1,
             count: count.into(),
             weights: rows.weights,
             biases: rows.biases,
@@ -499,23 +639,16 @@ mod tests {
             }
             Operation::Recall(recall) => {
                 record.shape = recall.shape.map(u32::from);
-                record.output[0] = (recall.zero_point as u8).into();
+                record.zero_point = (recall.zero_point as u8).into();
                 (kind::RECALL, None, None, None)
             }
         };
         record.kind = kind;
-        if let Some(Window { kernel, stride, padding }) = window {
-            (record.kernel, record.stride) = (kernel.map(u32::from), stride.map(u32::from));
-            record.padding = padding.map(u32::from);
-            assert_eq!(record.window(), window.unwrap());
-        }
+        record.window = window.unwrap_or_default();
         if let Some(Rows { weights, biases, scales }) = rows {
             (record.weights, record.biases, record.scales) = (weights, biases, scales);
         }
-        if let Some(output) = output {
-            record.output = [output.zero_point, output.minimum, output.maximum].map(|value| (value as u8).into());
-            assert_eq!(record.output(), output);
-        }
+        record.output = output.unwrap_or_default();
         record
     }
 
@@ -682,7 +815,7 @@ mod tests {
             (&[0x80], 32, None),
         ] {
             let mut cursor = Cursor::new(bytes);
-            let found = cursor.field(bits);
+            let found = cursor.number(bits);
             assert_eq!((!cursor.failed()).then_some(found), expected, "{bytes:?}");
         }
     }

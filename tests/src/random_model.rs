@@ -190,7 +190,7 @@ fn build(seed: u32, centre: &Centre, samples: &[u8], outputs: Outputs) -> Aligne
         multipliers: [1 << 30, (1 << 30) + 77_777_777],
         shifts: [0, 1],
         multiplier: (1 << 30) + 12_345_678,
-        shift: 18,
+        shift: 17,
     });
     let operations = [
         // 9 x 7 x 2 -> 9 x 7 x 6

@@ -36,6 +36,7 @@
 pub mod augment;
 pub mod backend;
 pub mod cache;
+pub mod chip;
 pub mod cli;
 pub mod data;
 pub mod error;

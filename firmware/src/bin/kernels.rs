@@ -405,6 +405,7 @@ fn measured_layers(buffers: &mut Buffers) -> bool {
         && conv(buffers, [1, 1], [small, small, 16], POINTS)
         && conv(buffers, [5, 1], [64, 1, 16], 32)
         && depthwise(buffers, [small, small, 16])
+        && pools(buffers, [small, small, 16])
 }
 
 // The figures come in the words that `tests/scripts/budgets` looks for.
@@ -491,6 +492,28 @@ fn conv(buffers: &mut Buffers, kernel: [u8; 2], shape: [usize; 3], count: usize)
         );
     }
     check("conv", slide, &(0..height), output, &|at| conv_output(rows, slide, Range::WHOLE, x, at))
+}
+
+fn pools(buffers: &mut Buffers, [height, width, channels]: [usize; 3]) -> bool {
+    let Buffers { input, output, .. } = buffers;
+    let window = Window { kernel: [2, 2], stride: [2, 2], padding: [0; 4] };
+    let image = Shape { height, width, channels };
+    let halved = Shape { height: height / 2, width: width / 2, channels };
+    let slide = Slide { input: image, output: halved, window: &window, zero_point: -128 };
+    let x = &mut input[..image.len()];
+    Values::Any.fill(-128, &mut Random(8), x);
+    let output = &mut output[..halved.len()];
+    let (slide, x, lines) = black_box((&slide, &*x, 0..halved.height));
+    let counter = Counter::start();
+    packed::max_pool2d(slide, lines.clone(), x, output);
+    let cost = counter.elapsed();
+    defmt::info!("pool maxpool2_{}x{}x{}: {} {}", height, width, channels, cost, board::UNIT);
+    let is_right = check("max pool", slide, &lines, output, &|at| naive::pool2d(slide, x, at)[0]);
+    let counter = Counter::start();
+    packed::average_pool2d(slide, lines.clone(), x, output);
+    let cost = counter.elapsed();
+    defmt::info!("pool averagepool2_{}x{}x{}: {} {}", height, width, channels, cost, board::UNIT);
+    is_right && check("average pool", slide, &lines, output, &|at| naive::pool2d(slide, x, at)[1])
 }
 
 fn depthwise(buffers: &mut Buffers, shape: [usize; 3]) -> bool {

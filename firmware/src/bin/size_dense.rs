@@ -7,20 +7,20 @@
 use core::{hint::black_box, panic::PanicInfo};
 
 use cortex_m_rt::entry;
-use eigenlet_runtime::{Dims, Encoder, Index, Model};
+use eigenlet_runtime::{Arena, Dims, Index, Model};
 
 #[entry]
 fn main() -> ! {
+    static mut ARENA: Arena<4096> = Arena::new();
+    static mut INDEX: Index<8, 64> = Index::new();
     let (blob, sample): (&[u8], &[u8]) = black_box((&[], &[]));
-    let mut index = Index::<8, 64>::new();
     loop {
         let Ok(model) = Model::parse(blob) else { continue };
-        let Ok(mut encoder) = Encoder::<4096>::new(&model) else { continue };
-        let Ok(mut features) = encoder.run(sample) else { continue };
+        let Ok(mut features) = model.run(ARENA.bytes(), sample) else { continue };
         let _ = black_box(features.embed(Dims::new(black_box(8))));
         let Ok(code) = features.hash::<8>() else { continue };
-        black_box(index.nearest::<5>(&code));
-        let _ = black_box(index.insert(code, black_box(1)));
+        black_box(INDEX.nearest::<5>(&code));
+        let _ = black_box(INDEX.insert(code, black_box(1)));
     }
 }
 

@@ -137,7 +137,7 @@ impl Sum {
     }
 }
 
-/// A layer's outputs for all samples, by this project's arithmetic. The one place to put other kernels in.
+/// A layer's outputs for all samples, by this project's arithmetic.
 pub fn outputs(case: &Case) -> Vec<i8> {
     let [minimum, maximum] = range(case.activation, case.output_grid);
     match case.operator {

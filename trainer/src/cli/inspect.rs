@@ -7,6 +7,7 @@ use eigenlet_shared::description::{Card, Description, Operation};
 use serde_json::{Value, json};
 
 use super::model_file;
+use crate::chip::{self, Fit};
 use crate::error::{Error, Result};
 use crate::inference::{description, heads_in_words};
 
@@ -17,6 +18,9 @@ pub struct Inspect {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Say whether it fits this chip, and about what it costs there; a name that is none lists all
+    #[arg(long, value_name = "NAME")]
+    chip: Option<String>,
 }
 
 impl Inspect {
@@ -27,9 +31,21 @@ impl Inspect {
             .card()
             .map_err(|error| Error::input(self.model.display(), error, "a model card", "one that does not decode"))?;
         let description = description(&model)?;
+        let fit = self.chip.map(|name| chip::fit(&model, bytes.len(), &name)).transpose()?;
         match self.json {
-            true => say!("{:#}", object(&model, &description, &card, bytes.len())),
-            false => print(&model, &description, &card, bytes.len()),
+            true => {
+                let mut object = object(&model, &description, &card, bytes.len());
+                if let Some(fit) = fit {
+                    object["chip"] = json!(fit);
+                }
+                say!("{object:#}");
+            }
+            false => {
+                print(&model, &description, &card, bytes.len());
+                if let Some(fit) = fit {
+                    print_fit(&fit);
+                }
+            }
         }
         Ok(())
     }
@@ -133,4 +149,17 @@ fn print(model: &Model, description: &Description, card: &Card, bytes: usize) {
     say!("golden      {} vectors", model.golden_count());
     say!("data        sha256 {}", hexadecimal(&card.dataset_sha256));
     say!("recipe      sha256 {}", hexadecimal(&card.recipe_sha256));
+}
+
+fn print_fit(fit: &Fit) {
+    let Fit { name, chip, flash, ram, fits, instructions, cycles } = fit;
+    let verdict = if *fits { "fits" } else { "DOES NOT FIT" };
+    say!("chip        {name} ({}): {verdict}", chip.core);
+    say!("            flash {flash} of {} bytes: the model, and all of the runtime", chip.flash << 10);
+    say!("            RAM {ram} of {} bytes: the arena, and the stack to run it", chip.ram << 10);
+    say!("            about {instructions} instructions for all dimensions, by a fit to counts in QEMU");
+    if let Some(cycles) = cycles {
+        let milliseconds = *cycles as f64 / chip.clock / 1e3;
+        say!("            about {cycles} cycles, an estimate: {milliseconds:.1} ms at {} MHz", chip.clock);
+    }
 }

@@ -4,10 +4,10 @@ use core::ops::Range as Lines;
 
 use eigenlet_shared::packed::{SIDE, groups};
 
-use super::engine::{self, TWO, Windows, copy_rows};
+use super::engine::{self, Windows, copy_rows};
 use super::rows::{Layer, outputs};
 use super::widen::widen_two;
-use super::window::{Corner, Corners, outputs_of};
+use super::window::{Corner, Corners, Seen, outputs_of};
 use super::{Range, Rows, Slide, widen};
 use eigenlet_shared::geometry::Shape;
 
@@ -35,8 +35,9 @@ pub fn conv2d(
 }
 
 /// Every pixel is a patch.
+#[inline(never)]
 fn pointwise(rows: &Rows, input: &[i8], x: &mut [u32], output: &mut [i8]) {
-    let both = Layer::new(rows, TWO, 0, rows.rows);
+    let both = Layer::new(rows);
     let windows = Windows::new([1, rows.columns, rows.columns]);
     let inputs = input.chunks(rows.columns.wrapping_mul(2).max(1));
     for (inputs, outputs) in inputs.zip(output.chunks_mut(rows.rows.wrapping_mul(2).max(1))) {
@@ -60,6 +61,7 @@ fn one(rows: &Rows, patch: &[i8], x: &mut [u32], to: &mut [i8]) {
     outputs(rows, x, 0, Range::WHOLE, to);
 }
 
+#[inline(never)]
 fn windows(
     rows: &Rows,
     slide: &Slide,
@@ -74,7 +76,7 @@ fn windows(
     let Some((patch, second_patch)) = bytes.split_at_mut_checked(of_patch) else { return };
     let Some(second_patch) = second_patch.get_mut(..of_patch) else { return };
     let view = View::new(slide, input);
-    let both = Layer::new(rows, TWO, 0, rows.rows);
+    let both = Layer::new(rows);
     let windows = Windows::new(view.size);
     let mut corners = Corners::new(slide, lines);
     for outputs in output.chunks_mut(rows.rows.wrapping_mul(2).max(1)) {
@@ -108,7 +110,8 @@ struct View<'a> {
 
 impl<'a> View<'a> {
     fn new(slide: &'a Slide, input: &'a [i8]) -> Self {
-        let [rows, columns] = slide.window.kernel.map(usize::from);
+        let [rows, columns] = slide.window.kernel;
+        let (rows, columns) = (usize::from(rows), usize::from(columns));
         let Shape { height, width, channels } = slide.input;
         let last = Corner {
             top: (height as i32).wrapping_sub(rows as i32),
@@ -128,17 +131,17 @@ impl<'a> View<'a> {
     #[inline(never)]
     fn gather(&self, corner: Corner, patch: &mut [i8]) {
         let [rows, row, line] = self.size;
-        if let Some(from) = self.inside(corner) {
-            copy_rows(from, patch, [rows, row], [line, row]);
-            return;
-        }
-        patch.fill(self.slide.zero_point);
-        let (above, rows) = self.slide.rows_seen(corner.top);
-        let (before, columns) = self.slide.columns_seen(corner.left);
-        let from = self.slide.pixels_from(self.input, corner.top.max(0) as usize, corner.left.max(0) as usize);
+        let seen = Seen::new(self.slide, corner);
         let channels = self.slide.input.channels;
-        let before = before.wrapping_mul(channels).wrapping_add(above.wrapping_mul(row));
+        let values = seen.columns.wrapping_mul(channels);
+        if seen.rows != rows || values != row {
+            // Not by `fill`: that is a call of memset, of which a chip may have no other need.
+            let group = core::hint::black_box([self.slide.zero_point; SIDE]);
+            patch.as_chunks_mut().0.iter_mut().for_each(|to| *to = group);
+        }
+        let from = self.input.get(seen.first..).unwrap_or_default();
+        let before = seen.before.wrapping_mul(channels).wrapping_add(seen.above.wrapping_mul(row));
         let to = patch.get_mut(before..).unwrap_or_default();
-        copy_rows(from, to, [rows, columns.wrapping_mul(channels)], [line, row]);
+        copy_rows(from, to, [seen.rows, values], [line, row]);
     }
 }

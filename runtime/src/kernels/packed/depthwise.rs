@@ -6,7 +6,7 @@ use eigenlet_shared::numerics::Scale;
 use eigenlet_shared::packed::SIDE;
 
 use super::engine::{self, MAX_COLUMNS, Tap};
-use super::window::outputs_of;
+use super::window::{Corner, Seen, outputs_of};
 use super::{Range, Slide, requantise};
 
 /// The most taps that windows have which are computed four channels at once.
@@ -126,7 +126,8 @@ impl Layer<'_> {
         let slide = self.slide;
         let channels = slide.output.channels;
         let [top, left] = [self.corner(0, lines.start), self.corner(1, columns.start)];
-        let found = self.find(shared, slide.rows_seen(top), slide.columns_seen(left), channel);
+        let seen = Seen::new(slide, Corner { top, left });
+        let found = self.find(shared, (seen.above, seen.rows), (seen.before, seen.columns), channel);
         if found.is_none() {
             return;
         }

@@ -12,6 +12,7 @@ use core::ptr;
 use eigenlet_shared::numerics::Scale;
 use eigenlet_shared::packed::{EXACT_COLUMNS, SIDE};
 
+#[cfg(feature = "conv")]
 use super::depthwise::{Path, Taps};
 use super::widen::lanes;
 
@@ -730,6 +731,7 @@ pub(super) fn tap(weights: [i8; SIDE]) -> Tap {
     lanes(weights)
 }
 
+#[cfg(feature = "conv")]
 /// Four channels of a depthwise convolution, over pixels whose windows are all there.
 #[inline(never)]
 pub(super) fn depthwise(taps: &Taps, path: &Path, x: &[i8], to: &mut [i8]) {

@@ -6,18 +6,27 @@
 //! Biases hold `-zero_point * sum(weights)` already, so activations are multiplied as they lie, and padding reads as the zero
 //! point. Arithmetic wraps, and lengths that do not fit leave outputs as they were: a faulty model must not stop a chip.
 
+#[cfg(feature = "conv")]
 mod add;
+#[cfg(feature = "conv")]
 mod conv;
+#[cfg(feature = "conv")]
 mod depthwise;
+#[cfg(feature = "conv")]
 mod pool;
 mod rows;
+#[cfg(feature = "indices")]
 mod sparse;
 mod widen;
+#[cfg(feature = "conv")]
 mod window;
 
+// What only measurements and windows need is there, too.
+#[cfg_attr(not(all(feature = "bench", feature = "conv")), allow(dead_code))]
 #[cfg(eigenlet_dsp)]
 #[path = "dsp.rs"]
 mod engine;
+#[cfg_attr(not(all(feature = "bench", feature = "conv")), allow(dead_code))]
 #[cfg(not(eigenlet_dsp))]
 #[path = "portable.rs"]
 mod engine;
@@ -28,20 +37,27 @@ mod parts;
 #[path = "thumb1.rs"]
 mod parts;
 
+#[cfg(feature = "conv")]
 use eigenlet_shared::description::Window;
 use eigenlet_shared::numerics::Scale;
 
+#[cfg(feature = "conv")]
 pub use add::add;
+#[cfg(feature = "conv")]
 pub use conv::conv2d;
+#[cfg(feature = "conv")]
 pub use depthwise::depthwise_conv2d;
 pub use engine::KERNELS;
+#[cfg(feature = "conv")]
 pub use pool::{average_pool2d, max_pool2d};
 #[cfg(feature = "bench")]
-pub use rows::dense;
-pub use rows::{outputs, sums};
+pub use rows::{dense, sums};
+pub use rows::{outputs, quad_sums};
+#[cfg(feature = "indices")]
 pub use sparse::dense_at;
-pub use widen::widen;
+pub use widen::{widen, widen_raw};
 
+#[cfg(feature = "conv")]
 use eigenlet_shared::geometry::Shape;
 
 /// Rows of packed weights with their constants.
@@ -85,6 +101,7 @@ impl Range {
 }
 
 /// Where a window slides.
+#[cfg(feature = "conv")]
 #[derive(Clone, Copy)]
 pub struct Slide<'a> {
     /// The image that it slides over.

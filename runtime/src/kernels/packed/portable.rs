@@ -5,7 +5,9 @@ use core::marker::PhantomData;
 use eigenlet_shared::numerics::Scale;
 use eigenlet_shared::packed::{EXACT_COLUMNS, SIDE};
 
+#[cfg(feature = "conv")]
 use super::depthwise::{Path, Taps};
+#[cfg(feature = "conv")]
 use super::finish;
 use super::parts::{part_by_one, part_by_two};
 use super::widen::{alternate, lanes};
@@ -71,6 +73,7 @@ pub(super) fn tap(weights: [i8; SIDE]) -> Tap {
     weights
 }
 
+#[cfg(feature = "conv")]
 /// Four channels of a depthwise convolution, over pixels whose windows are all there.
 #[inline(never)]
 pub(super) fn depthwise(taps: &Taps, path: &Path, x: &[i8], to: &mut [i8]) {

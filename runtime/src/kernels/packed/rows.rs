@@ -5,6 +5,8 @@ use eigenlet_shared::numerics::Scale;
 use eigenlet_shared::packed::widened_words;
 use eigenlet_shared::packed::{SIDE, groups};
 
+#[cfg(feature = "conv")]
+use super::engine::TWO;
 use super::engine::{self, ONE, Pixels, Quads};
 #[cfg(feature = "bench")]
 use super::widen;
@@ -19,79 +21,60 @@ pub fn dense(rows: &Rows, range: Range, input: &[i8], scratch: &mut [u32], outpu
 }
 
 /// The sums of rows `first .. first + to.len()`, biases included, over the widened input `x`.
-#[inline(never)]
+#[cfg(feature = "bench")]
 pub fn sums(rows: &Rows, x: &[u32], first: usize, to: &mut [i32]) {
     let done = rows.quads(ONE, first, None, to.len()).sums(x, to);
-    sums_by_block(rows, x, first.wrapping_add(done), to.get_mut(done..).unwrap_or_default());
+    for (number, to) in to.iter_mut().enumerate().skip(done) {
+        let row = first.wrapping_add(number);
+        *to = quad_sums(rows, x, row / SIDE).get(row % SIDE).copied().unwrap_or_default();
+    }
 }
 
+/// The sums of a quad of rows, or of the pair at the end, biases included, over the widened input `x`; 0 in places without a row.
 #[inline(never)]
-fn sums_by_block(rows: &Rows, x: &[u32], first: usize, to: &mut [i32]) {
-    let (mut to, mut row) = (to, first);
-    while !to.is_empty() {
-        let mut both = [[0; SIDE]; 2];
-        rows.block(ONE, x, row / SIDE, &mut both);
-        let [sums, _] = both;
-        let done = to.len().min(SIDE.wrapping_sub(row % SIDE));
-        for (to, sum) in to.iter_mut().zip(sums.iter().skip(row % SIDE)) {
-            *to = *sum;
-        }
-        to = to.get_mut(done..).unwrap_or_default();
-        row = row.wrapping_add(done);
-    }
+pub fn quad_sums(rows: &Rows, x: &[u32], quad: usize) -> [i32; SIDE] {
+    let mut sums = [[0; SIDE]; 2];
+    rows.block(ONE, x, quad, &mut sums);
+    let [sums, _] = sums;
+    sums
 }
 
 /// The outputs of rows `first .. first + to.len()` over the widened input `x`.
 #[inline(never)]
 pub fn outputs(rows: &Rows, x: &[u32], first: usize, range: Range, to: &mut [i8]) {
-    Layer::new(rows, ONE, first, to.len()).outputs(x, to);
+    let scales = rows.scales.get(first..).unwrap_or_default();
+    let wanted = to.len();
+    let done = rows.quads(ONE, first, Some(scales), wanted).outputs(x, to);
+    if LEAVES_ROWS && done != wanted {
+        rows.by_block(ONE, x, first, done..wanted, to);
+    }
     range.clamp(to);
 }
 
-/// Some rows, over one pixel or two at a time.
+/// Whether the engine may leave rows to be done block by block: assembly does all from a quad on, and only measurements and tests ask for
+/// others.
+const LEAVES_ROWS: bool = !cfg!(eigenlet_dsp) || cfg!(feature = "bench");
+
+/// All rows of a layer, over two pixels at a time.
+#[cfg(feature = "conv")]
 pub(super) struct Layer<'a> {
     rows: Rows<'a>,
     quads: Quads<'a>,
-    pixels: Pixels,
-    first: usize,
-    wanted: usize,
 }
 
+#[cfg(feature = "conv")]
 impl<'a> Layer<'a> {
-    /// `wanted` rows from `first` on over so many pixels.
     #[inline(never)]
-    pub(super) fn new(rows: &Rows<'a>, pixels: Pixels, first: usize, wanted: usize) -> Self {
-        let scales = rows.scales.get(first..).unwrap_or_default();
-        Self { rows: *rows, quads: rows.quads(pixels, first, Some(scales), wanted), pixels, first, wanted }
+    pub(super) fn new(rows: &Rows<'a>) -> Self {
+        Self { rows: *rows, quads: rows.quads(TWO, 0, Some(rows.scales), rows.rows) }
     }
 
-    /// The outputs over widened pixels (two alternate), one pixel's after the other's; all of int8.
-    #[inline(always)]
+    /// The outputs over widened pixels, whose words alternate, one pixel's after the other's; all of int8.
+    #[inline(never)]
     pub(super) fn outputs(&self, x: &[u32], to: &mut [i8]) {
         let done = self.quads.outputs(x, to);
-        if done != self.wanted {
-            self.by_block(x, done, to);
-        }
-    }
-
-    #[inline(never)]
-    fn by_block(&self, x: &[u32], done: usize, to: &mut [i8]) {
-        let mut done = done;
-        while done < self.wanted {
-            let row = self.first.wrapping_add(done);
-            let mut sums = [[0; SIDE]; 2];
-            self.rows.block(self.pixels, x, row / SIDE, &mut sums);
-            let scales = self.rows.scales.get(row..).unwrap_or_default();
-            let rows = SIDE.wrapping_sub(row % SIDE).min(self.wanted.wrapping_sub(done));
-            let end = done.wrapping_add(rows);
-            let mut pixel = 0usize;
-            for sums in &sums {
-                let sums = sums.get(row % SIDE..).unwrap_or_default();
-                let to = to.get_mut(pixel.wrapping_add(done)..pixel.wrapping_add(end)).unwrap_or_default();
-                finish(sums, scales, to);
-                pixel = pixel.wrapping_add(self.wanted);
-            }
-            done = done.wrapping_add(rows);
+        if LEAVES_ROWS && done != self.rows.rows {
+            self.rows.by_block(TWO, x, 0, done..self.rows.rows, to);
         }
     }
 }
@@ -110,9 +93,30 @@ impl<'a> Rows<'a> {
         Quads::new(words, pixels, groups.wrapping_mul(if pixels.is_two { 4 } else { 2 }), biases, scales, wanted)
     }
 
+    /// Outputs number `of.start .. of.end` of those of rows from `first` on; a second pixel's begin `of.end` after the first's.
+    #[inline(never)]
+    fn by_block(&self, pixels: Pixels, x: &[u32], first: usize, of: core::ops::Range<usize>, to: &mut [i8]) {
+        let wanted = of.end;
+        let mut done = of.start;
+        while done < wanted {
+            let row = first.wrapping_add(done);
+            let mut sums = [[0; SIDE]; 2];
+            self.block(pixels, x, row / SIDE, &mut sums);
+            let scales = self.scales.get(row..).unwrap_or_default();
+            let end = wanted.min(done.wrapping_add(SIDE.wrapping_sub(row % SIDE)));
+            let mut pixel = 0usize;
+            for sums in sums.iter().take(if pixels.is_two { 2 } else { 1 }) {
+                let sums = sums.get(row % SIDE..).unwrap_or_default();
+                let to = to.get_mut(pixel.wrapping_add(done)..pixel.wrapping_add(end)).unwrap_or_default();
+                finish(sums, scales, to);
+                pixel = pixel.wrapping_add(wanted);
+            }
+            done = end;
+        }
+    }
+
     /// The sums of the rows of a quad, or of the pair at the end, over one pixel or two and any number of columns; 0 in places without
     /// a row.
-    // One copy: edges of layers, and layers that are too wide for quads in one go.
     #[inline(never)]
     fn block(&self, pixels: Pixels, x: &[u32], quad: usize, sums: &mut [[i32; SIDE]; 2]) {
         let first = quad.wrapping_mul(SIDE);

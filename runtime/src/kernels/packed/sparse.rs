@@ -15,7 +15,7 @@ pub fn dense_at(rows: &Rows, range: Range, indices: &[u16], output: &mut [i8]) {
         let of_block = groups(rows.columns).wrapping_mul(if is_quad { 4 } else { 2 });
         let Some((block, rest)) = words.split_at_checked(of_block) else { return };
         (words, left) = (rest, left.saturating_sub(SIDE));
-        let mut sums = if is_quad { sums::<2>(block, indices) } else { sums::<1>(block, indices) };
+        let mut sums = sums(block, indices, if is_quad { 2 } else { 1 });
         for (sum, bias) in sums.iter_mut().zip(biases) {
             *sum = sum.wrapping_add(*bias);
         }
@@ -26,24 +26,24 @@ pub fn dense_at(rows: &Rows, range: Range, indices: &[u16], output: &mut [i8]) {
     range.clamp(output);
 }
 
-/// The sums of the weights at the indices, for the rows of one block of `PAIRS` pairs.
-fn sums<const PAIRS: usize>(words: &[u32], indices: &[u16]) -> [i32; SIDE] {
+/// The sums of the weights at the indices, for the rows of one block of so many pairs; of a block of one, the last two mean nothing.
+// One copy: of a block of one pair, the second one's sums are of lanes of other columns.
+#[inline(never)]
+fn sums(words: &[u32], indices: &[u16], pairs: usize) -> [i32; SIDE] {
     let lanes: &[i16] = bytemuck::must_cast_slice(words);
-    let mut sums = [[0i32; 2]; PAIRS];
+    let mut both = [0i32; 2];
+    let mut even = [0i32; 2];
     for index in indices {
         let column = usize::from(*index);
         // `packed::lane` without the rows.
-        let word = (column / SIDE).wrapping_mul(2).wrapping_add(column % 2).wrapping_mul(PAIRS);
-        let lane = word.wrapping_mul(2).wrapping_add(column % SIDE / 2);
-        let lanes = lanes.get(lane..).unwrap_or_default();
-        for ([both, even], lane) in sums.iter_mut().zip(lanes.iter().step_by(2)) {
+        let word = (column / SIDE).wrapping_mul(2).wrapping_add(column % 2).wrapping_mul(pairs);
+        let first = word.wrapping_mul(2).wrapping_add(column % SIDE / 2);
+        let lanes = lanes.get(first..).unwrap_or_default();
+        for ((both, even), lane) in both.iter_mut().zip(&mut even).zip(lanes.iter().step_by(2)) {
             *both = both.wrapping_add((*lane).into());
             *even = even.wrapping_add((*lane as i8).into());
         }
     }
-    let mut rows = [0; SIDE];
-    for (to, [both, even]) in rows.as_chunks_mut::<2>().0.iter_mut().zip(sums) {
-        *to = [even, both.wrapping_sub(even) >> 8];
-    }
-    rows
+    let ([a, c], [both_a, both_c]) = (even, both);
+    [a, both_a.wrapping_sub(a) >> 8, c, both_c.wrapping_sub(c) >> 8]
 }

@@ -11,12 +11,34 @@ pub fn widen(input: &[i8], to: &mut [u32]) {
     let (words, _) = to.as_chunks_mut::<2>();
     let Some((words, last)) = words.split_at_mut_checked(groups.len()) else { return };
     engine::widen(groups, words);
-    if let (Some(to), false) = (last.first_mut(), rest.is_empty()) {
+    if let Some(to) = last.first_mut() {
         *to = lanes(padded(rest));
     }
 }
 
+/// Widens raw bytes, quantised on the way, as [`widen`] does; columns that the last group lacks are any.
+#[inline(never)]
+pub fn widen_raw(input: &[u8], to: &mut [u32]) {
+    let (groups, rest) = input.as_chunks::<SIDE>();
+    let mut to = to.as_chunks_mut::<2>().0.iter_mut();
+    for (raw, to) in groups.iter().zip(&mut to) {
+        *to = quantised(u32::from_le_bytes(*raw));
+    }
+    if let Some(to) = to.next() {
+        *to = quantised(rest.iter().rev().fold(0, |word, raw| word << 8 | u32::from(*raw)));
+    }
+}
+
+/// The lanes of four raw bytes.
+#[inline(always)]
+fn quantised(raw: u32) -> [u32; 2] {
+    // In each lane a byte less 128, without a borrow from the next lane.
+    let lanes = |bytes: u32| (bytes & 0x00ff_00ff).wrapping_add(0x7f80_7f80) ^ 0x8000_8000;
+    [lanes(raw), lanes(raw >> 8)]
+}
+
 /// Widens two inputs of one length at once: their words alternate, the first input's first.
+#[cfg(feature = "conv")]
 #[inline(never)]
 pub(super) fn widen_two(first: &[i8], second: &[i8], to: &mut [u32]) {
     let (first, first_rest) = first.as_chunks::<SIDE>();
@@ -27,7 +49,7 @@ pub(super) fn widen_two(first: &[i8], second: &[i8], to: &mut [u32]) {
     }
     let Some((words, last)) = words.split_at_mut_checked(first.len()) else { return };
     engine::widen_two(first, second, words);
-    if let (Some(to), false) = (last.first_mut(), first_rest.is_empty()) {
+    if let Some(to) = last.first_mut() {
         *to = alternate(lanes(padded(first_rest)), lanes(padded(second_rest)));
     }
 }
@@ -40,16 +62,14 @@ pub(super) fn lanes([a, b, c, d]: [i8; SIDE]) -> [u32; 2] {
 }
 
 /// The lanes of two inputs' groups, as they lie beside each other.
+#[cfg_attr(not(feature = "conv"), allow(dead_code))]
 #[inline(always)]
 pub(super) fn alternate([a, b]: [u32; 2], [c, d]: [u32; 2]) -> [u32; 4] {
     [a, c, b, d]
 }
 
 /// The columns of a group that is not full.
+// By shifts, since a loop that copies would become a call.
 fn padded(rest: &[i8]) -> [i8; SIDE] {
-    let mut group = [0; SIDE];
-    for (to, value) in group.iter_mut().zip(rest) {
-        *to = *value;
-    }
-    group
+    rest.iter().rev().fold(0, |group, value| group << 8 | u32::from(*value as u8)).to_le_bytes().map(|byte| byte as i8)
 }

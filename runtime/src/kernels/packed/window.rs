@@ -21,7 +21,8 @@ pub(super) struct Corners<'a> {
 
 impl<'a> Corners<'a> {
     pub(super) fn new(slide: &'a Slide, lines: &Lines<usize>) -> Self {
-        let [top, left, _, _] = slide.window.padding.map(i32::from);
+        let [top, left, ..] = slide.window.padding;
+        let (top, left) = (i32::from(top), i32::from(left));
         let top = (lines.start as i32).wrapping_mul(slide.window.stride[0].into()).wrapping_sub(top);
         Self { slide, next: Corner { top, left: left.wrapping_neg() }, left: slide.output.width }
     }
@@ -46,6 +47,35 @@ impl Corners<'_> {
     }
 }
 
+/// What a window sees at a position.
+#[derive(Clone, Copy)]
+pub(super) struct Seen {
+    /// Where the first value lies in the image.
+    pub(super) first: usize,
+    /// Rows and columns of the image.
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    /// Rows and columns of padding before those.
+    pub(super) above: usize,
+    pub(super) before: usize,
+    /// Values from a row of the image to the next.
+    pub(super) line: usize,
+}
+
+impl Seen {
+    // One copy for all kinds of windows.
+    #[inline(never)]
+    pub(super) fn new(slide: &Slide, Corner { top, left }: Corner) -> Self {
+        let line = slide.input.width.wrapping_mul(slide.input.channels);
+        let [height, width] = slide.window.kernel;
+        let (above, rows) = seen(top, height, slide.input.height);
+        let (before, columns) = seen(left, width, slide.input.width);
+        let first = (top.max(0) as usize).wrapping_mul(line);
+        let first = first.wrapping_add((left.max(0) as usize).wrapping_mul(slide.input.channels));
+        Self { first, rows, columns, above, before, line }
+    }
+}
+
 /// The outputs of some lines.
 pub(super) fn outputs_of<'o>(slide: &Slide, lines: &Lines<usize>, output: &'o mut [i8]) -> &'o mut [i8] {
     let line = slide.output.width.wrapping_mul(slide.output.channels);
@@ -64,18 +94,6 @@ impl Slide<'_> {
     pub(super) fn pixels_from<'i>(&self, input: &'i [i8], row: usize, column: usize) -> &'i [i8] {
         let pixel = row.wrapping_mul(self.input.width).wrapping_add(column);
         input.get(pixel.wrapping_mul(self.input.channels)..).unwrap_or_default()
-    }
-
-    /// What of the window's columns lies in the image: how many lie before it, and how many in it.
-    #[inline(always)]
-    pub(super) fn columns_seen(&self, left: i32) -> (usize, usize) {
-        seen(left, self.window.kernel[1], self.input.width)
-    }
-
-    /// What of the window's rows lies in the image.
-    #[inline(always)]
-    pub(super) fn rows_seen(&self, top: i32) -> (usize, usize) {
-        seen(top, self.window.kernel[0], self.input.height)
     }
 }
 
