@@ -918,11 +918,7 @@ impl<'a> Quads<'a> {
 /// Constants for four rows, where there may be fewer.
 #[inline(always)]
 fn padded<T: Copy + Default>(from: &[T]) -> [T; SIDE] {
-    let mut four = [T::default(); SIDE];
-    for (to, from) in four.iter_mut().zip(from) {
-        *to = *from;
-    }
-    four
+    core::array::from_fn(|row| from.get(row).copied().unwrap_or_default())
 }
 
 /// Adds the sums of a quad's four rows, or of a pair's two to the first places, for one pixel. Two are never left to this: `Quads` does all
