@@ -794,9 +794,9 @@ pub(super) const TWO: Pixels = Pixels { is_two: true, routine: eigenlet_quads_by
 pub(super) struct Quads<'a> {
     job: Job,
     pixels: Pixels,
-    /// Words of `x` that the job is for.
+    /// Words of `x` that the job is for; more than any slice has where there is nothing to do.
     x_words: usize,
-    /// Rows of the quads, and outputs from a pixel's first to the end of the last pixel's; 0 where there is nothing to do.
+    /// Rows of the quads, and outputs from a pixel's first to the end of the last pixel's.
     rows: usize,
     reach: usize,
     rest: Option<Rest<'a>>,
@@ -856,13 +856,15 @@ impl<'a> Quads<'a> {
             ..Job::new(pixels, x_words)
         };
         let reach = if is_two && done > 0 { wanted.wrapping_add(done) } else { done };
+        // No slice has so many words: there is nothing to do.
+        let x_words = if done > 0 { x_words } else { usize::MAX };
         Self { job, pixels, x_words, rows, reach, rest }
     }
 
     /// Computes the outputs over widened pixels, and says of how many rows.
     #[inline(always)]
     pub(super) fn outputs(&self, x: &[u32], to: &mut [i8]) -> usize {
-        if self.reach == 0 || self.job.scales.is_null() || x.len() != self.x_words || to.len() < self.reach {
+        if self.job.scales.is_null() || x.len() != self.x_words || to.len() < self.reach {
             return 0;
         }
         if self.rows > 0 {

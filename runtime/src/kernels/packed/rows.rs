@@ -73,7 +73,8 @@ impl<'a> Layer<'a> {
     #[inline(never)]
     pub(super) fn outputs(&self, x: &[u32], to: &mut [i8]) {
         let done = self.quads.outputs(x, to);
-        if LEAVES_ROWS && done != self.rows.rows {
+        // Assembly does all.
+        if !cfg!(eigenlet_dsp) && done != self.rows.rows {
             self.rows.by_block(TWO, x, 0, done..self.rows.rows, to);
         }
     }
