@@ -11,7 +11,7 @@ use eigenlet_firmware::{
     slot::{self, SlotError},
     stack,
 };
-use eigenlet_runtime::{Dims, EncoderError, GoldenVector, KERNELS, Model, Sample};
+use eigenlet_runtime::{Arena, Dims, EncoderError, GoldenVector, KERNELS, Model, Sample};
 
 /// Numbers of leading dimensions, bits and local dimensions that the self-test counts.
 const PREFIXES: [u16; 4] = [4, 8, 16, 32];
@@ -20,7 +20,8 @@ const CODE: usize = 4;
 
 #[entry]
 fn main() -> ! {
-    let Some(arena) = singleton!(: [i8; ARENA] = [0; ARENA]) else { board::exit(false) };
+    let Some(arena) = singleton!(: Arena<ARENA> = Arena::new()) else { board::exit(false) };
+    let arena = arena.bytes();
     // Before anything is logged: writing errors out in words takes more stack than the model.
     let ((), stack) = stack::used_by(|| use_model(arena));
     defmt::info!("eigenlet self-test on {}, kernels: {}", board::NAME, KERNELS);

@@ -7,7 +7,7 @@ use eigenlet_firmware::{
     entry, singleton,
     slot::{self, SlotError},
 };
-use eigenlet_runtime::{Dims, EncoderError, Expert, Features, Model, Raw, Sample, VerifyError};
+use eigenlet_runtime::{Arena, Dims, EncoderError, Expert, Features, Model, Raw, Sample, VerifyError};
 use eigenlet_shared::link::{
     self, Hello, MAX_CONTENT, MAX_FRAME, ModelInfo, NoModel, Receiver, Refusal, Request, Response, VERSION,
 };
@@ -24,7 +24,7 @@ struct Buffers {
     indices: [u16; INDICES],
     frame: [u8; MAX_FRAME],
     output: [u8; OUTPUT],
-    arena: [i8; ARENA],
+    arena: Arena<ARENA>,
 }
 
 #[entry]
@@ -34,7 +34,7 @@ fn main() -> ! {
         indices: [0; INDICES],
         frame: [0; MAX_FRAME],
         output: [0; OUTPUT],
-        arena: [0; ARENA],
+        arena: Arena::new(),
     });
     let Some(buffers) = buffers else { board::exit(false) };
     let slot = find_model();
@@ -53,7 +53,7 @@ fn main() -> ! {
             Ok((sequence, request)) => {
                 let response = match &slot {
                     Ok(model) => {
-                        let run = Run { model, arena: &mut buffers.arena, indices: &mut buffers.indices };
+                        let run = Run { model, arena: buffers.arena.bytes(), indices: &mut buffers.indices };
                         answer(request, run, &mut buffers.output)
                     }
                     Err(_) if matches!(request, Request::Hello) => Ok(hello(slot.as_ref())),
