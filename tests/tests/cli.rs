@@ -200,6 +200,22 @@ fn inspect_json_is_the_model_in_one_object() {
 }
 
 #[test]
+fn inspect_says_whether_a_model_fits_a_chip() {
+    let model = finished().join("model.eigenlet");
+    let object: Value =
+        serde_json::from_str(&done(&["inspect", text(&model), "--json", "--chip", "nrf52840"])).unwrap();
+    let chip = &object["chip"];
+    assert_eq!((&chip["fits"], &chip["chip"]["core"]), (&Value::from(true), &Value::from("cortex-m4")));
+    assert!(chip["flash"].as_u64() > object["blob"]["bytes"].as_u64());
+    assert!(chip["ram"].as_u64() > object["blob"]["arena_bytes"].as_u64());
+    // Packed lanes take less than one instruction for a multiply-accumulate where rows are long; here they are short.
+    let macs = object["blob"]["macs"].as_u64().unwrap();
+    assert!((macs / 2..macs * 6).contains(&chip["instructions"].as_u64().unwrap()), "{chip}");
+    assert!(done(&["inspect", text(&model), "--chip", "nrf52840"]).contains("nrf52840 (cortex-m4): fits"));
+    refused(&["inspect", text(&model), "--chip", "z80"], &["--chip", "nrf52840", "z80"]);
+}
+
+#[test]
 fn eval_json_prints_the_metrics_that_training_wrote_and_nothing_else() {
     let (_folder, run) = copy_of_finished();
     let without_times = |mut metrics: Value| {
