@@ -56,12 +56,15 @@ impl Scale {
             && self.addend == (2 * zero_point as i32 + 1) << (self.shift - 1)
     }
 
-    /// An accumulator's int8 value, before the clamp to the layer's own range.
+    /// The int8 value of an accumulator below 2^30, before the clamp to the layer's own range: at the cost of a product's upper half.
     #[inline(always)]
     pub const fn output(self, acc: i32) -> i8 {
-        let high = doubling_high_multiply(acc, self.multiplier);
-        // Halves away from zero: below zero, a half less than that.
-        let rounded = high.wrapping_add(high >> 31).wrapping_add(self.addend) >> (self.shift & 31);
+        let doubled = acc.wrapping_shl(1);
+        let product = (doubled as i64).wrapping_mul(self.multiplier as i64).wrapping_add(1 << 31);
+        let high = (product >> 32) as i32;
+        // Halves away from zero: below zero, a half less than that. A negative accumulator whose product rounds to 0 loses one here
+        // that it would not there; below a half, that changes nothing.
+        let rounded = high.wrapping_add(doubled >> 31).wrapping_add(self.addend) >> (self.shift & 31);
         if rounded < i8::MIN as i32 {
             i8::MIN
         } else if rounded > i8::MAX as i32 {

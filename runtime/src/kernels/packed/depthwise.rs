@@ -7,7 +7,7 @@ use eigenlet_shared::packed::SIDE;
 
 use super::engine::{self, MAX_COLUMNS, Tap};
 use super::window::{Corner, Seen, outputs_of};
-use super::{Range, Slide, requantise};
+use super::{Range, Slide};
 
 /// The most taps that windows have which are computed four channels at once.
 const MAX_TAPS: usize = 25;
@@ -206,7 +206,7 @@ impl Layer<'_> {
                     }
                 }
                 if let Some(to) = pixel.get_mut(channel) {
-                    *to = requantise(sum, scale);
+                    *to = scale.output(sum);
                 }
             }
         }

@@ -48,7 +48,7 @@ global_asm!(
     cpu!(),
     ".syntax unified",
     ".thumb",
-    // A sum in `v` becomes its int8 value: `mult`, `add` and `shift` of its scale, `t` to spare. What `requantise` says, in the registers.
+    // A sum in `v` becomes its int8 value: `mult`, `add` and `shift` of its scale, `t` to spare. What `Scale::output` says, in the registers.
     ".macro eigenlet_requantise v, t, mult, add, shift",
     "lsl \\v, \\v, #1",
     "smmlar \\t, \\v, \\mult, \\add",

@@ -114,22 +114,11 @@ pub struct Slide<'a> {
     pub zero_point: i8,
 }
 
-/// A sum's int8 value: [`Scale::output`] for any sum below 2^30, at the cost of the product's upper half alone.
-#[inline(always)]
-fn requantise(sum: i32, scale: &Scale) -> i8 {
-    let doubled = sum.wrapping_shl(1);
-    let product = i64::from(doubled).wrapping_mul(scale.multiplier.into()).wrapping_add(1 << 31);
-    let high = (product >> 32) as i32;
-    // A negative sum whose product rounds to 0 loses one here that it would not there; below a half, that changes nothing.
-    let rounded = high.wrapping_add(doubled >> 31).wrapping_add(scale.addend) >> (scale.shift & 31);
-    rounded.clamp(i8::MIN.into(), i8::MAX.into()) as i8
-}
-
 /// The int8 values of sums, as many as there are of all three.
 // One copy, for all that the engine does not finish itself.
 #[inline(never)]
 fn finish(sums: &[i32], scales: &[Scale], to: &mut [i8]) {
     for ((to, sum), scale) in to.iter_mut().zip(sums).zip(scales) {
-        *to = requantise(*sum, scale);
+        *to = scale.output(*sum);
     }
 }
