@@ -4,7 +4,7 @@
 mod naive;
 
 use eigenlet_runtime::Shape;
-use eigenlet_runtime::kernels::packed::{self, Range, Rows, Slide};
+use eigenlet_runtime::kernels::{self, Range, Rows, Slide};
 use eigenlet_shared::description::Window;
 use eigenlet_shared::numerics::{Output, Scale, Sum};
 use eigenlet_shared::packed::{pack, patch_words, widened_words};
@@ -90,16 +90,16 @@ proptest! {
 
         let mut scratch = vec![0xdead_beef; widened_words(columns)];
         let mut found = vec![0; rows];
-        packed::dense(&table.rows(), range, x, &mut scratch, &mut found);
+        kernels::dense(&table.rows(), range, x, &mut scratch, &mut found);
         prop_assert_eq!(&found, &outputs);
 
         let from = from.index(rows);
         let count = count.index(rows - from) + 1;
         let mut found = vec![0; count];
-        packed::outputs(&table.rows(), &scratch, from, range, &mut found);
+        kernels::outputs(&table.rows(), &scratch, from, range, &mut found);
         prop_assert_eq!(&found, &outputs[from..from + count]);
         let mut found = vec![0; count];
-        packed::sums(&table.rows(), &scratch, from, &mut found);
+        kernels::sums(&table.rows(), &scratch, from, &mut found);
         prop_assert_eq!(&found, &expected[from..from + count]);
     }
 
@@ -112,7 +112,7 @@ proptest! {
         indices.iter().for_each(|index| x[usize::from(*index)] = 1);
         let expected: Vec<i8> = (0..rows).map(|row| requantised(table.sum(row, &x), &table.scales[row], range)).collect();
         let mut found = vec![0; rows];
-        packed::dense_at(&table.rows(), range, &indices, &mut found);
+        kernels::dense_at(&table.rows(), range, &indices, &mut found);
         prop_assert_eq!(found, expected);
     }
 
@@ -160,7 +160,7 @@ proptest! {
         let table = Table::any(random, of.1, outputs, usize::from(kernel_height) * usize::from(kernel_width) * channels);
         let mut scratch = vec![0xdead_beef; patch_words(&window, channels)];
         let mut found = vec![77; conv.output.len()];
-        packed::conv2d(&table.rows(), &conv, range, lines.clone(), &input, &mut scratch, &mut found);
+        kernels::conv2d(&table.rows(), &conv, range, lines.clone(), &input, &mut scratch, &mut found);
         check(conv, &found, &|at| naive::conv2d(&table.weights, &table.biases, &table.scales, &conv, range, &input, at))?;
 
         let same = slide(channels);
@@ -168,14 +168,14 @@ proptest! {
         let table = Table::any(random, of.1, channels, taps);
         let Table { weights, biases, scales, .. } = &table;
         let mut found = vec![77; same.output.len()];
-        packed::depthwise_conv2d(weights, biases, scales, &same, range, lines.clone(), &input, &mut found);
+        kernels::depthwise_conv2d(weights, biases, scales, &same, range, lines.clone(), &input, &mut found);
         check(same, &found, &|at| naive::depthwise_conv2d(weights, biases, scales, &same, range, &input, at))?;
 
         let mut found = vec![77; same.output.len()];
-        packed::max_pool2d(&same, lines.clone(), &input, &mut found);
+        kernels::max_pool2d(&same, lines.clone(), &input, &mut found);
         check(same, &found, &|at| naive::pool2d(&same, &input, at)[0])?;
         let mut found = vec![77; same.output.len()];
-        packed::average_pool2d(&same, lines.clone(), &input, &mut found);
+        kernels::average_pool2d(&same, lines.clone(), &input, &mut found);
         check(same, &found, &|at| naive::pool2d(&same, &input, at)[1])?;
     }
 
@@ -194,19 +194,19 @@ proptest! {
         let mut output = vec![0; lengths[4]];
         let mut scratch = vec![0; lengths[4] * 7 + lengths[3]];
         let table = Rows { words: &words, rows, columns, biases: &biases, scales: &scales };
-        packed::dense(&table, Range::WHOLE, &input, &mut scratch, &mut output);
-        packed::outputs(&table, &words, lengths[4], Range::WHOLE, &mut output);
-        packed::sums(&table, &words, usize::MAX - 3, &mut [0; 9]);
-        packed::dense_at(&table, Range::WHOLE, &[0, 1, 7, 39, 65_535], &mut output);
+        kernels::dense(&table, Range::WHOLE, &input, &mut scratch, &mut output);
+        kernels::outputs(&table, &words, lengths[4], Range::WHOLE, &mut output);
+        kernels::sums(&table, &words, usize::MAX - 3, &mut [0; 9]);
+        kernels::dense_at(&table, Range::WHOLE, &[0, 1, 7, 39, 65_535], &mut output);
         let [kernel, stride] = [[window[0] % 6, window[1] % 6], [window[2], window[3] % 3]];
         let window = Window { kernel, stride, padding: [window[4], window[5] % 3, window[6], window[7]] };
         let shape = |at: usize| Shape { height: sizes[at], width: sizes[at + 1], channels: sizes[at + 2] };
         let slide = Slide { input: shape(0), output: shape(3), window: &window, zero_point: 3 };
         let lines = lines[0]..lines[1];
-        packed::conv2d(&table, &slide, Range::WHOLE, lines.clone(), &input, &mut scratch, &mut output);
-        packed::depthwise_conv2d(&input, &biases, &scales, &slide, Range::WHOLE, lines.clone(), &input, &mut output);
-        packed::max_pool2d(&slide, lines.clone(), &input, &mut output);
-        packed::average_pool2d(&slide, lines, &input, &mut output);
+        kernels::conv2d(&table, &slide, Range::WHOLE, lines.clone(), &input, &mut scratch, &mut output);
+        kernels::depthwise_conv2d(&input, &biases, &scales, &slide, Range::WHOLE, lines.clone(), &input, &mut output);
+        kernels::max_pool2d(&slide, lines.clone(), &input, &mut output);
+        kernels::average_pool2d(&slide, lines, &input, &mut output);
     }
 }
 
@@ -239,7 +239,7 @@ fn residual_additions_are_the_rounded_real_sums() {
                 let all: Vec<i8> = (i8::MIN..=i8::MAX).collect();
                 let mut found = vec![a; 256];
                 let grid = Output { zero_point: zero_points[2], minimum: -128, maximum: 127 };
-                packed::add(&constants, grid, &all, &mut found);
+                kernels::add(&constants, grid, &all, &mut found);
                 for (b, found) in all.iter().zip(&found) {
                     let real =
                         |value: i8, at: usize| f64::from(i16::from(value) - i16::from(zero_points[at])) * scales[at];

@@ -10,7 +10,7 @@ use eigenlet_firmware::{
     entry, singleton,
 };
 use eigenlet_runtime::Shape;
-use eigenlet_runtime::kernels::packed::{self, KERNELS, Range, Rows, Slide};
+use eigenlet_runtime::kernels::{self, KERNELS, Range, Rows, Slide};
 use eigenlet_shared::description::Window;
 use eigenlet_shared::numerics::{Output, Scale, Sum};
 use eigenlet_shared::packed::{lane, patch_words, weights, widened_words, words};
@@ -205,10 +205,10 @@ fn random_dense(random: &mut Random, Buffers { input, output, scratch, words, ..
     of_inputs.fill(-128, random, x);
     let scratch = &mut scratch[..widened_words(columns)];
     let output = &mut output[..count];
-    packed::dense(&rows, range, x, scratch, output);
+    kernels::dense(&rows, range, x, scratch, output);
     let mut sums = [0; 16];
     let sums = &mut sums[..count];
-    packed::sums(&rows, scratch, 0, sums);
+    kernels::sums(&rows, scratch, 0, sums);
     for (row, (output, found)) in output.iter().zip(sums.iter()).enumerate() {
         let sum = dense_sum(&rows, row, x);
         let expected = naive::requantised(sum, &rows.scales[row], range);
@@ -230,8 +230,8 @@ fn random_dense(random: &mut Random, Buffers { input, output, scratch, words, ..
     let wanted = random.between(1, count - first);
     let mut some = [0; 16];
     let mut outputs = [0; 16];
-    packed::sums(&rows, scratch, first, &mut some[..wanted]);
-    packed::outputs(&rows, scratch, first, range, &mut outputs[..wanted]);
+    kernels::sums(&rows, scratch, first, &mut some[..wanted]);
+    kernels::outputs(&rows, scratch, first, range, &mut outputs[..wanted]);
     let is_right = some[..wanted] == sums[first..][..wanted] && outputs[..wanted] == output[first..][..wanted];
     if !is_right {
         defmt::error!("dense {}x{}: rows {} to {} alone differ", columns, count, first, first + wanted);
@@ -255,7 +255,7 @@ fn random_indices(random: &mut Random, Buffers { input, output, words, .. }: &mu
         }
     }
     let output = &mut output[..count];
-    packed::dense_at(&rows, range, &indices[..ones], output);
+    kernels::dense_at(&rows, range, &indices[..ones], output);
     let expected = |row: usize| naive::requantised(dense_sum(&rows, row, x), &rows.scales[row], range);
     let is_right = (0..count).all(|row| output[row] == expected(row));
     if !is_right {
@@ -283,7 +283,7 @@ fn random_sum(random: &mut Random, Buffers { input, output, .. }: &mut Buffers) 
     any_values(random).fill(-128, random, first);
     any_values(random).fill(-128, random, other);
     found.copy_from_slice(first);
-    packed::add(&sum, grid, other, found);
+    kernels::add(&sum, grid, other, found);
     let is_right = (0..count).all(|at| found[at] == naive::sum_of_two(&sum, grid, first[at], other[at]));
     if !is_right {
         defmt::error!("a sum of {} values differs", count);
@@ -335,7 +335,7 @@ fn random_window(random: &mut Random, Buffers { input, output, scratch, words, w
     let to = &mut output[..slide.output.len()];
     to.fill(77);
     let scratch = &mut scratch[..patch_words(&window, channels)];
-    packed::conv2d(&rows, &slide, range, lines.clone(), x, scratch, to);
+    kernels::conv2d(&rows, &slide, range, lines.clone(), x, scratch, to);
     let is_right = check("conv", &slide, &lines, to, &|at| conv_output(&rows, &slide, range, x, at));
     if is_wide {
         return is_right;
@@ -349,16 +349,16 @@ fn random_window(random: &mut Random, Buffers { input, output, scratch, words, w
     of_weights.fill(-127, random, weights);
     let (biases, scales) = (&BIASES[..channels], &SCALES[..channels]);
     to.fill(77);
-    packed::depthwise_conv2d(weights, biases, scales, &slide, range, lines.clone(), x, to);
+    kernels::depthwise_conv2d(weights, biases, scales, &slide, range, lines.clone(), x, to);
     let is_right = is_right
         && check("depthwise conv", &slide, &lines, to, &|at| {
             naive::depthwise_conv2d(weights, biases, scales, &slide, range, x, at)
         });
     to.fill(77);
-    packed::max_pool2d(&slide, lines.clone(), x, to);
+    kernels::max_pool2d(&slide, lines.clone(), x, to);
     let is_right = is_right && check("max pool", &slide, &lines, to, &|at| naive::pool2d(&slide, x, at)[0]);
     to.fill(77);
-    packed::average_pool2d(&slide, lines.clone(), x, to);
+    kernels::average_pool2d(&slide, lines.clone(), x, to);
     is_right && check("average pool", &slide, &lines, to, &|at| naive::pool2d(&slide, x, at)[1])
 }
 
@@ -424,7 +424,7 @@ fn dense(Buffers { input, output, scratch, .. }: &mut Buffers, columns: usize, c
     let output = &mut output[..count];
     let (rows, x) = black_box((&rows, &*x));
     let counter = Counter::start();
-    packed::dense(rows, Range::WHOLE, x, scratch, output);
+    kernels::dense(rows, Range::WHOLE, x, scratch, output);
     let cost = counter.elapsed();
     defmt::info!(
         "kernel dense_{}x{}: {} multiply-accumulates, {} {}",
@@ -463,7 +463,7 @@ fn conv(buffers: &mut Buffers, kernel: [u8; 2], shape: [usize; 3], count: usize)
     let scratch = &mut scratch[..patch_words(&window, channels)];
     let (rows, slide, x) = black_box((&rows, &slide, &*x));
     let counter = Counter::start();
-    packed::conv2d(rows, slide, Range::WHOLE, 0..height, x, scratch, output);
+    kernels::conv2d(rows, slide, Range::WHOLE, 0..height, x, scratch, output);
     let cost = counter.elapsed();
     let (macs, [tall, wide]) = (height * width * count * taps, kernel);
     if width == 1 {
@@ -505,12 +505,12 @@ fn pools(buffers: &mut Buffers, [height, width, channels]: [usize; 3]) -> bool {
     let output = &mut output[..halved.len()];
     let (slide, x, lines) = black_box((&slide, &*x, 0..halved.height));
     let counter = Counter::start();
-    packed::max_pool2d(slide, lines.clone(), x, output);
+    kernels::max_pool2d(slide, lines.clone(), x, output);
     let cost = counter.elapsed();
     defmt::info!("pool maxpool2_{}x{}x{}: {} {}", height, width, channels, cost, board::UNIT);
     let is_right = check("max pool", slide, &lines, output, &|at| naive::pool2d(slide, x, at)[0]);
     let counter = Counter::start();
-    packed::average_pool2d(slide, lines.clone(), x, output);
+    kernels::average_pool2d(slide, lines.clone(), x, output);
     let cost = counter.elapsed();
     defmt::info!("pool averagepool2_{}x{}x{}: {} {}", height, width, channels, cost, board::UNIT);
     is_right && check("average pool", slide, &lines, output, &|at| naive::pool2d(slide, x, at)[1])
@@ -531,7 +531,7 @@ fn depthwise(buffers: &mut Buffers, shape: [usize; 3]) -> bool {
     let output = &mut output[..image.len()];
     let (slide, x, weights) = black_box((&slide, &*x, &*weights));
     let counter = Counter::start();
-    packed::depthwise_conv2d(weights, biases, scales, slide, Range::WHOLE, 0..height, x, output);
+    kernels::depthwise_conv2d(weights, biases, scales, slide, Range::WHOLE, 0..height, x, output);
     let cost = counter.elapsed();
     defmt::info!(
         "kernel depthwise3x3_{}x{}x{}: {} multiply-accumulates, {} {}",

@@ -1,6 +1,124 @@
-//! Layers and heads on int8 activations. The tests hold every kernel to plain loops, bit for bit, on every core.
+//! The layers on packed rows (`eigenlet_shared::packed`): two rows of weights in every multiplication.
+//!
+//! Activations are widened first, from bytes to 16-bit lanes in the order of the packed columns; what then runs over the words is
+//! `engine`: a few routines in assembly where the core has the DSP extension, else safe Rust. Both give the same bytes.
+//!
+//! Biases hold `-zero_point * sum(weights)` already, so activations are multiplied as they lie, and padding reads as the zero
+//! point. Arithmetic wraps, and lengths that do not fit leave outputs as they were: a faulty model must not stop a chip.
 
-#[cfg_attr(not(feature = "bench"), allow(unreachable_pub))]
-pub mod packed;
+#[cfg(feature = "conv")]
+mod add;
+#[cfg(feature = "conv")]
+mod conv;
+#[cfg(feature = "conv")]
+mod depthwise;
+#[cfg(feature = "conv")]
+mod pool;
+mod rows;
+#[cfg(feature = "indices")]
+mod sparse;
+mod widen;
+#[cfg(feature = "conv")]
+mod window;
 
-pub use packed::*;
+// What only measurements and windows need is there, too.
+#[cfg_attr(not(all(feature = "bench", feature = "conv")), allow(dead_code))]
+#[cfg(eigenlet_dsp)]
+#[path = "dsp.rs"]
+mod engine;
+#[cfg_attr(not(all(feature = "bench", feature = "conv")), allow(dead_code))]
+#[cfg(not(eigenlet_dsp))]
+#[path = "portable.rs"]
+mod engine;
+#[cfg(not(any(eigenlet_dsp, eigenlet_thumb1)))]
+#[path = "sums.rs"]
+mod parts;
+#[cfg(eigenlet_thumb1)]
+#[path = "thumb1.rs"]
+mod parts;
+
+#[cfg(feature = "conv")]
+use eigenlet_shared::description::Window;
+use eigenlet_shared::numerics::Scale;
+
+#[cfg(feature = "conv")]
+pub use add::add;
+#[cfg(feature = "conv")]
+pub use conv::conv2d;
+#[cfg(feature = "conv")]
+pub use depthwise::depthwise_conv2d;
+pub use engine::KERNELS;
+#[cfg(feature = "conv")]
+pub use pool::{average_pool2d, max_pool2d};
+#[cfg(feature = "bench")]
+pub use rows::{dense, sums};
+pub use rows::{outputs, quad_sums};
+#[cfg(feature = "indices")]
+pub use sparse::dense_at;
+pub use widen::{widen, widen_raw};
+
+#[cfg(feature = "conv")]
+use eigenlet_shared::geometry::Shape;
+
+/// Rows of packed weights with their constants.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rows<'a> {
+    /// The weights, `packed::words(rows, columns)` words.
+    pub words: &'a [u32],
+    /// Number of rows, the outputs of a layer.
+    pub rows: usize,
+    /// Weights in a row.
+    pub columns: usize,
+    /// What each row's sum starts from.
+    pub biases: &'a [i32],
+    /// How each row's sum becomes an int8 value; empty where only sums are wanted.
+    pub scales: &'a [Scale],
+}
+
+/// The int8 values that outputs are clamped to: from a fused ReLU's zero point up, or -127 to 127 for an embedding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// Lowest value, inclusive.
+    pub minimum: i8,
+    /// Highest value, inclusive.
+    pub maximum: i8,
+}
+
+impl Range {
+    /// All of int8, which requantisation saturates to anyway.
+    pub const WHOLE: Self = Self { minimum: i8::MIN, maximum: i8::MAX };
+
+    // One copy; and a pass of its own, since most layers need none.
+    #[inline(never)]
+    fn clamp(self, values: &mut [i8]) {
+        if self == Self::WHOLE {
+            return;
+        }
+        for value in values {
+            *value = (*value).min(self.maximum).max(self.minimum);
+        }
+    }
+}
+
+/// Where a window slides.
+#[cfg(feature = "conv")]
+#[derive(Clone, Copy)]
+pub struct Slide<'a> {
+    /// The image that it slides over.
+    pub input: Shape,
+    /// What its positions make.
+    pub output: Shape,
+    /// Its size, steps and padding.
+    pub window: &'a Window,
+    /// What padding reads as.
+    pub zero_point: i8,
+}
+
+/// The int8 values of sums, as many as there are of all three.
+// One copy, for all that the engine does not finish itself.
+#[inline(never)]
+fn finish(sums: &[i32], scales: &[Scale], to: &mut [i8]) {
+    for ((to, sum), scale) in to.iter_mut().zip(sums).zip(scales) {
+        *to = scale.output(*sum);
+    }
+}

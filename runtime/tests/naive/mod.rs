@@ -2,7 +2,7 @@
 //! Without an allocator, so that a chip can run it too.
 #![allow(dead_code, clippy::too_many_arguments)]
 
-use eigenlet_runtime::kernels::packed::{Range, Slide};
+use eigenlet_runtime::kernels::{Range, Slide};
 use eigenlet_shared::numerics::{Output, Scale, Sum, doubling_high_multiply, rounding_shift_right};
 
 /// Pseudo-random numbers: xorshift, the same on every machine.
