@@ -107,14 +107,6 @@ fn table() -> Result<Table> {
     toml::from_str(TABLE).map_err(|error| Error::Check(format!("the table of chips: {error}")))
 }
 
-/// The names of all chips.
-///
-/// # Errors
-/// A faulty table.
-pub fn names() -> Result<Vec<String>> {
-    Ok(table()?.chip.into_keys().collect())
-}
-
 /// What a model of so many bytes takes on the chip of that name.
 ///
 /// # Errors
