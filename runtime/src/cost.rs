@@ -71,11 +71,8 @@ impl Model<'_> {
     pub fn weight_bytes(&self) -> usize {
         let none = Rows::default();
         let layers = self.steps().map(|step| step.table_bytes());
-        let block = |first, number| {
-            let mut rows = Rows::default();
-            let _ = self.block(&mut rows, EmbeddingRecord::of(&self.numbers(first)), number);
-            rows
-        };
+        let block =
+            |first, number| self.block(EmbeddingRecord::of(&self.numbers(first)), number).unwrap_or_default();
         let embedding = block(head::EMBEDDING, 0);
         let numbers = self.numbers(head::HASH);
         let hash = HashRecord::of(&numbers);
@@ -83,13 +80,7 @@ impl Model<'_> {
             hash::THRESHOLDS => hash.is_there,
             _ => hash.heads,
         };
-        let hashes = || {
-            (0..count).map(|number| {
-                let mut rows = Rows::default();
-                let _ = self.hash_rows(&mut rows, hash, number);
-                rows
-            })
-        };
+        let hashes = || (0..count).map(|number| self.hash_rows(hash, number).unwrap_or_default());
         let own = layers
             .chain(hashes().map(|head| bytes(&head, &embedding)))
             .chain([bytes(&embedding, &none)])
@@ -101,11 +92,8 @@ impl Model<'_> {
             let experts = (0..self.experts().into()).map(|expert| block(head::EXPERTS, expert));
             let is_linear = clusters.kind == clusters::LINEAR;
             let prototypes = if is_linear { 0 } else { self.prototypes(clusters).unwrap_or_default().len() };
-            let mut rows = Rows::default();
-            if is_linear {
-                let _ = self.cluster_rows(&mut rows, clusters);
-            }
-            let shared = hashes().find(|head| head.words.as_ptr_range() == rows.words.as_ptr_range());
+            let rows = if is_linear { self.cluster_rows(clusters).unwrap_or_default() } else { none };
+            let shared = hashes().find(|head| head.words().as_ptr_range() == rows.words().as_ptr_range());
             experts
                 .map(|expert| bytes(&expert, &none))
                 .chain([bytes(&rows, &shared.unwrap_or_default()), prototypes])
@@ -122,7 +110,7 @@ fn bytes(rows: &Rows, other: &Rows) -> usize {
         let (outer, inner) = (other.as_ptr_range(), table.as_ptr_range());
         if outer.start <= inner.start && inner.end <= outer.end { 0 } else { table.len() }
     };
-    own(cast_slice(rows.words), cast_slice(other.words))
-        .saturating_add(own(cast_slice(rows.biases), cast_slice(other.biases)))
-        .saturating_add(size_of_val(rows.scales))
+    own(cast_slice(rows.words()), cast_slice(other.words()))
+        .saturating_add(own(cast_slice(rows.biases()), cast_slice(other.biases())))
+        .saturating_add(size_of_val(rows.scales()))
 }

@@ -16,7 +16,7 @@ use crate::encoder::{apart, words};
 use crate::heads::{EMBEDDING, squared_distance};
 use crate::index::Index;
 #[cfg(feature = "clusters")]
-use crate::kernels::{self, Rows};
+use crate::kernels;
 #[cfg(feature = "clusters")]
 use crate::model::clusters;
 
@@ -44,8 +44,7 @@ impl Features<'_> {
         if clusters.is_there == 0 || clusters.kind != clusters::PROTOTYPES {
             return Ok(Early { id: self.assign()?.id.into(), computed: model.dims() });
         }
-        let mut rows = Rows::default();
-        let _ = model.block(&mut rows, EmbeddingRecord::of(&model.numbers(head::EMBEDDING)), 0);
+        let rows = model.block(EmbeddingRecord::of(&model.numbers(head::EMBEDDING)), 0).unwrap_or_default();
         let prototypes = model.prototypes(clusters).unwrap_or_default();
         let dims = clusters.dims as usize;
         let mut computed = 0usize;
@@ -53,8 +52,8 @@ impl Features<'_> {
             let next = computed.saturating_add(SIDE).min(dims);
             let [_, widened, spare] = &model.regions;
             let [widened, spare] = apart(self.arena, widened, spare);
-            if let Some(to) = spare.get_mut(computed..next) {
-                kernels::outputs(&rows, words(widened), computed, EMBEDDING, to);
+            if let (Some(rows), Some(to)) = (rows.from(computed / SIDE), spare.get_mut(computed..next)) {
+                kernels::outputs(&rows, words(widened), EMBEDDING, to);
             }
             computed = next;
             let known = spare.get(..computed).unwrap_or_default();

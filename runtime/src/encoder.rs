@@ -355,7 +355,7 @@ fn run_dense(steps: &Steps, sample: Option<Sample>, arena: &mut [i8], regions: &
     }
     // The output may take the input's place, since that is read before.
     let [scratch, output] = apart(arena, scratch, output);
-    kernels::outputs(&steps.rows, words(scratch), 0, steps.range(), output);
+    kernels::outputs(&steps.rows, words(scratch), steps.range(), output);
 }
 
 /// Widens one region into another.
@@ -384,8 +384,7 @@ pub(crate) fn run_window(steps: &Steps, lines: Range<usize>, input: &[i8], scrat
             kernels::conv2d(&steps.rows, &slide, steps.range(), lines, input, words(scratch), output);
         }
         kind::DEPTHWISE_CONV_2D => {
-            let Rows { biases, scales, .. } = steps.rows;
-            kernels::depthwise_conv2d(steps.weights, biases, scales, &slide, steps.range(), lines, input, output);
+            kernels::depthwise_conv2d(&steps.rows, &slide, steps.range(), lines, input, words(scratch), output);
         }
         kind::MAX_POOL_2D => kernels::max_pool2d(&slide, lines, input, output),
         _ => kernels::average_pool2d(&slide, lines, input, output),
@@ -446,11 +445,10 @@ impl<'s> Features<'s> {
     pub fn embed_into(&self, embedding: &mut [i8]) -> Result<(), EncoderError> {
         let found = embedding.len();
         let dims = Dims(u16::try_from(found).unwrap_or(u16::MAX));
-        let mut rows = Rows::default();
-        embedding_rows(self.model, &mut rows, head::EMBEDDING, 0, dims)?;
+        let rows = embedding_rows(self.model, head::EMBEDDING, 0, dims)?;
         let [_, widened, _] = &self.model.regions;
         let widened = self.arena.get(widened.clone()).unwrap_or_default();
-        kernels::outputs(&rows, bytemuck::try_cast_slice(widened).unwrap_or_default(), 0, EMBEDDING, embedding);
+        kernels::outputs(&rows, bytemuck::try_cast_slice(widened).unwrap_or_default(), EMBEDDING, embedding);
         Ok(())
     }
 
@@ -518,17 +516,18 @@ impl<'s> Features<'s> {
         let model = self.model;
         let numbers = model.numbers(head::HASH);
         let hash = HashRecord::of(&numbers);
-        let mut rows = Rows::default();
+        let rows;
         let first = match hash.kind {
             #[cfg(feature = "clusters")]
             hash::EXPERTS => {
                 let id = self.assign()?.id;
-                let _ = model.block(&mut rows, EmbeddingRecord::of(&model.numbers(head::EXPERTS)), id.into());
+                let experts = model.block(EmbeddingRecord::of(&model.numbers(head::EXPERTS)), id.into());
+                rows = experts.unwrap_or_default();
                 (id, class_bits(hash.classes as u16))
             }
             _ => {
                 // Of a product code, those of the first head; the others' are looked for when it is their turn.
-                let _ = model.hash_rows(&mut rows, hash, 0);
+                rows = model.hash_rows(hash, 0).unwrap_or_default();
                 (0, 0)
             }
         };
@@ -585,12 +584,11 @@ fn embed<'s>(
     block: u32,
     dims: Dims,
 ) -> Result<&'s [i8], EncoderError> {
-    let mut rows = Rows::default();
-    embedding_rows(model, &mut rows, first, block, dims)?;
+    let rows = embedding_rows(model, first, block, dims)?;
     let [_, widened, spare] = &model.regions;
     let [widened, spare] = apart(arena, widened, spare);
     let embedding = spare.get_mut(..dims.0.into()).unwrap_or_default();
-    kernels::outputs(&rows, words(widened), 0, EMBEDDING, embedding);
+    kernels::outputs(&rows, words(widened), EMBEDDING, embedding);
     Ok(embedding)
 }
 
@@ -602,13 +600,7 @@ fn widened<'s>(model: &Model, arena: &'s mut [i8]) -> &'s [u32] {
 }
 
 /// The rows of the embedding, or of an expert; there are so many dimensions.
-fn embedding_rows<'m>(
-    model: &Model<'m>,
-    to: &mut Rows<'m>,
-    first: usize,
-    block: u32,
-    dims: Dims,
-) -> Result<(), EncoderError> {
+fn embedding_rows<'m>(model: &Model<'m>, first: usize, block: u32, dims: Dims) -> Result<Rows<'m>, EncoderError> {
     let numbers = model.numbers(first);
     let record = EmbeddingRecord::of(&numbers);
     let (expected, found) = (record.count as u16, dims.0);
@@ -619,8 +611,7 @@ fn embedding_rows<'m>(
         return Err(EncoderError::Dims { expected, found: found.into() });
     }
     // Cannot fail: `parse` saw to it.
-    let _ = model.block(to, record, block);
-    Ok(())
+    Ok(model.block(record, block).unwrap_or_default())
 }
 
 // One copy: a code asks for the cluster, too.
@@ -640,9 +631,7 @@ fn assign(model: &Model, arena: &mut [i8]) -> Result<Assignment, EncoderError> {
         let [values, widened] = apart(arena, values, widened);
         let widened = words(widened);
         if clusters.kind == clusters::LINEAR {
-            let mut rows = Rows::default();
-            let _ = model.cluster_rows(&mut rows, clusters);
-            largest(&rows, widened)
+            largest(&model.cluster_rows(clusters).unwrap_or_default(), widened)
         } else {
             least_residual(model, clusters, values, widened, prototypes())
         }

@@ -54,9 +54,9 @@ impl Least {
 #[cfg(feature = "clusters")]
 #[inline(never)]
 fn each_sum(rows: &Rows, features: &[u32], take: &mut dyn FnMut(i32)) {
-    for first in (0..rows.rows).step_by(SIDE) {
+    for first in (0..rows.rows()).step_by(SIDE) {
         let sums = kernels::quad_sums(rows, features, first / SIDE);
-        sums.iter().take(rows.rows.wrapping_sub(first)).for_each(|sum| take(*sum));
+        sums.iter().take(rows.rows().wrapping_sub(first)).for_each(|sum| take(*sum));
     }
 }
 
@@ -81,10 +81,10 @@ impl Words<'_> {
         let Self { features, rows, next, .. } = self;
         #[cfg(feature = "clusters")]
         if self.hash.kind == hash::PRODUCT {
-            let _ = self.model.hash_rows(rows, self.hash, *next as u32);
+            *rows = self.model.hash_rows(self.hash, *next as u32).unwrap_or_default();
             *next = next.wrapping_add(1);
             // A head has at least two classes; without rows, the loop over words would not end.
-            return (largest(rows, features).id, class_bits(rows.rows as u16).max(1));
+            return (largest(rows, features).id, class_bits(rows.rows() as u16).max(1));
         }
         let sums = kernels::quad_sums(rows, features, *next / SIDE);
         let sums = sums.get(*next % SIDE..).unwrap_or_default();
@@ -154,8 +154,7 @@ pub(crate) fn least_residual(
     let experts = EmbeddingRecord::of(&numbers);
     let mut least = Least::of_none();
     for (centre, expert) in centres.chunks_exact(values.len().max(1)).zip(0..) {
-        let mut rows = Rows::default();
-        let _ = model.block(&mut rows, experts, expert);
+        let rows = model.block(experts, expert).unwrap_or_default();
         let mut energy = 0u64;
         each_sum(&rows, widened, &mut |sum| {
             let a = rounding_shift_right(sum, shift as i32).clamp(i16::MIN.into(), i16::MAX.into());

@@ -11,7 +11,7 @@ use eigenlet_shared::description::{Card, Description};
 use eigenlet_shared::description::{MAX_INDEXED, Raw};
 use eigenlet_shared::geometry::Shape;
 use eigenlet_shared::numerics::{INPUT_ZERO_POINT_U8, Scale};
-use eigenlet_shared::packed::{SIDE, groups, widened_words};
+use eigenlet_shared::packed::{SIDE, quad_words, widened_words};
 use eigenlet_shared::reader::{
     ClustersRecord, Cursor, EmbeddingRecord, GoldenRecord, HashRecord, InputRecord, Numbers, head, kind, unread,
 };
@@ -272,14 +272,13 @@ impl<'a> Model<'a> {
         let hash = HashRecord::of(&numbers);
         if hash.is_there != 0 {
             *part = Part::Hash;
-            let rows = &mut Rows::default();
             let valid = match hash.kind {
-                hash::THRESHOLDS => self.hash_rows(rows, hash, 0).map(|()| true)?,
+                hash::THRESHOLDS => self.hash_rows(hash, 0).map(|_| true)?,
                 #[cfg(not(feature = "clusters"))]
                 _ => return Err(Fault::Unsupported),
                 #[cfg(feature = "clusters")]
                 hash::PRODUCT => {
-                    (0..hash.heads).try_for_each(|number| self.hash_rows(rows, hash, number))?;
+                    (0..hash.heads).try_for_each(|number| self.hash_rows(hash, number).map(|_| ()))?;
                     hash.heads > 0 && hash.classes > 1
                 }
                 #[cfg(feature = "clusters")]
@@ -312,7 +311,7 @@ impl<'a> Model<'a> {
             return Err(Fault::Constants);
         }
         let valid = match clusters.kind {
-            clusters::LINEAR => self.cluster_rows(&mut Rows::default(), clusters).map(|()| true)?,
+            clusters::LINEAR => self.cluster_rows(clusters).map(|_| true)?,
             kind => {
                 self.prototypes(clusters)?;
                 if kind == clusters::PROTOTYPES {
@@ -334,8 +333,7 @@ impl<'a> Model<'a> {
             return Err(Fault::Head);
         }
         for block in 0..blocks {
-            let mut rows = Rows::default();
-            self.block(&mut rows, head, block)?;
+            let rows = self.block(head, block)?;
             let eigenvalues = self.eigenvalue_table(head, block)?;
             if !are_lawful(&rows, 0) || !is_positive(head.scale) || !is_falling(eigenvalues) {
                 return Err(Fault::Constants);
@@ -381,29 +379,29 @@ impl<'a> Model<'a> {
     }
 
     /// The rows of the embedding, or of an expert.
-    #[inline(never)]
-    pub(crate) fn block(&self, to: &mut Rows<'a>, head: &EmbeddingRecord, block: u32) -> Result<(), Fault> {
-        let mut data = self.data();
-        data.rows(to, [head.weights, head.biases], block, head.count, self.features());
-        to.scales = data.scales(head.scales, block, head.count);
-        data.fault
+    pub(crate) fn block(&self, head: &EmbeddingRecord, block: u32) -> Result<Rows<'a>, Fault> {
+        self.rows([head.weights, head.biases], Some(head.scales), block, head.count)
     }
 
     /// The rows of the thresholds, or of a head of a product code.
-    #[inline(never)]
-    pub(crate) fn hash_rows(&self, to: &mut Rows<'a>, hash: &HashRecord, number: u32) -> Result<(), Fault> {
+    pub(crate) fn hash_rows(&self, hash: &HashRecord, number: u32) -> Result<Rows<'a>, Fault> {
         let count = if cfg!(feature = "clusters") && hash.kind == hash::PRODUCT { hash.classes } else { hash.rows };
-        let mut data = self.data();
-        data.rows(to, [hash.weights, hash.biases], number, count, self.features());
-        data.fault
+        self.rows([hash.weights, hash.biases], None, number, count)
     }
 
     /// The rows of linear clusters.
     #[cfg(feature = "clusters")]
-    pub(crate) fn cluster_rows(&self, to: &mut Rows<'a>, clusters: &ClustersRecord) -> Result<(), Fault> {
+    pub(crate) fn cluster_rows(&self, clusters: &ClustersRecord) -> Result<Rows<'a>, Fault> {
+        self.rows([clusters.weights, clusters.biases], None, 0, clusters.count)
+    }
+
+    /// A block of rows that read the features.
+    // One copy for all heads.
+    #[inline(never)]
+    fn rows(&self, tables: [u32; 2], scales: Option<u32>, block: u32, count: u32) -> Result<Rows<'a>, Fault> {
         let mut data = self.data();
-        data.rows(to, [clusters.weights, clusters.biases], 0, clusters.count, self.features());
-        data.fault
+        let rows = data.rows(tables, scales, block, [count, quad_words(self.features()) as u32]);
+        data.fault.map(|()| rows)
     }
 
     /// Prototypes, or centres: one row for each cluster.
@@ -567,7 +565,7 @@ impl<'a> Model<'a> {
 
     fn eigenvalue_table(&self, head: &EmbeddingRecord, block: u32) -> Result<&'a [f32], Fault> {
         let mut data = self.data();
-        let words = data.words(head.eigenvalues, block, head.count.into());
+        let words = data.words(head.eigenvalues, block, head.count, 1);
         data.fault.map(|()| bytemuck::must_cast_slice(words))
     }
 
@@ -667,7 +665,7 @@ fn bits(hash: &HashRecord) -> u16 {
 /// Whether all scales lie in their ranges and belong to that zero point.
 #[inline(never)]
 fn are_lawful(rows: &Rows, zero_point: i8) -> bool {
-    rows.scales.iter().all(|scale| scale.is_lawful(zero_point))
+    rows.scales().iter().all(|scale| scale.is_lawful(zero_point))
 }
 
 /// The data section, as tables are looked for in it.
@@ -680,32 +678,33 @@ pub(crate) struct Data<'a> {
 }
 
 impl<'a> Data<'a> {
-    /// A block of `count` packed rows without scales: offsets of weights and biases; blocks lie one after another.
+    /// Block number `block` of those of `count` rows, `quad` words for every four of them, that lie one after another: offsets of
+    /// weights and biases, and of scales if they have some.
     // One copy for all layers and heads, as what follows.
     #[inline(never)]
-    pub fn rows(&mut self, to: &mut Rows<'a>, [weights, biases]: [u32; 2], block: u32, count: u32, columns: usize) {
-        (to.rows, to.columns) = (count as usize, columns);
-        // As `packed::words`, for which 32 bits may be too few.
-        let words = u64::from(count.div_ceil(2)).wrapping_mul(groups(columns).wrapping_mul(SIDE / 2) as u64);
-        to.words = self.words(weights, block, words);
-        to.biases = self.biases(biases, block, count);
+    pub fn rows(
+        &mut self,
+        [weights, biases]: [u32; 2],
+        scales: Option<u32>,
+        block: u32,
+        [count, quad]: [u32; 2],
+    ) -> Rows<'a> {
+        const SCALE: usize = size_of::<Scale>() / size_of::<u32>();
+        let quads = count.div_ceil(SIDE as u32);
+        let words = self.words(weights, block, quads, quad);
+        let biases = bytemuck::must_cast_slice(self.words(biases, block, quads, SIDE as u32));
+        let scales = scales.map_or(&[][..], |scales| self.words(scales, block, quads, (SIDE * SCALE) as u32));
+        let scales = bytemuck::must_cast_slice(scales.as_chunks::<SCALE>().0);
+        // A table that is not there is a fault already.
+        Rows::new(words, biases, scales, count as usize, quad as usize).unwrap_or_default()
     }
 
-    pub fn biases(&mut self, offset: u32, block: u32, count: u32) -> &'a [i32] {
-        bytemuck::must_cast_slice(self.words(offset, block, count.into()))
-    }
-
+    /// `count` times so many words, which lie on a multiple of 4.
     #[inline(never)]
-    pub fn scales(&mut self, offset: u32, block: u32, count: u32) -> &'a [Scale] {
-        const WORDS: usize = size_of::<Scale>() / size_of::<u32>();
-        let words = self.words(offset, block, u64::from(count).wrapping_mul(WORDS as u64));
-        bytemuck::must_cast_slice(words.as_chunks::<WORDS>().0)
-    }
-
-    /// So many words, which lie on a multiple of 4.
-    #[inline(never)]
-    pub fn words(&mut self, offset: u32, block: u32, count: u64) -> &'a [u32] {
-        let bytes = self.bytes(offset, block, count.wrapping_mul(size_of::<u32>() as u64), size_of::<u32>());
+    pub fn words(&mut self, offset: u32, block: u32, count: u32, of_one: u32) -> &'a [u32] {
+        // Does not overflow: there are at most 2^16 of one.
+        let length = u64::from(count).wrapping_mul(of_one.into()).wrapping_mul(size_of::<u32>() as u64);
+        let bytes = self.bytes(offset, block, length, size_of::<u32>());
         bytemuck::try_cast_slice(bytes).unwrap_or_default()
     }
 

@@ -9,8 +9,8 @@ use eigenlet_shared::geometry::Shape;
 use eigenlet_shared::geometry::taps;
 use eigenlet_shared::numerics::Sum;
 #[cfg(feature = "conv")]
-use eigenlet_shared::packed::patch_words;
-use eigenlet_shared::packed::widened_words;
+use eigenlet_shared::packed::{filter_patch_words, filter_words, patch_words};
+use eigenlet_shared::packed::{quad_words, widened_words};
 use eigenlet_shared::reader::{Cursor, LayerRecord, kind};
 
 #[cfg(feature = "conv")]
@@ -47,10 +47,10 @@ pub(crate) struct Steps<'a> {
     /// The next layer's input; at the end, what the heads read.
     pub output: Tensor,
     scratch_words: usize,
-    /// Of a dense layer or a convolution; of a depthwise one, without words.
+    /// Of a dense layer or a convolution.
     pub rows: Rows<'a>,
-    /// Of a depthwise convolution.
-    pub weights: &'a [i8],
+    /// Weights in a row, or taps of a filter.
+    columns: usize,
     /// Of an addition: one.
     pub sum: &'a [Sum],
 }
@@ -68,7 +68,7 @@ impl<'a> Steps<'a> {
             output: input,
             scratch_words: 0,
             rows: Rows::default(),
-            weights: &[],
+            columns: 0,
             sum: &[],
         }
     }
@@ -87,13 +87,15 @@ impl<'a> Steps<'a> {
         self.scratch_words = 0;
         self.output.place = record.place as usize;
         self.output.zero_point = record.output.zero_point;
-        let columns = input.len();
+        self.rows = Rows::default();
+        self.columns = input.len();
+        let (outputs, quad) = (record.outputs, quad_words(self.columns));
         #[cfg(feature = "conv")]
-        let mut columns = columns;
+        let (mut outputs, mut quad) = (outputs, quad);
         let shape = match record.kind {
             kind::DENSE => {
-                self.scratch_words = widened_words(columns);
-                Shape::vector(record.outputs as usize)
+                self.scratch_words = widened_words(self.columns);
+                Shape::vector(outputs as usize)
             }
             #[cfg(not(feature = "conv"))]
             _ => return Err(Fault::Unsupported),
@@ -101,7 +103,7 @@ impl<'a> Steps<'a> {
             kind::ADD => {
                 self.output.place = self.input.place;
                 const WORDS: usize = size_of::<Sum>() / size_of::<u32>();
-                let words = self.data.words(record.sum, 0, WORDS as u64);
+                let words = self.data.words(record.sum, 0, 1, WORDS as u32);
                 self.data.fault?;
                 self.sum = bytemuck::must_cast_slice(words.as_chunks::<WORDS>().0);
                 if !self.sum.iter().all(Sum::is_lawful) {
@@ -117,46 +119,33 @@ impl<'a> Steps<'a> {
             }
             #[cfg(feature = "conv")]
             _ => {
-                let mut outputs = input.channels;
-                columns = taps(&record.window, outputs).ok_or(Fault::Geometry)?;
+                self.columns = taps(&record.window, input.channels).ok_or(Fault::Geometry)?;
                 match record.kind {
                     kind::CONV_2D => {
-                        outputs = record.outputs as usize;
+                        quad = quad_words(self.columns);
                         self.scratch_words = patch_words(&record.window, input.channels);
                     }
-                    kind::DEPTHWISE_CONV_2D => {}
-                    // Pooling keeps the grid.
-                    _ => self.output.zero_point = self.input.zero_point,
+                    kind => {
+                        outputs = input.channels as u32;
+                        if kind == kind::DEPTHWISE_CONV_2D {
+                            self.columns = self.columns.checked_div(input.channels).unwrap_or(0);
+                            quad = filter_words(self.columns);
+                            self.scratch_words = filter_patch_words(&record.window, input.channels);
+                        } else {
+                            // Pooling keeps the grid.
+                            self.output.zero_point = self.input.zero_point;
+                        }
+                    }
                 }
-                input.under(&record.window, outputs)
+                input.under(&record.window, outputs as usize)
             }
         };
         self.output.shape = shape.ok_or(Fault::Geometry)?;
-        self.find_tables(columns)
-    }
-
-    /// The weights and constants of a layer whose rows have so many columns.
-    fn find_tables(&mut self, columns: usize) -> Result<(), Fault> {
-        let Self { data, record, rows, .. } = self;
-        let count = match record.kind {
-            kind::DENSE | kind::CONV_2D => {
-                data.rows(rows, [record.weights, record.biases], 0, record.outputs, columns);
-                record.outputs
-            }
-            #[cfg(feature = "conv")]
-            kind::DEPTHWISE_CONV_2D => {
-                let count = self.input.shape.channels as u32;
-                self.weights = data.int8(record.weights, columns as u64);
-                rows.biases = data.biases(record.biases, 0, count);
-                count
-            }
-            _ => {
-                *rows = Rows::default();
-                return Ok(());
-            }
-        };
-        rows.scales = data.scales(record.scales, 0, count);
-        data.fault
+        if record.kind <= kind::DEPTHWISE_CONV_2D {
+            let tables = [record.weights, record.biases];
+            self.rows = self.data.rows(tables, Some(record.scales), 0, [outputs, quad as u32]);
+        }
+        self.data.fault
     }
 
     /// Where the step reads, works and writes; what it reads need not be apart from what it writes where it does one after the
@@ -202,22 +191,16 @@ impl<'a> Steps<'a> {
     pub fn macs(&self) -> u64 {
         let shape = self.output.shape;
         let pixels = (shape.height as u64).wrapping_mul(shape.width as u64);
-        let weights = match self.record.kind {
-            kind::DEPTHWISE_CONV_2D => self.weights.len() as u64,
-            _ => (self.rows.rows as u64).wrapping_mul(self.rows.columns as u64),
-        };
+        let weights = (self.rows.rows() as u64).wrapping_mul(self.columns as u64);
         pixels.wrapping_mul(weights)
     }
 
     /// Bytes of flash that the step reads.
     pub fn table_bytes(&self) -> usize {
-        let Rows { words, biases, scales, .. } = self.rows;
-        let (weights, sum) = match self.record.kind {
-            kind::DEPTHWISE_CONV_2D => (self.weights.len(), 0),
-            kind::ADD => (0, size_of_val(self.sum)),
-            _ => (size_of_val(words), 0),
-        };
-        [weights, sum, size_of_val(biases), size_of_val(scales)].into_iter().fold(0, usize::saturating_add)
+        let rows = &self.rows;
+        let sum = if self.record.kind == kind::ADD { size_of_val(self.sum) } else { 0 };
+        let tables = [size_of_val(rows.words()), size_of_val(rows.biases()), size_of_val(rows.scales()), sum];
+        tables.into_iter().fold(0, usize::saturating_add)
     }
 
     /// What each of the steps to come gives.

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{
-    Centres, ClusterPlan, HashPlan, ModelPlan, Plan, Random, TestModel, bytes_of, described, packed_bytes, requantize,
+    Centres, ClusterPlan, HashPlan, ModelPlan, Plan, Random, TestModel, bytes_of, described, packed_bytes, padded, requantize,
     room,
 };
 use eigenlet_runtime::{Assignment, Dims, Encoder, EncoderError, Expert, Head, Model, ModelError, Part, VerifyError};
@@ -182,8 +182,8 @@ impl Extreme {
             count: self.rows,
             rows: Rows {
                 weights: writer.push_blocks(&weights, self.rows.into(), self.features()),
-                biases: writer.push_i32(&vec![self.bias; rows]),
-                scales: writer.push_scales(&vec![Scale::new(i32::MAX, 1, 0); rows]),
+                biases: writer.push_biases(&vec![self.bias; rows], self.rows.into()),
+                scales: writer.push_scales(&vec![Scale::new(i32::MAX, 1, 0); rows], self.rows.into()),
             },
             scale: 1.0,
             eigenvalues: writer.push_f32(&vec![0.0; rows]),
@@ -359,7 +359,7 @@ fn experts_cost_the_choice_and_the_rows_of_one() {
         )
     };
     let layers = 15 * 24 + 24 * 13;
-    let rows = 24 + 13 + 7 + 4 * 5;
+    let rows = 24 + padded(13) + padded(7) + 4 * padded(5);
     let packed = packed_bytes(24, 15) + packed_bytes(13, 24) + packed_bytes(7, 13) + 4 * packed_bytes(5, 13);
     let common = packed + (4 + 12) * rows;
     let code = Some(HashPlan::Experts(2));

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{ClusterPlan, HashPlan, ModelPlan, Plan, Random, TestModel, described, packed_bytes, room};
+use common::{ClusterPlan, HashPlan, ModelPlan, Plan, Random, TestModel, described, packed_bytes, padded, room};
 use eigenlet_runtime::{Assignment, Dims, Encoder, EncoderError, Head, Model, VerifyError};
 use eigenlet_shared::blob::crc32;
 use eigenlet_shared::description::{Clusters, Hash, Raw, class_bits};
@@ -269,16 +269,16 @@ fn heads_cost_their_rows() {
         (model.macs(), heads, model.weight_bytes())
     };
     let layers = 15 * 24 + 24 * 13;
-    let tables = packed_bytes(24, 15) + packed_bytes(13, 24) + (4 + 12) * (24 + 13);
+    let tables = packed_bytes(24, 15) + packed_bytes(13, 24) + (4 + 12) * (24 + padded(13));
     let bare = macs(&model(&plan(0, None, None, 1)));
     assert_eq!(bare, (layers, [0, 0, 0], tables));
     let classic = macs(&model(&plan(5, thresholds(9), prototypes(4, 3), 1)));
     assert_eq!((classic.0, classic.1), (layers + 5 * 13, [5 * 13, 9 * 13, 3 * 13 + 4 * 3]));
-    assert_eq!(classic.2 - bare.2, packed_bytes(5, 13) + 5 * (4 + 12) + packed_bytes(9, 13) + 9 * 4 + 4 * 3);
+    assert_eq!(classic.2 - bare.2, packed_bytes(5, 13) + padded(5) * (4 + 12) + packed_bytes(9, 13) + padded(9) * 4 + 4 * 3);
     let product = Some(HashPlan::Product { heads: 3, classes: 7 });
     let native = macs(&model(&plan(0, product, Some(ClusterPlan::Linear(6)), 1)));
     assert_eq!((native.0, native.1), (layers, [0, 21 * 13, 6 * 13]));
-    assert_eq!(native.2 - bare.2, 3 * packed_bytes(7, 13) + packed_bytes(6, 13) + (21 + 6) * 4);
+    assert_eq!(native.2 - bare.2, 3 * packed_bytes(7, 13) + packed_bytes(6, 13) + (3 * padded(7) + padded(6)) * 4);
 }
 
 #[test]
@@ -294,7 +294,7 @@ fn a_sum_of_0_gives_a_zero_bit() {
     let mut bytes = test.blob.to_vec();
     for (bit, more) in [(0, 0), (1, 1)] {
         let product = |(column, x): (usize, &i8)| {
-            let (lane, is_odd) = packed::lane(2, features.len(), bit, column);
+            let (lane, is_odd) = packed::lane(features.len(), bit, column);
             let at = data + weights as usize + 2 * lane;
             let [even, odd] = packed::weights(i16::from_le_bytes([bytes[at], bytes[at + 1]]));
             i32::from(if is_odd { odd } else { even }) * i32::from(*x)

@@ -7,7 +7,9 @@ use eigenlet_runtime::Shape;
 use eigenlet_runtime::kernels::{self, Range, Rows, Slide};
 use eigenlet_shared::description::Window;
 use eigenlet_shared::numerics::{Output, Scale, Sum};
-use eigenlet_shared::packed::{pack, patch_words, widened_words};
+use eigenlet_shared::packed::{
+    filter_patch_words, filter_words, pack, pack_filters, patch_words, quad_words, widened_words,
+};
 use naive::{Random, Values, any_scale, requantised};
 use proptest::prelude::*;
 
@@ -33,11 +35,12 @@ impl Table {
             _ => random.below(65_536) as i32 - 32_768,
         };
         let zero_point = random.next() as i8;
+        let padded = rows.next_multiple_of(4);
         Self {
             words: pack(&weights, columns),
             weights,
-            biases: (0..rows).map(|_| bias(random)).collect(),
-            scales: (0..rows).map(|_| any_scale(random, zero_point)).collect(),
+            biases: (0..padded).map(|_| bias(random)).collect(),
+            scales: (0..padded).map(|_| any_scale(random, zero_point)).collect(),
             rows,
             columns,
         }
@@ -45,7 +48,7 @@ impl Table {
 
     fn rows(&self) -> Rows<'_> {
         let Self { words, biases, scales, rows, columns, .. } = self;
-        Rows { words, rows: *rows, columns: *columns, biases, scales }
+        Rows::new(words, biases, scales, *rows, quad_words(*columns)).unwrap()
     }
 
     fn sum(&self, row: usize, x: &[i8]) -> i32 {
@@ -93,14 +96,16 @@ proptest! {
         kernels::dense(&table.rows(), range, x, &mut scratch, &mut found);
         prop_assert_eq!(&found, &outputs);
 
-        let from = from.index(rows);
+        let quad = from.index(rows.div_ceil(4));
+        let from = 4 * quad;
         let count = count.index(rows - from) + 1;
         let mut found = vec![0; count];
-        kernels::outputs(&table.rows(), &scratch, from, range, &mut found);
+        kernels::outputs(&table.rows().from(quad).unwrap(), &scratch, range, &mut found);
         prop_assert_eq!(&found, &outputs[from..from + count]);
-        let mut found = vec![0; count];
-        kernels::sums(&table.rows(), &scratch, from, &mut found);
-        prop_assert_eq!(&found, &expected[from..from + count]);
+        let sums = kernels::quad_sums(&table.rows(), &scratch, quad);
+        let there = (rows - from).min(4);
+        prop_assert_eq!(&sums[..there], &expected[from..from + there]);
+        prop_assert_eq!(kernels::quad_sums(&table.rows(), &scratch, rows.div_ceil(4)), [0; 4]);
     }
 
     #[test]
@@ -167,8 +172,11 @@ proptest! {
         let taps = usize::from(kernel_height) * usize::from(kernel_width);
         let table = Table::any(random, of.1, channels, taps);
         let Table { weights, biases, scales, .. } = &table;
+        let words = pack_filters(weights, channels);
+        let rows = Rows::new(&words, biases, scales, channels, filter_words(taps)).unwrap();
+        let mut scratch = vec![0xdead_beef; filter_patch_words(&window, channels)];
         let mut found = vec![77; same.output.len()];
-        kernels::depthwise_conv2d(weights, biases, scales, &same, range, lines.clone(), &input, &mut found);
+        kernels::depthwise_conv2d(&rows, &same, range, lines.clone(), &input, &mut scratch, &mut found);
         check(same, &found, &|at| naive::depthwise_conv2d(weights, biases, scales, &same, range, &input, at))?;
 
         let mut found = vec![77; same.output.len()];
@@ -182,21 +190,24 @@ proptest! {
     /// Lengths that do not belong together stop nothing.
     #[test]
     fn lengths_that_do_not_fit(
-        seed in 1u32.., rows in 0usize..12, columns in 0usize..40, lengths in [0usize..40, 0usize..40, 0usize..40, 0usize..40, 0usize..40],
+        seed in 1u32.., rows in 0usize..12, quad in 0usize..40, lengths in [0usize..40, 0usize..40, 0usize..40],
         window in any::<[u8; 8]>(), sizes in [0usize..5, 0usize..5, 0usize..5, 0usize..5, 0usize..5, 0usize..5], lines in [0usize..5, 0usize..5],
+        has_scales in any::<bool>(),
     ) {
         let random = &mut Random(seed);
-        let words: Vec<u32> = (0..lengths[0] * 5).map(|_| random.next()).collect();
-        let biases: Vec<i32> = (0..lengths[1]).map(|_| random.next() as i32).collect();
+        let padded = rows.next_multiple_of(4);
+        let words: Vec<u32> = (0..padded / 4 * quad).map(|_| random.next()).collect();
+        let biases: Vec<i32> = (0..padded).map(|_| random.next() as i32).collect();
         let scale = |random: &mut Random| Scale { multiplier: random.next() as i32, addend: random.next() as i32, shift: random.next() as i32 };
-        let scales: Vec<Scale> = (0..lengths[2]).map(|_| scale(random)).collect();
-        let input = inputs(random, Values::Any, lengths[3] * 3);
-        let mut output = vec![0; lengths[4]];
-        let mut scratch = vec![0; lengths[4] * 7 + lengths[3]];
-        let table = Rows { words: &words, rows, columns, biases: &biases, scales: &scales };
+        let scales: Vec<Scale> = (0..if has_scales { padded } else { 0 }).map(|_| scale(random)).collect();
+        let input = inputs(random, Values::Any, lengths[0] * 3);
+        let mut output = vec![0; lengths[1]];
+        let mut scratch = vec![0; lengths[1] * 7 + lengths[2]];
+        let table = Rows::new(&words, &biases, &scales, rows, quad).unwrap();
         kernels::dense(&table, Range::WHOLE, &input, &mut scratch, &mut output);
-        kernels::outputs(&table, &words, lengths[4], Range::WHOLE, &mut output);
-        kernels::sums(&table, &words, usize::MAX - 3, &mut [0; 9]);
+        kernels::outputs(&table, &words, Range::WHOLE, &mut output);
+        kernels::quad_sums(&table, &scratch, lengths[1]);
+        kernels::quad_sums(&table, &words, usize::MAX / 4);
         kernels::dense_at(&table, Range::WHOLE, &[0, 1, 7, 39, 65_535], &mut output);
         let [kernel, stride] = [[window[0] % 6, window[1] % 6], [window[2], window[3] % 3]];
         let window = Window { kernel, stride, padding: [window[4], window[5] % 3, window[6], window[7]] };
@@ -204,9 +215,23 @@ proptest! {
         let slide = Slide { input: shape(0), output: shape(3), window: &window, zero_point: 3 };
         let lines = lines[0]..lines[1];
         kernels::conv2d(&table, &slide, Range::WHOLE, lines.clone(), &input, &mut scratch, &mut output);
-        kernels::depthwise_conv2d(&input, &biases, &scales, &slide, Range::WHOLE, lines.clone(), &input, &mut output);
+        kernels::depthwise_conv2d(&table, &slide, Range::WHOLE, lines.clone(), &input, &mut scratch, &mut output);
         kernels::max_pool2d(&slide, lines.clone(), &input, &mut output);
         kernels::average_pool2d(&slide, lines, &input, &mut output);
+    }
+
+    /// Tables are refused that are shorter or longer than whole quads of rows have them.
+    #[test]
+    fn tables_are_whole_quads(rows in 0usize..12, quad in 0usize..20, more in [-1isize..2, -1isize..2, -1isize..2], huge in any::<[usize; 2]>()) {
+        let padded = rows.next_multiple_of(4);
+        let lengths = [padded / 4 * quad, padded, padded];
+        let found: Vec<usize> = (0..3).map(|at| lengths[at].saturating_add_signed(more[at])).collect();
+        let words = vec![0; found[0]];
+        let biases = vec![0; found[1]];
+        let scales = vec![Scale::new(0, 1, 0); found[2]];
+        let is_there = Rows::new(&words, &biases, &scales, rows, quad).is_some();
+        prop_assert_eq!(is_there, found[..2] == lengths[..2] && (found[2] == padded || found[2] == 0));
+        prop_assert!(Rows::new(&words, &biases, &scales, huge[0].max(100), huge[1]).is_none());
     }
 }
 

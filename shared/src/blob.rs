@@ -232,7 +232,7 @@ mod tests {
     fn blob() -> AlignedBytes {
         let mut writer = BlobWriter::new();
         writer.push_i8(&[1, 2, 3]);
-        writer.push_i32(&[4]);
+        writer.push_u32(&[4]);
         writer.finish(&description())
     }
 
@@ -325,18 +325,24 @@ mod tests {
         assert_eq!(postcard::to_allocvec(&embedding).unwrap(), bytes);
 
         let mut writer = BlobWriter::new();
-        assert_eq!(writer.push_scales(&[Scale { multiplier: 1, addend: -2, shift: 3 }]), 0);
+        // Constants of two blocks of a row, each four times.
+        let scale = |multiplier| Scale { multiplier, addend: -2, shift: 3 };
+        assert_eq!(writer.push_scales(&[scale(1), scale(4)], 1), 0);
+        assert_eq!(writer.push_biases(&[6, 7], 2), 96);
         let factors = ([5, 6], [7, 8]);
         let sum = Sum { zero_points: [3, -4], multipliers: factors.0, shifts: factors.1, multiplier: 9, shift: 10 };
-        assert_eq!(writer.push_sum(sum), 12);
-        let words: [i32; 11] = [1, -2, 3, 3, -4, 5, 6, 7, 8, 9, 10];
-        let data: alloc::vec::Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        assert_eq!(writer.push_sum(sum), 112);
+        let scales = [[1, -2, 3]; 4].iter().chain(&[[4, -2, 3]; 4]).flatten().copied();
+        let words = scales.chain([6, 7, 7, 7]).chain([3, -4, 5, 6, 7, 8, 9, 10]);
+        let data: alloc::vec::Vec<u8> = words.flat_map(i32::to_le_bytes).collect();
         assert_eq!(Blob::parse(&writer.finish(&description())).unwrap().data, data);
-        // Two blocks of one row of one column are two words each; two rows of one column are two together.
-        assert_eq!(writer.push_blocks(&[1, 2], 1, 1), 44);
-        assert_eq!(writer.push_packed(&[1, 2], 1), 60);
-        let packed = [1, 0, 2, 0, 513, 0].map(u32::to_le_bytes).concat();
-        assert_eq!(Blob::parse(&writer.finish(&description())).unwrap().data[44..], packed);
+        // Two blocks of one row of one column are four words each; two rows of one column are four together.
+        assert_eq!(writer.push_blocks(&[1, 2], 1, 1), 144);
+        assert_eq!(writer.push_packed(&[1, 2], 1), 176);
+        assert_eq!(writer.push_filters(&[1, 2], 1), 192);
+        let packed = [[1, 0, 0, 0], [2, 0, 0, 0], [513, 0, 0, 0], [1, 0, 2, 0]];
+        let packed = packed.concat().into_iter().flat_map(u32::to_le_bytes).collect::<alloc::vec::Vec<u8>>();
+        assert_eq!(Blob::parse(&writer.finish(&description())).unwrap().data[144..], packed);
     }
 
     /// As for the whole: samples of different lengths.

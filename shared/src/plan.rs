@@ -14,7 +14,7 @@ use core::fmt;
 
 use crate::description::{Description, Embedding, Layer, Operation, Places, Raw};
 use crate::geometry::Shape;
-use crate::packed::{patch_words, widened_words};
+use crate::packed::{filter_patch_words, patch_words, widened_words};
 
 /// Every place is a multiple of this many bytes: scratch is words, and tensors are read by words.
 const ALIGNMENT: usize = 4;
@@ -119,7 +119,10 @@ impl Plan {
                 scratch = self.scratch(patch_words(&conv.window, shape.channels), number);
                 shape.under(&conv.window, conv.outputs.into())
             }
-            Operation::DepthwiseConv2d(conv) => shape.under(&conv.window, shape.channels),
+            Operation::DepthwiseConv2d(conv) => {
+                scratch = self.scratch(filter_patch_words(&conv.window, shape.channels), number);
+                shape.under(&conv.window, shape.channels)
+            }
             Operation::MaxPool2d(window) | Operation::AveragePool2d(window) => shape.under(window, shape.channels),
             Operation::Add(add) => {
                 let (other, place) = self.earlier(add.other, shape).ok_or(PlanError::Tensor(number))?;
@@ -342,10 +345,6 @@ mod tests {
         shapes
     }
 
-    fn layer_is_pointwise(window: &Window) -> bool {
-        window.kernel == [1, 1] && window.stride == [1, 1]
-    }
-
     fn length(shape: [usize; 3]) -> usize {
         shape.iter().product()
     }
@@ -360,9 +359,11 @@ mod tests {
                 Operation::Dense(_) => widened(*input),
                 Operation::Conv2d(conv) => {
                     let [height, width] = conv.window.kernel.map(usize::from);
-                    let (row, is_pointwise) = (width * input[2], layer_is_pointwise(&conv.window));
-                    let patch = (height * row).div_ceil(4);
-                    if is_pointwise { 16 * patch } else { 24 * patch + 4 * row.div_ceil(4) }
+                    24 * (height * width * input[2]).div_ceil(4)
+                }
+                Operation::DepthwiseConv2d(conv) => {
+                    let [height, width] = conv.window.kernel.map(usize::from);
+                    (height * width * input[2] + 3).div_ceil(4) * 4
                 }
                 _ => 0,
             });
@@ -711,6 +712,6 @@ mod tests {
         let arena = place(&mut after).unwrap();
         simulate(&before, &after, arena);
         // Three images, and the patches of a convolution.
-        assert_eq!(arena, 3 * 72 + 24 * 5 + 4 * 2);
+        assert_eq!(arena, 3 * 72 + 24 * 5);
     }
 }

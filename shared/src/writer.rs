@@ -26,7 +26,7 @@ impl BlobWriter {
         Self::default()
     }
 
-    /// Appends depthwise weights, prototypes, centres or golden embeddings.
+    /// Appends prototypes, centres or golden embeddings.
     pub fn push_i8(&mut self, values: &[i8]) -> u32 {
         self.push(values)
     }
@@ -47,6 +47,14 @@ impl BlobWriter {
         assert!(weights.len().is_multiple_of(rows * columns), "whole blocks, found {} weights", weights.len());
         let blocks = weights.chunks_exact(rows * columns);
         self.push(&blocks.flat_map(|block| packed::pack(block, columns)).collect::<Vec<u32>>())
+    }
+
+    /// Appends a depthwise convolution's weights `[taps][channels]`, packed.
+    ///
+    /// # Panics
+    /// Where they are not whole taps.
+    pub fn push_filters(&mut self, weights: &[i8], channels: usize) -> u32 {
+        self.push(&packed::pack_filters(weights, channels))
     }
 
     /// Appends raw golden samples of bytes, or golden codes.
@@ -74,9 +82,12 @@ impl BlobWriter {
         self.push(values)
     }
 
-    /// Appends biases.
-    pub fn push_i32(&mut self, values: &[i32]) -> u32 {
-        self.push(values)
+    /// Appends biases of blocks of so many rows, each up to whole quads.
+    ///
+    /// # Panics
+    /// Where they are not whole blocks.
+    pub fn push_biases(&mut self, biases: &[i32], rows: usize) -> u32 {
+        self.push_constants(biases, rows)
     }
 
     /// Appends eigenvalues.
@@ -84,9 +95,20 @@ impl BlobWriter {
         self.push(values)
     }
 
-    /// Appends the scales of a layer's, an embedding's or the experts' rows.
-    pub fn push_scales(&mut self, scales: &[Scale]) -> u32 {
-        self.push(scales)
+    /// Appends the scales of a layer's, an embedding's or the experts' blocks of so many rows, each up to whole quads.
+    ///
+    /// # Panics
+    /// Where they are not whole blocks.
+    pub fn push_scales(&mut self, scales: &[Scale], rows: usize) -> u32 {
+        self.push_constants(scales, rows)
+    }
+
+    /// What is missing to a multiple of four rows has the last row's constants: they are lawful, and nobody reads what comes of them.
+    fn push_constants<T: NoUninit>(&mut self, values: &[T], rows: usize) -> u32 {
+        assert!(values.len().is_multiple_of(rows), "whole blocks of {rows} rows, found {} constants", values.len());
+        let places = 0..rows.next_multiple_of(packed::SIDE);
+        let block = |block: &[T]| places.clone().map(|row| block[row.min(rows - 1)]).collect::<Vec<T>>();
+        self.push(&values.chunks_exact(rows).flat_map(block).collect::<Vec<T>>())
     }
 
     /// Appends the constants of an addition.

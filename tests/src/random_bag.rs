@@ -76,8 +76,8 @@ fn build(seed: u32, samples: &[Vec<u16>], outputs: Outputs) -> AlignedBytes {
         outputs: FEATURES as u16,
         rows: Rows {
             weights: writer.push_packed(&weights, WORDS.into()),
-            biases: writer.push_i32(&biases),
-            scales: writer.push_scales(&scales),
+            biases: writer.push_biases(&biases, FEATURES),
+            scales: writer.push_scales(&scales, FEATURES),
         },
         output: relu,
     };
@@ -98,7 +98,7 @@ fn build(seed: u32, samples: &[Vec<u16>], outputs: Outputs) -> AlignedBytes {
         hash: Some(Hash::Thresholds {
             bits: BITS,
             weights: writer.push_packed(&hash, FEATURES),
-            biases: writer.push_i32(&thresholds),
+            biases: writer.push_biases(&thresholds, BITS.into()),
         }),
         clusters: Some(Clusters::Prototypes {
             count: CLUSTERS,

@@ -81,8 +81,8 @@ impl Random {
         let (biases, scales) = self.constants(&sums, products, zero_points);
         Rows {
             weights: writer.push_packed(&weights, products),
-            biases: writer.push_i32(&biases),
-            scales: writer.push_scales(&scales),
+            biases: writer.push_biases(&biases, rows),
+            scales: writer.push_scales(&scales, rows),
         }
     }
 }
@@ -181,9 +181,9 @@ fn build(seed: u32, centre: &Centre, samples: &[u8], outputs: Outputs) -> Aligne
     let sums: Vec<i32> = (0..6).map(|channel| weights.iter().skip(channel).step_by(6)).map(sum).collect();
     let (biases, scales) = random.constants(&sums, 9, [linear.zero_point, relu.zero_point]);
     let depthwise = Rows {
-        weights: writer.push_i8(&weights),
-        biases: writer.push_i32(&biases),
-        scales: writer.push_scales(&scales),
+        weights: writer.push_filters(&weights, 6),
+        biases: writer.push_biases(&biases, 6),
+        scales: writer.push_scales(&scales, 6),
     };
     let sum_constants = writer.push_sum(Sum {
         zero_points: [linear.zero_point.into(), relu.zero_point.into()],
@@ -271,7 +271,8 @@ fn build(seed: u32, centre: &Centre, samples: &[u8], outputs: Outputs) -> Aligne
 
 fn thresholds(random: &mut Random, writer: &mut BlobWriter, centre: &Centre) -> Hash {
     let (weights, biases) = linear_rows(random, BITS.into(), centre);
-    Hash::Thresholds { bits: BITS, weights: writer.push_packed(&weights, FEATURES), biases: writer.push_i32(&biases) }
+    let weights = writer.push_packed(&weights, FEATURES);
+    Hash::Thresholds { bits: BITS, weights, biases: writer.push_biases(&biases, BITS.into()) }
 }
 
 fn prototypes(random: &mut Random, writer: &mut BlobWriter, centre: &Centre) -> Clusters {
@@ -287,7 +288,7 @@ fn linear_clusters(random: &mut Random, writer: &mut BlobWriter, centre: &Centre
     Clusters::Linear {
         count: CLUSTERS,
         weights: writer.push_packed(&weights, FEATURES),
-        biases: writer.push_i32(&biases),
+        biases: writer.push_biases(&biases, CLUSTERS.into()),
     }
 }
 
@@ -311,8 +312,8 @@ fn experts(random: &mut Random, writer: &mut BlobWriter, centre: &Centre) -> Exp
         count: EXPERT_ROWS,
         rows: Rows {
             weights: writer.push_blocks(&weights, EXPERT_ROWS.into(), FEATURES),
-            biases: writer.push_i32(&biases),
-            scales: writer.push_scales(&scales),
+            biases: writer.push_biases(&biases, EXPERT_ROWS.into()),
+            scales: writer.push_scales(&scales, EXPERT_ROWS.into()),
         },
         scale: 0.01,
         eigenvalues: writer.push_f32(&vec![0.0; count]),
@@ -322,12 +323,12 @@ fn experts(random: &mut Random, writer: &mut BlobWriter, centre: &Centre) -> Exp
 fn product_code(random: &mut Random, writer: &mut BlobWriter, centre: &Centre) -> (Hash, Clusters) {
     let (weights, biases) = linear_rows(random, usize::from(HEADS) * usize::from(CLUSTERS), centre);
     let weights = writer.push_blocks(&weights, CLUSTERS.into(), FEATURES);
-    let biases = writer.push_i32(&biases);
+    let biases = writer.push_biases(&biases, CLUSTERS.into());
     let block = packed::words(CLUSTERS.into(), FEATURES) * size_of::<u32>();
     let clusters = Clusters::Linear {
         count: CLUSTERS,
         weights: weights + SHARED * block as u32,
-        biases: biases + SHARED * u32::from(CLUSTERS) * size_of::<i32>() as u32,
+        biases: biases + SHARED * u32::from(CLUSTERS).next_multiple_of(packed::SIDE as u32) * size_of::<i32>() as u32,
     };
     (Hash::Product { heads: HEADS, classes: CLUSTERS, weights, biases }, clusters)
 }

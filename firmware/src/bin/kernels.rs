@@ -13,7 +13,9 @@ use eigenlet_runtime::Shape;
 use eigenlet_runtime::kernels::{self, KERNELS, Range, Rows, Slide};
 use eigenlet_shared::description::Window;
 use eigenlet_shared::numerics::{Output, Scale, Sum};
-use eigenlet_shared::packed::{lane, patch_words, weights, widened_words, words};
+use eigenlet_shared::packed::{
+    filter_patch_words, filter_words, lane, patch_words, quad_words, weights, widened_words, words,
+};
 use naive::{Random, Values};
 
 #[path = "../../../runtime/tests/naive/mod.rs"]
@@ -31,8 +33,8 @@ const WIDE: [usize; 2] = [784, if cfg!(small_ram) { 100 } else { 400 }];
 /// Activations of an image, in and out; widened ones; packed rows of convolutions; weights as they lie.
 const INPUT: usize = SIDE * SIDE * 16;
 const OUTPUT: usize = SIDE * SIDE * POINTS;
-const SCRATCH: usize = 640;
-const WORDS: usize = 640;
+const SCRATCH: usize = 840;
+const WORDS: usize = 1040;
 const WEIGHTS: usize = 144;
 
 struct Buffers {
@@ -117,9 +119,19 @@ fn main() -> ! {
 }
 
 /// The weight of a row and a column of packed rows.
-fn weight(rows: &Rows, row: usize, column: usize) -> i8 {
-    let (at, is_odd) = lane(rows.rows, rows.columns, row, column);
-    weights((rows.words[at / 2] >> (16 * (at % 2))) as i16)[usize::from(is_odd)]
+fn weight(rows: &Rows, columns: usize, row: usize, column: usize) -> i8 {
+    let (at, is_odd) = lane(columns, row, column);
+    weights((rows.words()[at / 2] >> (16 * (at % 2))) as i16)[usize::from(is_odd)]
+}
+
+/// Rows with constants from flash, from the quad of that number on.
+fn with_constants(words: &[u32], first: usize, rows: usize, quad: usize) -> Rows<'_> {
+    let constants = 4 * first..4 * (first + rows.div_ceil(4));
+    Rows::new(words, &BIASES[constants.clone()], &SCALES[constants], rows, quad).unwrap()
+}
+
+fn any_constants(random: &mut Random, rows: usize) -> usize {
+    random.between(0, BIASES.len() / 4 - rows.div_ceil(4))
 }
 
 /// Packs random weights, for as many rows and columns as `words` holds.
@@ -131,7 +143,7 @@ fn random_rows<'a>(random: &mut Random, values: Values, count: usize, columns: u
             let mut value = [0];
             values.fill(-127, random, &mut value);
             let value = if matches!(values, Values::Alternating) && (row + column) % 2 == 0 { 127 } else { value[0] };
-            let (at, is_odd) = lane(count, columns, row, column);
+            let (at, is_odd) = lane(columns, row, column);
             let lanes: &mut u32 = &mut to[at / 2];
             let shift = 16 * (at % 2);
             let old = (*lanes >> shift) as u16;
@@ -139,29 +151,31 @@ fn random_rows<'a>(random: &mut Random, values: Values, count: usize, columns: u
             *lanes = *lanes & !(0xffff << shift) | u32::from(new) << shift;
         }
     }
-    let first = random.between(0, BIASES.len() - count);
-    Rows { words: to, rows: count, columns, biases: &BIASES[first..][..count], scales: &SCALES[first..][..count] }
+    with_constants(to, any_constants(random, count), count, quad_words(columns))
 }
 
 fn dense_sum(rows: &Rows, row: usize, x: &[i8]) -> i32 {
-    let products = x.iter().enumerate().map(|(column, x)| i32::from(weight(rows, row, column)) * i32::from(*x));
-    products.fold(rows.biases[row], i32::wrapping_add)
+    let product = |(column, value): (usize, &i8)| i32::from(weight(rows, x.len(), row, column)) * i32::from(*value);
+    let products = x.iter().enumerate().map(product);
+    products.fold(rows.biases()[row], i32::wrapping_add)
 }
 
 /// An output of a convolution, from packed rows.
 fn conv_output(rows: &Rows, slide: &Slide, range: Range, input: &[i8], [y, x, row]: [usize; 3]) -> i8 {
-    let mut sum = rows.biases[row];
+    let [height, width] = slide.window.kernel.map(usize::from);
+    let columns = height * width * slide.input.channels;
+    let mut sum = rows.biases()[row];
     let mut column = 0;
     for tap_y in 0..slide.window.kernel[0].into() {
         for tap_x in 0..slide.window.kernel[1].into() {
             for channel in 0..slide.input.channels {
                 let value = naive::seen(slide, input, [y, x], [tap_y, tap_x], channel).unwrap_or(slide.zero_point);
-                sum = sum.wrapping_add(i32::from(weight(rows, row, column)) * i32::from(value));
+                sum = sum.wrapping_add(i32::from(weight(rows, columns, row, column)) * i32::from(value));
                 column += 1;
             }
         }
     }
-    naive::requantised(sum, &rows.scales[row], range)
+    naive::requantised(sum, &rows.scales()[row], range)
 }
 
 fn random_layers(buffers: &mut Buffers) -> bool {
@@ -197,7 +211,7 @@ fn any_range(random: &mut Random) -> Range {
 fn random_dense(random: &mut Random, Buffers { input, output, scratch, words, .. }: &mut Buffers) -> bool {
     let is_wide = random.below(4) == 0;
     let columns = if is_wide { random.between(500, 1030) } else { random.between(1, 70) };
-    let count = random.between(1, (4 * WORDS / (columns + 3) / 2 * 2).min(15));
+    let count = random.between(1, (WORDS / quad_words(columns) * 4).min(15));
     let (of_weights, of_inputs, range) = (any_values(random), any_values(random), any_range(random));
     let rows = random_rows(random, of_weights, count, columns, words);
     let start = random.between(0, 3);
@@ -207,11 +221,13 @@ fn random_dense(random: &mut Random, Buffers { input, output, scratch, words, ..
     let output = &mut output[..count];
     kernels::dense(&rows, range, x, scratch, output);
     let mut sums = [0; 16];
-    let sums = &mut sums[..count];
-    kernels::sums(&rows, scratch, 0, sums);
+    for (quad, sums) in sums[..count.next_multiple_of(4)].chunks_exact_mut(4).enumerate() {
+        sums.copy_from_slice(&kernels::quad_sums(&rows, scratch, quad));
+    }
+    let sums = &sums[..count];
     for (row, (output, found)) in output.iter().zip(sums.iter()).enumerate() {
         let sum = dense_sum(&rows, row, x);
-        let expected = naive::requantised(sum, &rows.scales[row], range);
+        let expected = naive::requantised(sum, &rows.scales()[row], range);
         if *found != sum || *output != expected {
             defmt::error!(
                 "dense {}x{} row {}: {} not {}, {} not {}",
@@ -226,13 +242,13 @@ fn random_dense(random: &mut Random, Buffers { input, output, scratch, words, ..
             return false;
         }
     }
-    let first = random.between(0, count - 1);
+    let quad = random.between(0, (count - 1) / 4);
+    let first = 4 * quad;
     let wanted = random.between(1, count - first);
-    let mut some = [0; 16];
     let mut outputs = [0; 16];
-    kernels::sums(&rows, scratch, first, &mut some[..wanted]);
-    kernels::outputs(&rows, scratch, first, range, &mut outputs[..wanted]);
-    let is_right = some[..wanted] == sums[first..][..wanted] && outputs[..wanted] == output[first..][..wanted];
+    let Some(rest) = rows.from(quad) else { return false };
+    kernels::outputs(&rest, scratch, range, &mut outputs[..wanted]);
+    let is_right = outputs[..wanted] == output[first..][..wanted];
     if !is_right {
         defmt::error!("dense {}x{}: rows {} to {} alone differ", columns, count, first, first + wanted);
     }
@@ -256,7 +272,7 @@ fn random_indices(random: &mut Random, Buffers { input, output, words, .. }: &mu
     }
     let output = &mut output[..count];
     kernels::dense_at(&rows, range, &indices[..ones], output);
-    let expected = |row: usize| naive::requantised(dense_sum(&rows, row, x), &rows.scales[row], range);
+    let expected = |row: usize| naive::requantised(dense_sum(&rows, row, x), &rows.scales()[row], range);
     let is_right = (0..count).all(|row| output[row] == expected(row));
     if !is_right {
         defmt::error!("dense {}x{} over {} indices differs", columns, count, ones);
@@ -311,7 +327,7 @@ fn random_window(random: &mut Random, Buffers { input, output, scratch, words, w
     let channels = if is_wide { random.between(505, 560) } else { random.between(1, 9) };
     let longest = if is_wide { 2 } else { 7 };
     let shape = Shape { height: random.between(height, longest), width: random.between(width, longest), channels };
-    let outputs = random.between(1, (4 * WORDS / (height * width * channels + 3) / 2 * 2).min(11));
+    let outputs = random.between(1, (WORDS / quad_words(height * width * channels) * 4).min(11));
     let of_output = |channels: usize| {
         let [top, left, bottom, right] = window.padding.map(usize::from);
         let [down, across] = window.stride.map(usize::from);
@@ -334,8 +350,7 @@ fn random_window(random: &mut Random, Buffers { input, output, scratch, words, w
     let rows = random_rows(random, of_weights, outputs, height * width * channels, words);
     let to = &mut output[..slide.output.len()];
     to.fill(77);
-    let scratch = &mut scratch[..patch_words(&window, channels)];
-    kernels::conv2d(&rows, &slide, range, lines.clone(), x, scratch, to);
+    kernels::conv2d(&rows, &slide, range, lines.clone(), x, &mut scratch[..patch_words(&window, channels)], to);
     let is_right = check("conv", &slide, &lines, to, &|at| conv_output(&rows, &slide, range, x, at));
     if is_wide {
         return is_right;
@@ -347,12 +362,14 @@ fn random_window(random: &mut Random, Buffers { input, output, scratch, words, w
         return is_right;
     }
     of_weights.fill(-127, random, weights);
-    let (biases, scales) = (&BIASES[..channels], &SCALES[..channels]);
+    let first = any_constants(random, channels);
+    let rows = filters(weights, channels, first, words);
     to.fill(77);
-    kernels::depthwise_conv2d(weights, biases, scales, &slide, range, lines.clone(), x, to);
+    let scratch = &mut scratch[..filter_patch_words(&window, channels)];
+    kernels::depthwise_conv2d(&rows, &slide, range, lines.clone(), x, scratch, to);
     let is_right = is_right
         && check("depthwise conv", &slide, &lines, to, &|at| {
-            naive::depthwise_conv2d(weights, biases, scales, &slide, range, x, at)
+            naive::depthwise_conv2d(weights, rows.biases(), rows.scales(), &slide, range, x, at)
         });
     to.fill(77);
     kernels::max_pool2d(&slide, lines.clone(), x, to);
@@ -360,6 +377,23 @@ fn random_window(random: &mut Random, Buffers { input, output, scratch, words, w
     to.fill(77);
     kernels::average_pool2d(&slide, lines.clone(), x, to);
     is_right && check("average pool", &slide, &lines, to, &|at| naive::pool2d(&slide, x, at)[1])
+}
+
+/// Packs filters `[taps][channels]`, with constants from the quad of that number on.
+fn filters<'a>(weights: &[i8], channels: usize, first: usize, to: &'a mut [u32]) -> Rows<'a> {
+    let quad = filter_words(weights.len() / channels);
+    let to = &mut to[..channels.div_ceil(4) * quad];
+    for (number, to) in to.chunks_exact_mut(2).enumerate() {
+        let (four, tap) = (number * 2 / quad, number % (quad / 2));
+        let lane = |channel: usize| {
+            let channel = 4 * four + channel;
+            let weight = if channel < channels { weights[tap * channels + channel] } else { 0 };
+            u32::from(i16::from(weight) as u16)
+        };
+        to[0] = lane(0) | lane(2) << 16;
+        to[1] = lane(1) | lane(3) << 16;
+    }
+    with_constants(to, first, channels, quad)
 }
 
 /// Whether the lines are what is expected, and nothing else was written.
@@ -413,13 +447,7 @@ fn measured_layers(buffers: &mut Buffers) -> bool {
 fn dense(Buffers { input, output, scratch, .. }: &mut Buffers, columns: usize, count: usize) -> bool {
     let x = &mut input[..columns];
     Values::Any.fill(-128, &mut Random(5), x);
-    let rows = Rows {
-        words: &FLASH_WORDS[..words(count, columns)],
-        rows: count,
-        columns,
-        biases: &BIASES[..count],
-        scales: &SCALES[..count],
-    };
+    let rows = with_constants(&FLASH_WORDS[..words(count, columns)], 0, count, quad_words(columns));
     let scratch = &mut scratch[..widened_words(columns)];
     let output = &mut output[..count];
     let (rows, x) = black_box((&rows, &*x));
@@ -434,7 +462,7 @@ fn dense(Buffers { input, output, scratch, .. }: &mut Buffers, columns: usize, c
         cost,
         board::UNIT
     );
-    let expected = |row: usize| naive::requantised(dense_sum(rows, row, x), &rows.scales[row], Range::WHOLE);
+    let expected = |row: usize| naive::requantised(dense_sum(rows, row, x), &rows.scales()[row], Range::WHOLE);
     (0..count).all(|row| output[row] == expected(row))
 }
 
@@ -517,7 +545,7 @@ fn pools(buffers: &mut Buffers, [height, width, channels]: [usize; 3]) -> bool {
 }
 
 fn depthwise(buffers: &mut Buffers, shape: [usize; 3]) -> bool {
-    let Buffers { input, output, weights, .. } = buffers;
+    let Buffers { input, output, scratch, words, weights } = buffers;
     let [height, width, channels] = shape;
     let window = same([3, 3]);
     let image = Shape { height, width, channels };
@@ -527,11 +555,12 @@ fn depthwise(buffers: &mut Buffers, shape: [usize; 3]) -> bool {
     Values::Any.fill(-128, random, x);
     let weights = &mut weights[..9 * channels];
     Values::Any.fill(-127, random, weights);
-    let (biases, scales) = (&BIASES[..channels], &SCALES[..channels]);
+    let rows = filters(weights, channels, 0, words);
+    let scratch = &mut scratch[..filter_patch_words(&window, channels)];
     let output = &mut output[..image.len()];
-    let (slide, x, weights) = black_box((&slide, &*x, &*weights));
+    let (rows, slide, x) = black_box((&rows, &slide, &*x));
     let counter = Counter::start();
-    kernels::depthwise_conv2d(weights, biases, scales, slide, Range::WHOLE, 0..height, x, output);
+    kernels::depthwise_conv2d(rows, slide, Range::WHOLE, 0..height, x, scratch, output);
     let cost = counter.elapsed();
     defmt::info!(
         "kernel depthwise3x3_{}x{}x{}: {} multiply-accumulates, {} {}",
@@ -543,6 +572,6 @@ fn depthwise(buffers: &mut Buffers, shape: [usize; 3]) -> bool {
         board::UNIT
     );
     check("depthwise conv", slide, &(0..height), output, &|at| {
-        naive::depthwise_conv2d(weights, biases, scales, slide, Range::WHOLE, x, at)
+        naive::depthwise_conv2d(weights, rows.biases(), rows.scales(), slide, Range::WHOLE, x, at)
     })
 }

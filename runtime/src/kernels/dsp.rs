@@ -6,15 +6,13 @@
 #![allow(unsafe_code)] // the only module with any
 
 use core::arch::global_asm;
-use core::ops::Range;
+use core::marker::PhantomData;
 use core::ptr;
 
 use eigenlet_shared::numerics::Scale;
 use eigenlet_shared::packed::{EXACT_COLUMNS, SIDE};
 
-#[cfg(feature = "conv")]
-use super::depthwise::{Path, Taps};
-use super::widen::lanes;
+use super::Rows;
 
 /// Which kernels these are.
 #[cfg(not(eigenlet_armv8m))]
@@ -41,6 +39,8 @@ macro_rules! cpu {
 const UNROLL: usize = 4;
 /// The same by two pixels, where a turn costs one instruction more.
 const UNROLL_TWO: usize = 8;
+/// Taps of a row in the loop over filters, entered in its middle likewise: windows are seldom wider.
+const TAPS: usize = 5;
 const _: () = assert!(UNROLL.is_power_of_two() && (EXACT_COLUMNS / SIDE).is_multiple_of(UNROLL));
 const _: () = assert!(UNROLL_TWO.is_power_of_two() && (EXACT_COLUMNS / SIDE).is_multiple_of(UNROLL_TWO));
 
@@ -212,40 +212,38 @@ global_asm!(
     "pop {{r4-r10, pc}}",
     ".size eigenlet_copy_rows, . - eigenlet_copy_rows",
     //
-    // Four channels of a depthwise convolution, pixel after pixel. r0 a `Depthwise`, r1 to, r2 x.
-    ".section .text.eigenlet_depthwise,\"ax\",%progbits",
+    // The three below: r0 a `Job`, r1 to, r2 x.
+    //
+    // Filters over a window as it lies, four channels after another.
+    ".section .text.eigenlet_filters,\"ax\",%progbits",
     ".p2align 2",
-    ".global eigenlet_depthwise",
-    ".type eigenlet_depthwise,%function",
+    ".global eigenlet_filters",
+    ".type eigenlet_filters,%function",
     ".thumb_func",
-    "eigenlet_depthwise:",
+    "eigenlet_filters:",
     "push {{r4-r11, lr}}",
-    // On the stack: x, taps, biases, scales, to, rows, pixels, from a pixel to the next in x, and in to.
-    "sub sp, #36",
-    "ldm r0, {{r3, r4, r5, r6, r7, r8, r9, r10, r11, r12}}",
-    "strd r2, r3, [sp]",
-    "strd r4, r5, [sp, #8]",
-    "strd r1, r6, [sp, #16]",
-    "strd r7, r8, [sp, #24]",
-    "str r9, [sp, #32]",
-    "mov r2, r10",
-    "mov lr, r11",
-    // Where the taps of a row are entered: one is 36 bytes of code.
-    "rsb r12, r12, #{columns}",
-    "movs r0, #36",
-    "adr r1, 1f",
-    "mla r12, r12, r0, r1",
-    "add r12, #1",
+    "ldm r0, {{r3-r12}}",
+    // Where a row is entered: as many taps are skipped as its first turn lacks. One is 36 bytes of code.
+    "adr r0, 1f",
+    "mov lr, #36",
+    "mla r11, r11, lr, r0",
+    "orr r11, r11, #1",
+    "mov lr, r3",
+    // On the stack: to, x, biases, scales, the end of the words, rows, where one is entered, its other turns.
+    "push {{r1, r2, r5, r6, r7, r10, r11, r12}}",
+    "mov r1, r8",
+    "mov r2, r4",
     "3:",
-    "ldrd r0, r1, [sp]",
-    "ldr r8, [sp, #8]",
+    "ldrd r0, r8, [sp, #4]",
     "ldr r3, [sp, #20]",
-    "ldm r8, {{r4, r5, r6, r7}}",
+    "ldm r8!, {{r4-r7}}",
+    "str r8, [sp, #8]",
     "2:",
-    "bx r12",
+    "ldr r12, [sp, #28]",
+    "ldr pc, [sp, #24]",
     ".p2align 2",
     "1:",
-    ".rept {columns}",
+    ".rept {taps}",
     "ldr.w r8, [r0]",
     "add.w r0, r0, r2",
     "ldrd r10, r11, [r1], #8",
@@ -256,42 +254,41 @@ global_asm!(
     "smlabb r5, r8, r11, r5",
     "smlatt r7, r8, r11, r7",
     ".endr",
+    "subs r12, #1",
+    "bge 1b",
     "add r0, lr",
     "subs r3, #1",
     "bne 2b",
-    "ldrd r8, r9, [sp, #12]",
-    "ldm r8!, {{r0, r1, r3}}",
-    "eigenlet_requantise r4, r10, r0, r1, r3",
-    "strb r4, [r9]",
-    "ldm r8!, {{r0, r1, r3}}",
-    "eigenlet_requantise r5, r10, r0, r1, r3",
-    "strb r5, [r9, #1]",
-    "ldm r8!, {{r0, r1, r3}}",
-    "eigenlet_requantise r6, r10, r0, r1, r3",
-    "strb r6, [r9, #2]",
-    "ldm r8!, {{r0, r1, r3}}",
-    "eigenlet_requantise r7, r10, r0, r1, r3",
-    "strb r7, [r9, #3]",
-    "ldr r0, [sp]",
-    "ldrd r1, r3, [sp, #28]",
-    "add r0, r1",
-    "str r0, [sp]",
-    "add r9, r3",
-    "ldr r0, [sp, #24]",
-    "str r9, [sp, #16]",
-    "subs r0, #1",
-    "str r0, [sp, #24]",
+    "ldr r8, [sp, #12]",
+    "ldr r9, [sp]",
+    "ldm r8!, {{r0, r3, r12}}",
+    "eigenlet_requantise r4, r10, r0, r3, r12",
+    "strb r4, [r9], #1",
+    "ldm r8!, {{r0, r3, r12}}",
+    "eigenlet_requantise r5, r10, r0, r3, r12",
+    "strb r5, [r9], #1",
+    "ldm r8!, {{r0, r3, r12}}",
+    "eigenlet_requantise r6, r10, r0, r3, r12",
+    "strb r6, [r9], #1",
+    "ldm r8!, {{r0, r3, r12}}",
+    "eigenlet_requantise r7, r10, r0, r3, r12",
+    "strb r7, [r9], #1",
+    "ldr r0, [sp, #4]",
+    "ldr r3, [sp, #16]",
+    "str r8, [sp, #12]",
+    "str r9, [sp]",
+    "adds r0, #4",
+    "str r0, [sp, #4]",
+    "cmp r1, r3",
     "bne 3b",
-    "add sp, #36",
+    "add sp, #32",
     "pop {{r4-r11, pc}}",
-    ".size eigenlet_depthwise, . - eigenlet_depthwise",
-    //
-    // The two below: r0 a `Job`, r1 to, r2 x.
+    ".size eigenlet_filters, . - eigenlet_filters",
     //
     // Sums run from the even rows' biases. At the end of a part of the columns, what the odd rows have of it goes to their sums on the stack, and
     // the lanes' sums begin again as the even rows' are.
     //
-    // Blocks by one pixel.
+    // Quads by one pixel.
     ".section .text.eigenlet_quads,\"ax\",%progbits",
     ".p2align 2",
     ".global eigenlet_quads",
@@ -299,24 +296,18 @@ global_asm!(
     ".thumb_func",
     "eigenlet_quads:",
     "push {{r4-r11, lr}}",
-    "ldm r0, {{r3, r4, r5, r6, r7, r8, r9}}",
+    "ldm r0, {{r3-r8}}",
     // Where the loop is entered: as many groups are skipped as the first turn lacks. A group is 8 bytes of x, 56 of code.
     "rsbs r0, r3, #0",
     "ubfx r0, r0, #3, #{unroll_bits}",
     "mov r10, #56",
-    "adr r12, 1f",
-    "mla r11, r0, r10, r12",
-    "cmp r9, #0",
-    "itt ne",
-    "adrne.w r11, 6f",
-    "movne r12, r11",
+    "adr r11, 1f",
+    "mla r11, r0, r10, r11",
     "orr r11, r11, #1",
-    "orr r12, r12, #1",
     "add r10, r2, r3",
     "add r3, r2, r4",
-    // On the stack: to, x, the end of its first part, biases, scales, the end of the words, the odd rows' sums, where the loop is entered, and
-    // where at the next part.
-    "push {{r1, r2, r3, r5, r6, r7, r8, r9, r11, r12}}",
+    // On the stack: to, x, the end of its first part, biases, scales, the end of the words, the odd rows' sums, where the loop is entered.
+    "push {{r1, r2, r3, r5, r6, r7, r8, r9, r11}}",
     "mov r4, r5",
     "mov r1, r8",
     "2:",
@@ -380,7 +371,7 @@ global_asm!(
     "ldr r6, [sp, #20]",
     "cmp r1, r6",
     "bne 2b",
-    "add sp, #40",
+    "add sp, #36",
     "pop {{r4-r11, pc}}",
     // The next part.
     "5:",
@@ -388,23 +379,10 @@ global_asm!(
     "mov r11, r3",
     "mov lr, r12",
     "add r2, r2, #{part} * 2",
-    "ldr pc, [sp, #36]",
-    // A pair.
-    "6:",
-    "ldrd r4, r5, [r0], #8",
-    "ldrd r6, r7, [r1], #8",
-    "smlad r11, r6, r4, r11",
-    "sxtb16 r6, r6",
-    "smlad r3, r6, r4, r3",
-    "smlad r11, r7, r5, r11",
-    "sxtb16 r7, r7",
-    "smlad r3, r7, r5, r3",
-    "cmp r0, r2",
-    "bne 6b",
-    "b 7b",
+    "b 1b",
     ".size eigenlet_quads, . - eigenlet_quads",
     //
-    // Blocks by two pixels, for outputs only.
+    // Quads by two pixels, for outputs only.
     ".section .text.eigenlet_quads_by_two,\"ax\",%progbits",
     ".p2align 2",
     ".global eigenlet_quads_by_two",
@@ -412,38 +390,33 @@ global_asm!(
     ".thumb_func",
     "eigenlet_quads_by_two:",
     "push {{r4-r11, lr}}",
-    "ldm r0, {{r3, r4, r5, r6, r7, r8, r9, r10}}",
+    "ldm r0, {{r3-r9}}",
     // As above: a group is 16 bytes of x, 96 of code.
     "rsbs r0, r3, #0",
     "ubfx r0, r0, #4, #{unroll_two_bits}",
     "mov r11, #96",
     "adr r12, 1f",
     "mla r11, r0, r11, r12",
-    "cmp r9, #0",
-    "itt ne",
-    "adrne.w r11, 6f",
-    "movne r12, r11",
     "orr r11, r11, #1",
-    "orr r12, r12, #1",
-    // On the stack: the end of the part, the end of the words, the two pixels' outputs, where the loop is entered, and where at the next part,
-    // x, biases, what of x follows its first part, scales, the end of that part, the end of x, the odd rows' biases, and their sums over the parts so far.
-    "sub sp, #72",
+    // On the stack: the end of the part, the end of the words, the two pixels' outputs, where the loop is entered, x, biases, what of x
+    // follows its first part, scales, the end of that part, the end of x, the odd rows' biases, and their sums over the parts so far.
+    "sub sp, #68",
     "add r4, r2, r4",
     "strd r4, r7, [sp]",
-    "add r7, r1, r10",
-    "strd r1, r7, [sp, #8]",
-    "strd r11, r12, [sp, #16]",
-    "strd r2, r5, [sp, #24]",
+    "add r9, r1, r9",
+    "strd r1, r9, [sp, #8]",
+    "strd r11, r2, [sp, #16]",
     "add r3, r2, r3",
     "subs r0, r3, r4",
-    "strd r0, r6, [sp, #32]",
-    "strd r4, r3, [sp, #40]",
+    "strd r5, r0, [sp, #24]",
+    "strd r6, r4, [sp, #32]",
+    "str r3, [sp, #40]",
     "mov r1, r8",
     "2:",
-    "ldrd r0, r6, [sp, #24]",
+    "ldrd r0, r6, [sp, #20]",
     "ldm r6!, {{r2, r3, r8, r9}}",
-    "strd r3, r9, [sp, #48]",
-    "str r6, [sp, #28]",
+    "strd r3, r9, [sp, #44]",
+    "str r6, [sp, #24]",
     "mov r3, r2",
     "mov r10, r2",
     "mov r11, r2",
@@ -472,8 +445,8 @@ global_asm!(
     "cmp r0, r4",
     "bne 1b",
     "7:",
-    "ldrd r4, r5, [sp, #48]",
-    "ldrd r6, r7, [sp, #32]",
+    "ldrd r4, r5, [sp, #44]",
+    "ldrd r6, r7, [sp, #28]",
     "sub r3, r3, r2",
     "sub r9, r9, r8",
     "sub r11, r11, r10",
@@ -483,28 +456,28 @@ global_asm!(
     "mov r6, r4",
     "mov r7, r5",
     "push {{r1}}",
-    "ldr r1, [sp, #44]",
+    "ldr r1, [sp, #40]",
     "cmp r0, r1",
     "itt ne",
-    "ldrdne r4, r5, [sp, #60]",
-    "ldrdne r6, r7, [sp, #68]",
+    "ldrdne r4, r5, [sp, #56]",
+    "ldrdne r6, r7, [sp, #64]",
     "add r4, r4, r3, asr #8",
     "add r5, r5, r9, asr #8",
     "add r6, r6, r11, asr #8",
     "add r7, r7, lr, asr #8",
-    "ldr r3, [sp, #48]",
+    "ldr r3, [sp, #44]",
     "cmp r0, r3",
     "pop {{r1}}",
     "beq 8f",
-    "strd r4, r5, [sp, #56]",
-    "strd r6, r7, [sp, #64]",
+    "strd r4, r5, [sp, #52]",
+    "strd r6, r7, [sp, #60]",
     "add r3, r0, #{part} * 4",
     "str r3, [sp]",
     "mov r3, r2",
     "mov r9, r8",
     "mov r11, r10",
     "mov lr, r12",
-    "ldr pc, [sp, #20]",
+    "b 1b",
     "5:",
     "add r3, r4, r3, asr #8",
     "add r9, r5, r9, asr #8",
@@ -532,12 +505,12 @@ global_asm!(
     "strb r11, [r5], #1",
     "strb r12, [r5], #1",
     "strb lr, [r5], #1",
-    "str r7, [sp, #36]",
+    "str r7, [sp, #32]",
     "strd r4, r5, [sp, #8]",
     "ldr r6, [sp, #4]",
     "cmp r1, r6",
     "bne 2b",
-    "add sp, #72",
+    "add sp, #68",
     "pop {{r4-r11, pc}}",
     // The last of several parts.
     "8:",
@@ -545,29 +518,10 @@ global_asm!(
     "mov r9, r5",
     "mov r11, r6",
     "mov lr, r7",
-    "ldr r6, [sp, #40]",
+    "ldr r6, [sp, #36]",
     "str r6, [sp]",
-    "ldr r7, [sp, #36]",
+    "ldr r7, [sp, #32]",
     "b 9b",
-    // A pair.
-    "6:",
-    "ldrd r6, r7, [r1], #8",
-    "ldrd r4, r5, [r0], #8",
-    "smlad r3, r6, r4, r3",
-    "smlad r11, r6, r5, r11",
-    "sxtb16 r6, r6",
-    "smlad r2, r6, r4, r2",
-    "smlad r10, r6, r5, r10",
-    "ldrd r4, r5, [r0], #8",
-    "smlad r3, r7, r4, r3",
-    "smlad r11, r7, r5, r11",
-    "sxtb16 r7, r7",
-    "smlad r2, r7, r4, r2",
-    "smlad r10, r7, r5, r10",
-    "ldr r4, [sp]",
-    "cmp r0, r4",
-    "bne 6b",
-    "b 7b",
     ".size eigenlet_quads_by_two, . - eigenlet_quads_by_two",
     ".text",
     unroll = const UNROLL,
@@ -575,69 +529,28 @@ global_asm!(
     unroll_two = const UNROLL_TWO,
     unroll_two_bits = const UNROLL_TWO.ilog2(),
     part = const EXACT_COLUMNS,
-    columns = const MAX_COLUMNS,
+    taps = const TAPS,
 );
 
 /// What a routine goes over, apart from the activations and the outputs; its fields in the order in which the assembly loads them.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Job {
-    /// Bytes of the widened pixels, whole groups, not 0.
-    x_bytes: usize,
-    /// Those of the first part: all others are `EXACT_COLUMNS`.
-    first_bytes: usize,
+    /// Of quads: bytes of the widened pixels, whole groups, not 0; and those of the first part: all others are `EXACT_COLUMNS`.
+    /// Of filters: bytes between the end of a row of the window and the next, and from a column to the next.
+    geometry: [usize; 2],
     biases: *const i32,
     /// Null where `to` is for sums.
     scales: *const Scale,
     words_end: *const u32,
     words: *const u32,
-    /// Whether a block is a pair: what becomes of its last two rows means nothing.
-    is_pair: usize,
     /// From the first pixel's outputs to the second's, in bytes.
     stride: usize,
+    /// Of filters: rows, not 0, the taps that a row's first turn lacks, and the turns after it.
+    window: [usize; 3],
 }
 
-impl Job {
-    /// Blocks over so many words of `x`, without words and constants yet.
-    fn new(pixels: Pixels, x_words: usize) -> Self {
-        let x_bytes = x_words.wrapping_mul(4);
-        // A column has two bytes for each pixel.
-        let of_column = if pixels.is_two { 2 } else { 1 };
-        let columns = x_bytes >> of_column;
-        let last = columns % EXACT_COLUMNS;
-        let first = if last > 0 || columns == 0 { last } else { EXACT_COLUMNS };
-        Self {
-            x_bytes,
-            first_bytes: first << of_column,
-            biases: ptr::null(),
-            scales: ptr::null(),
-            words_end: ptr::null(),
-            words: ptr::null(),
-            is_pair: 0,
-            stride: size_of::<[i32; SIDE]>(),
-        }
-    }
-}
-
-/// What four channels of a depthwise convolution are made of; its fields in the order in which the assembly loads them.
-#[repr(C)]
-struct Depthwise {
-    taps: *const Tap,
-    biases: *const i32,
-    scales: *const Scale,
-    /// Rows of the window, and pixels: neither 0.
-    rows: usize,
-    pixels: usize,
-    /// Bytes from a pixel to the next, in the image and in the outputs.
-    advance: usize,
-    to_advance: usize,
-    /// Bytes from a column to the next, and between the end of a row of the window and the next row.
-    step: usize,
-    between: usize,
-    columns: usize,
-}
-
-type Routine = unsafe extern "C" fn(job: *const Job, to: *mut u8, x: *const u32);
+type Routine = unsafe extern "C" fn(job: *const Job, to: *mut u8, x: *const u8);
 
 unsafe extern "C" {
     fn eigenlet_widen(from: *const i8, groups: usize, to: *mut u32);
@@ -649,7 +562,6 @@ unsafe extern "C" {
         rows: usize,
         between: usize,
     );
-    fn eigenlet_depthwise(job: *const Depthwise, to: *mut i8, x: *const i8);
     fn eigenlet_copy_rows(
         from: *const i8,
         to: *mut i8,
@@ -658,8 +570,9 @@ unsafe extern "C" {
         between: usize,
         between_copies: usize,
     );
-    fn eigenlet_quads(job: *const Job, to: *mut u8, x: *const u32);
-    fn eigenlet_quads_by_two(job: *const Job, to: *mut u8, x: *const u32);
+    fn eigenlet_filters(job: *const Job, to: *mut u8, x: *const u8);
+    fn eigenlet_quads(job: *const Job, to: *mut u8, x: *const u8);
+    fn eigenlet_quads_by_two(job: *const Job, to: *mut u8, x: *const u8);
 }
 
 #[inline(always)]
@@ -720,51 +633,6 @@ impl Windows {
     }
 }
 
-/// The most columns of a window that `depthwise` is for.
-pub(super) const MAX_COLUMNS: usize = 5;
-
-/// A tap's weights for four channels.
-pub(super) type Tap = [u32; 2];
-
-#[inline(always)]
-pub(super) fn tap(weights: [i8; SIDE]) -> Tap {
-    lanes(weights)
-}
-
-#[cfg(feature = "conv")]
-/// Four channels of a depthwise convolution, over pixels whose windows are all there.
-#[inline(never)]
-pub(super) fn depthwise(taps: &Taps, path: &Path, x: &[i8], to: &mut [i8]) {
-    let Path { pixels, advance, to_advance, line, step } = *path;
-    let [rows, columns] = taps.size;
-    // Where the last of something ends, four bytes long if nothing else is in it.
-    let reach = |count: usize, of_one: usize, rest: usize| count.checked_sub(1)?.checked_mul(of_one)?.checked_add(rest);
-    let of_row = reach(columns, step, SIDE);
-    let of_window = of_row.and_then(|of_row| reach(rows, line, of_row));
-    let of_x = of_window.and_then(|of_window| reach(pixels, advance, of_window));
-    let of_to = reach(pixels, to_advance, SIDE);
-    let Some((of_x, of_to)) = of_x.zip(of_to) else { return };
-    let between = line.wrapping_sub(columns.wrapping_mul(step));
-    if of_x > x.len() || of_to > to.len() || columns > MAX_COLUMNS || rows.wrapping_mul(columns) > taps.taps.len() {
-        return;
-    }
-    let job = Depthwise {
-        taps: taps.taps.as_ptr(),
-        biases: taps.biases.as_ptr(),
-        scales: taps.scales.as_ptr(),
-        rows,
-        pixels,
-        advance,
-        to_advance,
-        step,
-        between,
-        columns,
-    };
-    // SAFETY: for each pixel it reads as many taps as the window has, four biases and scales, and of `x` four bytes for each tap, the last of
-    // which end at `of_x`; it writes four bytes for each pixel, the last of which end at `of_to`. No count is 0: `reach` would be `None`.
-    unsafe { eigenlet_depthwise(&job, to.as_mut_ptr(), x.as_ptr()) }
-}
-
 /// Copies `rows` rows of so many values, `from_line` and `to_line` values from one to the next, if all is there.
 // The library's copy takes three times as long where bytes are not aligned.
 #[inline(always)]
@@ -783,159 +651,194 @@ pub(super) fn copy_rows(from: &[i8], to: &mut [i8], [rows, values]: [usize; 2], 
 /// How many pixels are computed at once, with the routine for them: a program that names only `ONE` links only that.
 #[derive(Clone, Copy)]
 pub(super) struct Pixels {
-    pub(super) is_two: bool,
+    count: usize,
     routine: Routine,
 }
 
-pub(super) const ONE: Pixels = Pixels { is_two: false, routine: eigenlet_quads };
-pub(super) const TWO: Pixels = Pixels { is_two: true, routine: eigenlet_quads_by_two };
+pub(super) const ONE: Pixels = Pixels { count: 1, routine: eigenlet_quads };
+pub(super) const TWO: Pixels = Pixels { count: 2, routine: eigenlet_quads_by_two };
 
-/// The blocks of a layer from a quad on: what is to be checked of them is checked once.
-pub(super) struct Quads<'a> {
+/// What a routine makes of rows, checked but for the activations.
+struct Work<'a> {
     job: Job,
     pixels: Pixels,
-    /// Words of `x` that the job is for; more than any slice has where there is nothing to do.
-    x_words: usize,
-    /// Rows of the quads, and outputs from a pixel's first to the end of the last pixel's.
-    rows: usize,
-    reach: usize,
-    rest: Option<Rest<'a>>,
+    /// Outputs of a pixel.
+    wanted: usize,
+    /// Words of a quad, and bytes from what of the activations a quad reads to what the next one does.
+    quad: usize,
+    advance: usize,
+    rows: PhantomData<&'a [u32]>,
 }
 
-/// Last rows, less than a quad. Constants are there for a quad's.
-struct Rest<'a> {
-    words: &'a [u32],
-    is_pair: bool,
-    rows: usize,
-    biases: [i32; SIDE],
-    scales: [Scale; SIDE],
-}
-
-impl<'a> Quads<'a> {
-    /// As many of the `wanted` rows as have all of their words, `x_words` over all pixels for each, and constants. A second
-    /// pixel's outputs begin `wanted` after the first's. Without scales it is for sums, and for whole quads.
+impl<'a> Work<'a> {
+    /// The first `wanted` rows; `None` where there are fewer, or no scales.
     #[inline(always)]
-    pub(super) fn new(
-        words: &'a [u32],
-        pixels: Pixels,
-        x_words: usize,
-        biases: &'a [i32],
-        scales: Option<&'a [Scale]>,
-        wanted: usize,
-    ) -> Self {
-        let is_two = pixels.is_two;
-        let x_words = if x_words.is_multiple_of(if is_two { 4 } else { 2 }) { x_words } else { 0 };
-        let count = wanted.min(biases.len()).min(scales.map_or(usize::MAX, <[Scale]>::len)) / SIDE;
-        // A quad has two words for each word of one pixel.
-        let of_quad = if is_two { x_words } else { x_words.wrapping_mul(2) };
-        let of_all = count.checked_mul(of_quad).and_then(|length| words.get(..length)).unwrap_or_default();
-        let rows = if of_all.is_empty() { 0 } else { count.wrapping_mul(SIDE) };
-        let left = wanted.wrapping_sub(rows);
-        let biases_left = biases.get(rows..).unwrap_or_default();
-        let scales_left = scales.and_then(|scales| scales.get(rows..)).unwrap_or_default();
-        let is_pair = biases_left.len() <= 2;
-        let of_rest = if is_pair { of_quad / 2 } else { of_quad };
-        let words_left = words.get(of_all.len()..).and_then(|words| words.get(..of_rest)).unwrap_or_default();
-        let is_there = left < SIDE && left <= biases_left.len() && left <= scales_left.len() && !words_left.is_empty();
-        let rest = (left > 0 && is_there).then(|| Rest {
-            words: words_left,
-            is_pair,
-            rows: left,
-            biases: padded(biases_left),
-            scales: padded(scales_left),
-        });
-        let done = if rest.is_some() { wanted } else { rows };
-        let Range { start: words, end: words_end } = of_all.as_ptr_range();
-        let of_value = if scales.is_some() { 1 } else { 4 };
+    fn new(rows: &Rows<'a>, pixels: Pixels, wanted: usize, geometry: [usize; 2], window: [usize; 3]) -> Option<Self> {
+        if wanted > rows.rows || rows.scales.is_empty() {
+            return None;
+        }
         let job = Job {
-            biases: biases.as_ptr(),
-            scales: scales.map_or(ptr::null(), <[Scale]>::as_ptr),
-            words_end,
-            words,
-            stride: wanted.wrapping_mul(of_value),
-            ..Job::new(pixels, x_words)
+            geometry,
+            biases: rows.biases.as_ptr(),
+            scales: rows.scales.as_ptr(),
+            words_end: rows.words.as_ptr().wrapping_add((wanted / SIDE).wrapping_mul(rows.quad)),
+            words: rows.words.as_ptr(),
+            stride: wanted,
+            window,
         };
-        let reach = if is_two && done > 0 { wanted.wrapping_add(done) } else { done };
-        // No slice has so many words: there is nothing to do.
-        let x_words = if done > 0 { x_words } else { usize::MAX };
-        Self { job, pixels, x_words, rows, reach, rest }
+        Some(Self { job, pixels, wanted, quad: rows.quad, advance: 0, rows: PhantomData })
     }
 
-    /// Computes the outputs over widened pixels, and says of how many rows.
+    /// Computes the outputs; nothing where `to` is not as long as those of all pixels.
+    ///
+    /// # Safety
+    /// `x` holds what the routine reads for whole quads of the wanted rows.
     #[inline(always)]
-    pub(super) fn outputs(&self, x: &[u32], to: &mut [i8]) -> usize {
-        if self.job.scales.is_null() || x.len() != self.x_words || to.len() < self.reach {
-            return 0;
+    unsafe fn run(&self, x: *const u8, to: &mut [i8]) {
+        if to.len() != self.wanted.wrapping_mul(self.pixels.count) {
+            return;
         }
-        if self.rows > 0 {
-            // SAFETY: the routine reads all of `x`, which is as long as the job's, again for each quad, and, by `new`, no further than
-            // words, biases and scales reach; it writes a byte for each row and pixel, up to `reach`.
-            unsafe { (self.pixels.routine)(&self.job, to.as_mut_ptr().cast(), x.as_ptr()) }
+        if self.wanted >= SIDE {
+            // SAFETY: by `Rows`, up to `words_end` there are words, biases and scales for whole quads, at least one, and `to` has a byte for
+            // each of their rows and each pixel.
+            unsafe { (self.pixels.routine)(&self.job, to.as_mut_ptr().cast(), x) }
         }
-        let Some(rest) = &self.rest else { return self.rows };
-        self.last(rest, x, to);
-        self.rows.wrapping_add(rest.rows)
+        if !self.wanted.is_multiple_of(SIDE) {
+            // SAFETY: `x` is as this wants it, too.
+            unsafe { self.last(x, to) }
+        }
     }
 
+    /// The outputs at the end, less than four.
+    ///
+    /// # Safety
+    /// As for `run`.
     #[inline(never)]
-    fn last(&self, rest: &Rest, x: &[u32], to: &mut [i8]) {
-        let mut outputs = [[0; SIDE]; 2];
-        let Range { start: words, end: words_end } = rest.words.as_ptr_range();
+    unsafe fn last(&self, x: *const u8, to: &mut [i8]) {
+        let quads = self.wanted / SIDE;
+        let done = quads.wrapping_mul(SIDE);
+        let mut outputs = [[0i8; SIDE]; 2];
         let job = Job {
-            biases: rest.biases.as_ptr(),
-            scales: rest.scales.as_ptr(),
-            words_end,
-            words,
-            is_pair: rest.is_pair.into(),
+            biases: self.job.biases.wrapping_add(done),
+            scales: self.job.scales.wrapping_add(done),
+            words: self.job.words_end,
+            words_end: self.job.words_end.wrapping_add(self.quad),
             stride: SIDE,
             ..self.job
         };
-        // SAFETY: as above, with the words of one block, constants for four rows, and room for four bytes of each pixel.
-        unsafe { (self.pixels.routine)(&job, outputs.as_mut_ptr().cast(), x.as_ptr()) }
-        let mut to = to.get_mut(self.rows..).unwrap_or_default();
-        for [a, b, c, _] in outputs.iter().take(if self.pixels.is_two { 2 } else { 1 }) {
-            // As many as there are, one by one: a loop would become a call that costs more.
-            match (to.get_mut(..rest.rows)).unwrap_or_default() {
-                [x] => *x = *a,
-                [x, y] => (*x, *y) = (*a, *b),
-                [x, y, z] => (*x, *y, *z) = (*a, *b, *c),
-                _ => {}
+        let x = x.wrapping_add(quads.wrapping_mul(self.advance));
+        // SAFETY: by `Rows`, there are words, biases and scales for one more quad, whose outputs are four bytes of each pixel.
+        unsafe { (self.pixels.routine)(&job, outputs.as_mut_ptr().cast(), x) }
+        for (to, outputs) in to.chunks_mut(self.wanted.max(1)).zip(&outputs) {
+            for (to, output) in to.get_mut(done..).unwrap_or_default().iter_mut().zip(outputs) {
+                *to = *output;
             }
-            to = to.get_mut(self.job.stride..).unwrap_or_default();
         }
     }
+}
 
-    /// The sums of whole quads.
+/// Rows over widened pixels.
+pub(super) struct Layer<'a> {
+    work: Option<Work<'a>>,
+    /// Words of the pixels.
+    x_words: usize,
+}
+
+impl<'a> Layer<'a> {
+    /// The first `wanted` rows.
     #[inline(always)]
-    pub(super) fn sums(&self, x: &[u32], to: &mut [i32]) -> usize {
-        if self.rows == 0 || !self.job.scales.is_null() || x.len() != self.x_words || to.len() < self.reach {
-            return 0;
+    pub(super) fn new(rows: &Rows<'a>, pixels: Pixels, wanted: usize) -> Self {
+        let work = Work::new(rows, pixels, wanted, geometry(rows, pixels), [0; 3]);
+        Self { work: work.filter(|_| is_packed(rows)), x_words: x_words(rows, pixels) }
+    }
+
+    /// The outputs over the words of one pixel, or of two that alternate.
+    #[inline(always)]
+    pub(super) fn outputs(&self, x: &[u32], to: &mut [i8]) {
+        if let Some(work) = &self.work
+            && x.len() == self.x_words
+        {
+            // SAFETY: the routine reads all of `x`, as many words as the job's, again for each quad.
+            unsafe { work.run(x.as_ptr().cast(), to) }
         }
-        // SAFETY: as for `outputs`; without scales it reads none, and writes a word for each row and pixel.
-        unsafe { (self.pixels.routine)(&self.job, to.as_mut_ptr().cast(), x.as_ptr()) }
-        self.rows
     }
 }
 
-/// Constants for four rows, where there may be fewer.
+/// Words of widened pixels that rows have weights for: a quad has two for each word of a pixel.
 #[inline(always)]
-fn padded<T: Copy + Default>(from: &[T]) -> [T; SIDE] {
-    core::array::from_fn(|row| from.get(row).copied().unwrap_or_default())
+fn x_words(rows: &Rows, pixels: Pixels) -> usize {
+    rows.quad.wrapping_mul(pixels.count) / 2
 }
 
-/// Adds the sums of a quad's four rows, or of a pair's two to the first places, for one pixel. Two are never left to this: `Quads` does all
-/// rows of their layers.
-pub(super) fn block(is_quad: bool, pixels: Pixels, words: &[u32], x: &[u32], sums: &mut [[i32; SIDE]; 2]) {
-    // A quad has two words for each word of a pixel, a pair one.
-    let of_block = x.len().wrapping_shl(is_quad.into());
-    let is_whole = !pixels.is_two && !x.is_empty() && x.len().is_multiple_of(2);
-    let Some(words) = words.get(..of_block).filter(|_| is_whole) else { return };
-    let [to, _] = sums;
-    let biases = *to;
-    let Range { start: words, end: words_end } = words.as_ptr_range();
-    let is_pair = (!is_quad).into();
-    let job = Job { biases: biases.as_ptr(), words_end, words, is_pair, ..Job::new(pixels, x.len()) };
-    // SAFETY: the routine reads all of `x`, which is whole groups and not empty, the words of the block, and four biases; without scales it
-    // writes four sums.
-    unsafe { (pixels.routine)(&job, to.as_mut_ptr().cast(), x.as_ptr()) }
+/// Whether a quad is one of whole groups, and of some.
+#[inline(always)]
+fn is_packed(rows: &Rows) -> bool {
+    rows.quad > 0 && rows.quad.is_multiple_of(SIDE)
+}
+
+/// The bytes of the pixels, and those of the first part.
+#[inline(always)]
+fn geometry(rows: &Rows, pixels: Pixels) -> [usize; 2] {
+    // A quad has a word for each column, which takes two bytes in each pixel.
+    let columns = rows.quad;
+    let last = columns % EXACT_COLUMNS;
+    let first = if last > 0 { last } else { EXACT_COLUMNS };
+    [columns, first].map(|columns| columns.wrapping_mul(pixels.count).wrapping_mul(2))
+}
+
+/// The sums of a quad's rows over the words of a pixel, biases included.
+#[inline(always)]
+pub(super) fn sums(rows: &Rows, x: &[u32], to: &mut [i32; SIDE]) {
+    if rows.words.is_empty() || !is_packed(rows) || x.len() != x_words(rows, ONE) {
+        return;
+    }
+    let words = rows.words.as_ptr();
+    let job = Job {
+        geometry: geometry(rows, ONE),
+        biases: rows.biases.as_ptr(),
+        scales: ptr::null(),
+        words_end: words.wrapping_add(rows.quad),
+        words,
+        stride: 0,
+        window: [0; 3],
+    };
+    // SAFETY: the routine reads all of `x`, and by `Rows` there are words and biases of a quad; without scales it writes its sums.
+    unsafe { eigenlet_quads(&job, to.as_mut_ptr().cast(), x.as_ptr().cast()) }
+}
+
+/// Filters over a window as it lies: channels beside each other.
+#[cfg(feature = "conv")]
+pub(super) struct Filters<'a> {
+    work: Option<Work<'a>>,
+    /// Where what a window reads of its last row ends.
+    reach: usize,
+}
+
+#[cfg(feature = "conv")]
+impl<'a> Filters<'a> {
+    /// Over windows of so many rows and columns, with `line` values from a row to the next.
+    #[inline(never)]
+    pub(super) fn new(rows: &Rows<'a>, [height, width]: [usize; 2], line: usize) -> Self {
+        const ROUTINE: Pixels = Pixels { count: 1, routine: eigenlet_filters };
+        let channels = rows.rows;
+        let of_row = channels.wrapping_mul(width);
+        let turns = width.wrapping_sub(1) / TAPS;
+        let lacking = turns.wrapping_add(1).wrapping_mul(TAPS).wrapping_sub(width);
+        let work = Work::new(rows, ROUTINE, channels, [line.wrapping_sub(of_row), channels], [height, lacking, turns]);
+        let is_window = height > 0 && width > 0 && height.checked_mul(width) == Some(rows.quad / 2);
+        // Four bytes are read at every tap, beginning with every fourth channel.
+        let beside = channels.checked_mul(width.wrapping_sub(1)).and_then(|room| room.checked_add(channels));
+        let reach = line.checked_mul(height.wrapping_sub(1)).zip(beside);
+        let reach = reach.and_then(|(below, beside)| below.checked_add(beside)?.checked_next_multiple_of(SIDE));
+        Self { work: work.filter(|_| is_window).map(|work| Work { advance: SIDE, ..work }), reach: reach.unwrap_or(usize::MAX) }
+    }
+
+    /// The outputs of a pixel whose window begins with `x`; whether all of it is there.
+    #[inline(always)]
+    pub(super) fn outputs(&self, x: &[i8], to: &mut [i8]) -> bool {
+        let (Some(work), true) = (&self.work, x.len() >= self.reach) else { return false };
+        // SAFETY: for each quad the routine reads four bytes at each tap of the window, the last of which end at `reach`.
+        unsafe { work.run(x.as_ptr().cast(), to) }
+        true
+    }
 }

@@ -40,6 +40,7 @@ mod parts;
 #[cfg(feature = "conv")]
 use eigenlet_shared::description::Window;
 use eigenlet_shared::numerics::Scale;
+use eigenlet_shared::packed::SIDE;
 
 #[cfg(feature = "conv")]
 pub use add::add;
@@ -51,7 +52,7 @@ pub use engine::KERNELS;
 #[cfg(feature = "conv")]
 pub use pool::{average_pool2d, max_pool2d};
 #[cfg(feature = "bench")]
-pub use rows::{dense, sums};
+pub use rows::dense;
 pub use rows::{outputs, quad_sums};
 #[cfg(feature = "indices")]
 pub use sparse::dense_at;
@@ -60,19 +61,59 @@ pub use widen::{widen, widen_raw};
 #[cfg(feature = "conv")]
 use eigenlet_shared::geometry::Shape;
 
-/// Rows of packed weights with their constants.
+/// Rows of packed weights with their constants, for whole quads: assembly relies on it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rows<'a> {
-    /// The weights, `packed::words(rows, columns)` words.
-    pub words: &'a [u32],
+    words: &'a [u32],
+    biases: &'a [i32],
+    scales: &'a [Scale],
+    rows: usize,
+    /// Words of a quad.
+    quad: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// So many rows, with `quad` words for every four of them: [`quad_words`](eigenlet_shared::packed::quad_words), or of the filters
+    /// of a depthwise convolution [`filter_words`](eigenlet_shared::packed::filter_words). `biases` are what each row's sum starts
+    /// from, `scales` how it becomes an int8 value, and empty where only sums are wanted. `None` where one is not as long as whole
+    /// quads have it.
+    pub fn new(words: &'a [u32], biases: &'a [i32], scales: &'a [Scale], rows: usize, quad: usize) -> Option<Self> {
+        let quads = rows.div_ceil(SIDE);
+        let padded = quads.checked_mul(SIDE)?;
+        let is_whole = quads.checked_mul(quad) == Some(words.len())
+            && biases.len() == padded
+            && (scales.is_empty() || scales.len() == padded);
+        is_whole.then_some(Self { words, biases, scales, rows, quad })
+    }
+
+    /// The rows from a quad on; `None` where there are none.
+    pub fn from(&self, quad: usize) -> Option<Self> {
+        let first = quad.wrapping_mul(SIDE);
+        let words = self.words.get(quad.wrapping_mul(self.quad)..).filter(|words| !words.is_empty())?;
+        let rows = self.rows.checked_sub(first)?;
+        let scales = self.scales.get(first..).unwrap_or_default();
+        Some(Self { words, biases: self.biases.get(first..)?, scales, rows, quad: self.quad })
+    }
+
     /// Number of rows, the outputs of a layer.
-    pub rows: usize,
-    /// Weights in a row.
-    pub columns: usize,
-    /// What each row's sum starts from.
-    pub biases: &'a [i32],
-    /// How each row's sum becomes an int8 value; empty where only sums are wanted.
-    pub scales: &'a [Scale],
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The weights.
+    pub fn words(&self) -> &'a [u32] {
+        self.words
+    }
+
+    /// What sums start from.
+    pub fn biases(&self) -> &'a [i32] {
+        self.biases
+    }
+
+    /// How sums become int8 values.
+    pub fn scales(&self) -> &'a [Scale] {
+        self.scales
+    }
 }
 
 /// The int8 values that outputs are clamped to: from a fused ReLU's zero point up, or -127 to 127 for an embedding.
@@ -116,6 +157,7 @@ pub struct Slide<'a> {
 
 /// The int8 values of sums, as many as there are of all three.
 // One copy, for all that the engine does not finish itself.
+#[cfg(any(not(eigenlet_dsp), feature = "indices"))]
 #[inline(never)]
 fn finish(sums: &[i32], scales: &[Scale], to: &mut [i8]) {
     for ((to, sum), scale) in to.iter_mut().zip(sums).zip(scales) {

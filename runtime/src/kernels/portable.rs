@@ -1,16 +1,12 @@
 //! The kernels in safe Rust, for cores that multiply one lane at a time: Cortex-M0, M3, RISC-V, and the host.
 
-use core::marker::PhantomData;
-
-use eigenlet_shared::numerics::Scale;
+#[cfg(feature = "conv")]
+use eigenlet_shared::packed::filter_words;
 use eigenlet_shared::packed::{EXACT_COLUMNS, SIDE};
 
-#[cfg(feature = "conv")]
-use super::depthwise::{Path, Taps};
-#[cfg(feature = "conv")]
-use super::finish;
 use super::parts::{part_by_one, part_by_two};
 use super::widen::{alternate, lanes};
+use super::{Rows, finish};
 
 /// Which kernels these are.
 #[cfg(not(eigenlet_thumb1))]
@@ -62,47 +58,6 @@ impl Windows {
     }
 }
 
-/// The most columns of a window that `depthwise` is for.
-pub(super) const MAX_COLUMNS: usize = 25;
-
-/// A tap's weights for four channels.
-pub(super) type Tap = [i8; SIDE];
-
-#[inline(always)]
-pub(super) fn tap(weights: [i8; SIDE]) -> Tap {
-    weights
-}
-
-#[cfg(feature = "conv")]
-/// Four channels of a depthwise convolution, over pixels whose windows are all there.
-#[inline(never)]
-pub(super) fn depthwise(taps: &Taps, path: &Path, x: &[i8], to: &mut [i8]) {
-    let [rows, columns] = taps.size;
-    let (mut x, mut to) = (x, to);
-    for _ in 0..path.pixels {
-        // Four variables, since a loop over four sums is kept a loop where code is to be small.
-        let [mut a, mut b, mut c, mut d] = taps.biases;
-        let (mut row, mut weights) = (x, taps.taps.iter());
-        for _ in 0..rows {
-            let mut inputs = row;
-            for _ in 0..columns {
-                let (Some(weights), Some(values)) = (weights.next(), inputs.first_chunk::<SIDE>()) else { return };
-                let ([w, x, y, z], [p, q, r, s]) = (weights, values);
-                a = a.wrapping_add(i32::from(*w).wrapping_mul((*p).into()));
-                b = b.wrapping_add(i32::from(*x).wrapping_mul((*q).into()));
-                c = c.wrapping_add(i32::from(*y).wrapping_mul((*r).into()));
-                d = d.wrapping_add(i32::from(*z).wrapping_mul((*s).into()));
-                inputs = inputs.get(path.step..).unwrap_or_default();
-            }
-            row = row.get(path.line..).unwrap_or_default();
-        }
-        let Some(outputs) = to.first_chunk_mut::<SIDE>() else { return };
-        finish(&[a, b, c, d], taps.scales, outputs);
-        x = x.get(path.advance..).unwrap_or_default();
-        to = to.get_mut(path.to_advance..).unwrap_or_default();
-    }
-}
-
 /// Copies `rows` rows of so many values, `from_line` and `to_line` values from one to the next, as far as they are there.
 #[inline(always)]
 pub(super) fn copy_rows(from: &[i8], to: &mut [i8], [rows, values]: [usize; 2], [from_line, to_line]: [usize; 2]) {
@@ -113,49 +68,115 @@ pub(super) fn copy_rows(from: &[i8], to: &mut [i8], [rows, values]: [usize; 2], 
     }
 }
 
-/// The sums of a block, a quad or else a pair, over words and widened pixels.
-type Part = fn(is_quad: bool, words: &[u32], x: &[u32]) -> [[i32; SIDE]; 2];
+/// The sums of a quad, over words and widened pixels.
+type Part = fn(words: &[u32], x: &[u32]) -> [[i32; SIDE]; 2];
 
-/// How many pixels are computed at once, with what computes a part of a block: a program that names only `ONE` links only that.
+/// How many pixels are computed at once, with what computes a part of a quad: a program that names only `ONE` links only that.
 #[derive(Clone, Copy)]
 pub(super) struct Pixels {
-    pub(super) is_two: bool,
+    count: usize,
     part: Part,
 }
 
-pub(super) const ONE: Pixels = Pixels { is_two: false, part: part_by_one };
-pub(super) const TWO: Pixels = Pixels { is_two: true, part: part_by_two };
+pub(super) const ONE: Pixels = Pixels { count: 1, part: part_by_one };
+pub(super) const TWO: Pixels = Pixels { count: 2, part: part_by_two };
 
-/// Whole quads of a layer: none, since nothing is gained here over block by block.
-pub(super) struct Quads<'a>(PhantomData<&'a [u32]>);
+/// Rows over widened pixels.
+pub(super) struct Layer<'a> {
+    rows: Rows<'a>,
+    pixels: Pixels,
+    wanted: usize,
+}
 
-impl<'a> Quads<'a> {
+impl<'a> Layer<'a> {
+    /// The first `wanted` rows.
     #[inline(always)]
-    pub(super) fn new(_: &'a [u32], _: Pixels, _: usize, _: &'a [i32], _: Option<&'a [Scale]>, _: usize) -> Self {
-        Self(PhantomData)
+    pub(super) fn new(rows: &Rows<'a>, pixels: Pixels, wanted: usize) -> Self {
+        Self { rows: *rows, pixels, wanted }
     }
 
-    #[inline(always)]
-    pub(super) fn outputs(&self, _: &[u32], _: &mut [i8]) -> usize {
-        0
-    }
-
-    #[inline(always)]
-    pub(super) fn sums(&self, _: &[u32], _: &mut [i32]) -> usize {
-        0
+    /// The outputs over the words of one pixel, or of two that alternate.
+    #[inline(never)]
+    pub(super) fn outputs(&self, x: &[u32], to: &mut [i8]) {
+        let mut first = 0usize;
+        while first < self.wanted {
+            let Some(rows) = self.rows.from(first / SIDE) else { return };
+            let mut sums = [[0; SIDE]; 2];
+            by(&rows, self.pixels, x, &mut sums);
+            for (to, sums) in to.chunks_mut(self.wanted).zip(&sums) {
+                finish(sums, rows.scales, to.get_mut(first..).unwrap_or_default());
+            }
+            first = first.wrapping_add(SIDE);
+        }
     }
 }
 
-/// Adds the sums of a quad's four rows, or of a pair's two to the first places, for each of one or two pixels; biases left out.
+/// The sums of a quad's rows over the words of a pixel, biases included.
 #[inline(always)]
-pub(super) fn block(is_quad: bool, pixels: Pixels, words: &[u32], x: &[u32], sums: &mut [[i32; SIDE]; 2]) {
+pub(super) fn sums(rows: &Rows, x: &[u32], to: &mut [i32; SIDE]) {
+    let mut sums = [[0; SIDE]; 2];
+    by(rows, ONE, x, &mut sums);
+    let [sums, _] = sums;
+    *to = sums;
+}
+
+/// The same by one pixel or two.
+#[inline(never)]
+fn by(rows: &Rows, pixels: Pixels, x: &[u32], sums: &mut [[i32; SIDE]; 2]) {
+    let Some(biases) = rows.biases.first_chunk() else { return };
+    *sums = [*biases; 2];
     // So few columns that the two sums of a lane can be told apart.
-    let part = EXACT_COLUMNS / 2;
-    let words = words.chunks(if is_quad { part << 1 } else { part });
-    for (words, x) in words.zip(x.chunks(if pixels.is_two { part << 1 } else { part })) {
-        let part = (pixels.part)(is_quad, words, x);
+    let words = rows.words.get(..rows.quad).unwrap_or_default().chunks(EXACT_COLUMNS);
+    for (words, x) in words.zip(x.chunks((EXACT_COLUMNS / 2).wrapping_mul(pixels.count).max(1))) {
+        let part = (pixels.part)(words, x);
         for (sum, part) in sums.as_flattened_mut().iter_mut().zip(part.as_flattened()) {
             *sum = sum.wrapping_add(*part);
         }
+    }
+}
+
+/// Filters over a window as it lies: channels beside each other.
+#[cfg(feature = "conv")]
+pub(super) struct Filters<'a> {
+    rows: Rows<'a>,
+    width: usize,
+    line: usize,
+}
+
+#[cfg(feature = "conv")]
+impl<'a> Filters<'a> {
+    /// Over windows of so many rows and columns, with `line` values from a row to the next.
+    #[inline(always)]
+    pub(super) fn new(rows: &Rows<'a>, [_, width]: [usize; 2], line: usize) -> Self {
+        Self { rows: *rows, width, line }
+    }
+
+    /// The outputs of a pixel whose window begins with `x`; whether all of it is there.
+    #[inline(never)]
+    pub(super) fn outputs(&self, x: &[i8], to: &mut [i8]) -> bool {
+        let Rows { words, biases, scales, rows: channels, quad } = self.rows;
+        let filters = words.chunks_exact(quad.max(1)).zip(biases.as_chunks::<SIDE>().0).zip(scales.as_chunks::<SIDE>().0);
+        let mut x = x;
+        for (to, ((words, biases), scales)) in to.chunks_mut(SIDE).zip(filters) {
+            // Four variables, since a loop over four sums is kept a loop where code is to be small.
+            let [mut a, mut b, mut c, mut d] = *biases;
+            let mut row = x;
+            for taps in words.chunks_exact(filter_words(self.width).max(1)) {
+                let mut inputs = row;
+                for lanes in bytemuck::must_cast_slice::<u32, i16>(taps).as_chunks::<SIDE>().0 {
+                    let Some(values) = inputs.first_chunk::<SIDE>() else { return false };
+                    let ([w, y, x, z], [p, q, r, s]) = (lanes, values);
+                    a = a.wrapping_add(i32::from(*w).wrapping_mul((*p).into()));
+                    b = b.wrapping_add(i32::from(*x).wrapping_mul((*q).into()));
+                    c = c.wrapping_add(i32::from(*y).wrapping_mul((*r).into()));
+                    d = d.wrapping_add(i32::from(*z).wrapping_mul((*s).into()));
+                    inputs = inputs.get(channels..).unwrap_or_default();
+                }
+                row = row.get(self.line..).unwrap_or_default();
+            }
+            finish(&[a, b, c, d], scales, to);
+            x = x.get(SIDE..).unwrap_or_default();
+        }
+        true
     }
 }

@@ -1,18 +1,14 @@
-//! Sums of a block in safe Rust.
+//! Sums of a quad in safe Rust.
 
 use eigenlet_shared::packed::SIDE;
 
-pub(super) fn part_by_one(is_quad: bool, words: &[u32], x: &[u32]) -> [[i32; SIDE]; 2] {
-    [if is_quad { quad(words, x) } else { joined(pair(words, x), [0; 2]) }, [0; SIDE]]
+pub(super) fn part_by_one(words: &[u32], x: &[u32]) -> [[i32; SIDE]; 2] {
+    [quad(words, x), [0; SIDE]]
 }
 
-pub(super) fn part_by_two(is_quad: bool, words: &[u32], x: &[u32]) -> [[i32; SIDE]; 2] {
-    if is_quad {
-        let ([a, b], [c, d]) = (pair_by_two::<4, 0>(words, x), pair_by_two::<4, 2>(words, x));
-        [joined(a, c), joined(b, d)]
-    } else {
-        pair_by_two::<2, 0>(words, x).map(|sums| joined(sums, [0; 2]))
-    }
+pub(super) fn part_by_two(words: &[u32], x: &[u32]) -> [[i32; SIDE]; 2] {
+    let ([a, b], [c, d]) = (pair_by_two::<0>(words, x), pair_by_two::<2>(words, x));
+    [joined(a, c), joined(b, d)]
 }
 
 fn joined([a, b]: [i32; 2], [c, d]: [i32; 2]) -> [i32; SIDE] {
@@ -56,20 +52,11 @@ fn quad(words: &[u32], x: &[u32]) -> [i32; SIDE] {
     joined(low.rows(), high.rows())
 }
 
-#[inline(never)]
-fn pair(words: &[u32], x: &[u32]) -> [i32; 2] {
-    let mut sums = Sums::default();
-    for (lane, x) in bytemuck::must_cast_slice(words).iter().zip(bytemuck::must_cast_slice::<u32, i16>(x)) {
-        sums.add(*lane, *x);
-    }
-    sums.rows()
-}
-
-/// The pair whose lanes begin at `FIRST` of the `OF_STEP` that two columns have, by two pixels.
+/// The pair of a quad whose lanes begin at `FIRST` of the four that two columns have, by two pixels.
 // More would not fit the registers of an M3.
 #[inline(never)]
-fn pair_by_two<const OF_STEP: usize, const FIRST: usize>(words: &[u32], x: &[u32]) -> [[i32; 2]; 2] {
-    let (lanes, _) = bytemuck::must_cast_slice::<u32, i16>(words).as_chunks::<OF_STEP>();
+fn pair_by_two<const FIRST: usize>(words: &[u32], x: &[u32]) -> [[i32; 2]; 2] {
+    let (lanes, _) = bytemuck::must_cast_slice::<u32, i16>(words).as_chunks::<4>();
     let (x, _) = bytemuck::must_cast_slice::<u32, i16>(x).as_chunks::<4>();
     let [mut first, mut second] = [Sums::default(); 2];
     for (lanes, [x0, x1, y0, y1]) in lanes.iter().zip(x) {

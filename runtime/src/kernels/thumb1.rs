@@ -33,13 +33,13 @@ global_asm!(
     "asrs r3, r3, #16",
     ".endm",
     //
-    // The sums of a block. r0 words, r1 x, r2 its end, r3 bytes from a word of x to the pixel's next; on the stack to, and whether it is a quad.
-    ".section .text.eigenlet_block,\"ax\",%progbits",
+    // The sums of a quad. r0 words, r1 x, r2 its end, r3 bytes from a word of x to the pixel's next; on the stack to.
+    ".section .text.eigenlet_quad,\"ax\",%progbits",
     ".p2align 1",
-    ".global eigenlet_block",
-    ".type eigenlet_block,%function",
+    ".global eigenlet_quad",
+    ".type eigenlet_quad,%function",
     ".thumb_func",
-    "eigenlet_block:",
+    "eigenlet_quad:",
     "push {{r4-r7, lr}}",
     "mov r4, r8",
     "mov r5, r9",
@@ -53,9 +53,6 @@ global_asm!(
     "mov r9, r4",
     "mov r10, r4",
     "mov r11, r4",
-    "ldr r4, [sp, #40]",
-    "cmp r4, #0",
-    "beq 2f",
     "1:",
     ".rept 2",
     "eigenlet_x",
@@ -65,14 +62,6 @@ global_asm!(
     ".endr",
     "cmp r1, lr",
     "bne 1b",
-    "b 3f",
-    "2:",
-    "eigenlet_x",
-    "ldm r0!, {{r4}}",
-    "eigenlet_columns r4, r8, r9",
-    "cmp r1, lr",
-    "bne 2b",
-    "3:",
     "ldr r4, [sp, #36]",
     "mov r0, r9",
     "mov r1, r8",
@@ -89,37 +78,36 @@ global_asm!(
     "mov r10, r6",
     "mov r11, r7",
     "pop {{r4-r7, pc}}",
-    ".size eigenlet_block, . - eigenlet_block",
+    ".size eigenlet_quad, . - eigenlet_quad",
     ".text",
 );
 
 unsafe extern "C" {
-    fn eigenlet_block(words: *const u32, x: *const u32, x_end: *const u32, step: usize, to: *mut i32, is_quad: u32);
+    fn eigenlet_quad(words: *const u32, x: *const u32, x_end: *const u32, step: usize, to: *mut i32);
 }
 
-/// The sums of a quad's rows, or of a pair's in the first places, by a pixel: the only one, or that of two alternating ones.
+/// The sums of a quad's rows by a pixel: the only one, or that of two alternating ones.
 #[inline(never)]
-fn block(is_quad: bool, words: &[u32], x: &[u32], is_two: bool, pixel: usize) -> [i32; SIDE] {
+fn quad(words: &[u32], x: &[u32], is_two: bool, pixel: usize) -> [i32; SIDE] {
     let mut sums = [0; SIDE];
     let count = x.len().wrapping_shr(is_two.into());
-    // As many words as the pixels have, or twice that.
-    let of_block = count.wrapping_shl(is_quad.into());
-    let fits = count > 0 && count.is_multiple_of(2) && pixel <= is_two.into() && of_block <= words.len();
-    if fits {
+    let is_whole = count > 0 && count.is_multiple_of(2) && pixel <= is_two.into();
+    // A quad has two words for each word of a pixel.
+    if is_whole && count.wrapping_mul(2) <= words.len() {
         let from = x.as_ptr().wrapping_add(pixel);
         let end = from.wrapping_add(count.wrapping_shl(is_two.into()));
         let step = size_of::<u32>().wrapping_shl(is_two.into());
         // SAFETY: it reads every `step` bytes of `x` from the pixel's first word on, `count` words in all, the last of them within `x`, and
-        // `of_block` words of the block; it writes four sums.
-        unsafe { eigenlet_block(words.as_ptr(), from, end, step, sums.as_mut_ptr(), is_quad.into()) }
+        // twice as many of the quad; it writes four sums.
+        unsafe { eigenlet_quad(words.as_ptr(), from, end, step, sums.as_mut_ptr()) }
     }
     sums
 }
 
-pub(super) fn part_by_one(is_quad: bool, words: &[u32], x: &[u32]) -> [[i32; SIDE]; 2] {
-    [block(is_quad, words, x, false, 0), [0; SIDE]]
+pub(super) fn part_by_one(words: &[u32], x: &[u32]) -> [[i32; SIDE]; 2] {
+    [quad(words, x, false, 0), [0; SIDE]]
 }
 
-pub(super) fn part_by_two(is_quad: bool, words: &[u32], x: &[u32]) -> [[i32; SIDE]; 2] {
-    [0, 1].map(|pixel| block(is_quad, words, x, true, pixel))
+pub(super) fn part_by_two(words: &[u32], x: &[u32]) -> [[i32; SIDE]; 2] {
+    [0, 1].map(|pixel| quad(words, x, true, pixel))
 }

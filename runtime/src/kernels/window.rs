@@ -2,7 +2,11 @@
 
 use core::ops::Range as Lines;
 
+use eigenlet_shared::geometry::Shape;
+use eigenlet_shared::packed::SIDE;
+
 use super::Slide;
+use super::engine::copy_rows;
 
 /// Where the window's corner lies in the image; before its first row or column on padding.
 #[derive(Clone, Copy)]
@@ -73,6 +77,54 @@ impl Seen {
         let first = (top.max(0) as usize).wrapping_mul(line);
         let first = first.wrapping_add((left.max(0) as usize).wrapping_mul(slide.input.channels));
         Self { first, rows, columns, above, before, line }
+    }
+}
+
+/// What windows see.
+pub(super) struct View<'a> {
+    slide: &'a Slide<'a>,
+    input: &'a [i8],
+    /// Rows of the window, their values, and values from a line of the image to the next.
+    pub(super) size: [usize; 3],
+    /// The last corner of a window that lies inside.
+    last: Corner,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(slide: &'a Slide, input: &'a [i8]) -> Self {
+        let [rows, columns] = slide.window.kernel;
+        let (rows, columns) = (usize::from(rows), usize::from(columns));
+        let Shape { height, width, channels } = slide.input;
+        let last = Corner {
+            top: (height as i32).wrapping_sub(rows as i32),
+            left: (width as i32).wrapping_sub(columns as i32),
+        };
+        Self { slide, input, size: [rows, slide.window_row(), width.wrapping_mul(channels)], last }
+    }
+
+    /// The image from a window's first value on, if the window lies inside.
+    #[inline(always)]
+    pub(super) fn inside(&self, Corner { top, left }: Corner) -> Option<&'a [i8]> {
+        let is_inside = top >= 0 && top <= self.last.top && left >= 0 && left <= self.last.left;
+        is_inside.then(|| self.slide.pixels_from(self.input, top as usize, left as usize))
+    }
+
+    /// All rows of the window, one after another.
+    #[inline(never)]
+    pub(super) fn gather(&self, corner: Corner, patch: &mut [i8]) {
+        let [rows, row, line] = self.size;
+        let seen = Seen::new(self.slide, corner);
+        let channels = self.slide.input.channels;
+        let values = seen.columns.wrapping_mul(channels);
+        if seen.rows != rows || values != row {
+            // Not by `fill`: that is a call of memset, of which a chip may have no other need.
+            let group = core::hint::black_box([self.slide.zero_point; SIDE]);
+            patch.as_chunks_mut().0.iter_mut().for_each(|to| *to = group);
+        }
+        let from = self.input.get(seen.first..).unwrap_or_default();
+        let before = seen.before.wrapping_mul(channels).wrapping_add(seen.above.wrapping_mul(row));
+        let to = patch.get_mut(before..).unwrap_or_default();
+        copy_rows(from, to, [seen.rows, values], [line, row]);
     }
 }
 

@@ -85,6 +85,11 @@ pub fn packed_bytes(rows: usize, columns: usize) -> usize {
     4 * packed::words(rows, columns)
 }
 
+/// Rows up to whole quads: as many constants lie in the blob.
+pub fn padded(rows: usize) -> usize {
+    rows.next_multiple_of(4)
+}
+
 /// What to make a layer of; its constants are random.
 #[derive(Clone, Copy, Debug)]
 pub enum Plan {
@@ -316,7 +321,7 @@ impl Linear {
         let folded = |(row, bias): (&[i8], i64)| bias - zero_point * row.iter().map(|w| i64::from(*w)).sum::<i64>();
         let biases: Vec<i32> = self.rows().map(|row| i32::try_from(folded(row)).unwrap()).collect();
         let columns = self.weights.len() / self.bias.len();
-        (writer.push_blocks(&self.weights, rows, columns), writer.push_i32(&biases))
+        (writer.push_blocks(&self.weights, rows, columns), writer.push_biases(&biases, rows))
     }
 }
 
@@ -571,7 +576,7 @@ impl TestModel {
             HashPlan::Thresholds(bits) => Hash::Thresholds {
                 bits,
                 weights: writer.push_packed(&self.hash, features),
-                biases: writer.push_i32(&self.hash_biases),
+                biases: writer.push_biases(&self.hash_biases, bits.into()),
             },
             HashPlan::Product { heads, classes } => {
                 let (weights, biases) = self.product.as_ref().unwrap().write(&mut writer, zero_point, classes.into());
@@ -590,7 +595,7 @@ impl TestModel {
                 Clusters::Linear {
                     count: classes,
                     weights: weights + head * packed_bytes(classes.into(), features) as u32,
-                    biases: biases + head * u32::from(classes) * 4,
+                    biases: biases + head * padded(classes.into()) as u32 * 4,
                 }
             }
             (ClusterPlan::Linear(count), _) => {
@@ -613,8 +618,8 @@ impl TestModel {
                 count: self.plan.experts,
                 rows: Rows {
                     weights: writer.push_blocks(&weights, self.plan.experts.into(), features),
-                    biases: writer.push_i32(&biases),
-                    scales: writer.push_scales(&scales),
+                    biases: writer.push_biases(&biases, self.plan.experts.into()),
+                    scales: writer.push_scales(&scales, self.plan.experts.into()),
                 },
                 scale: 0.03,
                 eigenvalues: writer.push_f32(&eigenvalues),
@@ -703,19 +708,19 @@ impl Weighted {
         rows.map(sum).collect()
     }
 
-    /// Where the tables lie. Depthwise weights go `[taps][channels]` into the blob, all others packed.
+    /// Where the tables lie. Depthwise weights go as filters into the blob, all others as rows.
     fn write(&self, writer: &mut BlobWriter, zero_point: i64, depthwise: bool) -> Rows {
         let (channels, taps) = (self.bias.len(), self.taps());
         let weights = if depthwise {
             let turned: Vec<i8> =
                 (0..taps * channels).map(|i| self.weights[i % channels * taps + i / channels]).collect();
-            writer.push_i8(&turned)
+            writer.push_filters(&turned, channels)
         } else {
             writer.push_packed(&self.weights, taps)
         };
         let biases: Vec<i32> = self.biases(zero_point).collect();
         let scales: Vec<Scale> = self.scales().collect();
-        Rows { weights, biases: writer.push_i32(&biases), scales: writer.push_scales(&scales) }
+        Rows { weights, biases: writer.push_biases(&biases, channels), scales: writer.push_scales(&scales, channels) }
     }
 
     /// The biases with the input's zero point folded in.

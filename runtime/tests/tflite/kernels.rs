@@ -3,8 +3,8 @@
 use eigenlet_runtime::Shape;
 use eigenlet_runtime::kernels::{self, Range, Rows, Slide};
 use eigenlet_shared::description::Window;
-use eigenlet_shared::numerics::{self, Output};
-use eigenlet_shared::packed::{pack, patch_words};
+use eigenlet_shared::numerics::{self, Output, Scale};
+use eigenlet_shared::packed::{filter_patch_words, filter_words, pack, pack_filters, patch_words, quad_words};
 
 use crate::layers::{self, padding, quantised_multiplier, range};
 use crate::vectors::{Case, Operator};
@@ -31,31 +31,37 @@ pub fn outputs(case: &Case) -> Vec<i8> {
     let constants = has_weights.then(|| layers::Rows::of(case));
     let columns = case.weights.len() / case.biases.len().max(1);
     let words = match case.operator {
-        Operator::Depthwise | Operator::MaxPool | Operator::AveragePool => Vec::new(),
+        Operator::MaxPool | Operator::AveragePool => Vec::new(),
+        Operator::Depthwise => pack_filters(&case.weights, input.channels),
         _ => pack(&case.weights, columns),
     };
-    let mut scratch = vec![0; patch_words(&window, input.channels)];
+    let scratch_words = match case.operator {
+        Operator::Depthwise => filter_patch_words(&window, input.channels),
+        _ => patch_words(&window, input.channels),
+    };
+    let mut scratch = vec![0; scratch_words];
+    // Constants for whole quads.
+    let padded = |rows: usize| (0..rows.next_multiple_of(4)).map(move |row| row.min(rows - 1));
+    let (biases, scales): (Vec<i32>, Vec<Scale>) = match &constants {
+        Some(layers::Rows { biases, scales, .. }) => {
+            padded(biases.len()).map(|row| (biases[row], scales[row])).unzip()
+        }
+        None => Default::default(),
+    };
+    let quad = if case.operator == Operator::Depthwise { filter_words(columns) } else { quad_words(columns) };
+    let rows = Rows::new(&words, &biases, &scales, case.biases.len(), quad).unwrap();
     let mut outputs = Vec::new();
     for sample in case.input.chunks_exact(input.len()) {
         let mut found = vec![0; output.len()];
         match (case.operator, &constants) {
             (Operator::MaxPool, _) => kernels::max_pool2d(&slide, lines.clone(), sample, &mut found),
             (Operator::AveragePool, _) => kernels::average_pool2d(&slide, lines.clone(), sample, &mut found),
-            (Operator::Depthwise, Some(layers::Rows { biases, scales, .. })) => {
-                kernels::depthwise_conv2d(
-                    &case.weights,
-                    biases,
-                    scales,
-                    &slide,
-                    range,
-                    lines.clone(),
-                    sample,
-                    &mut found,
-                );
-            }
-            (_, Some(layers::Rows { biases, scales, .. })) => {
-                let rows = Rows { words: &words, rows: biases.len(), columns, biases, scales };
-                kernels::conv2d(&rows, &slide, range, lines.clone(), sample, &mut scratch, &mut found);
+            (operator, Some(_)) => {
+                if operator == Operator::Depthwise {
+                    kernels::depthwise_conv2d(&rows, &slide, range, lines.clone(), sample, &mut scratch, &mut found);
+                } else {
+                    kernels::conv2d(&rows, &slide, range, lines.clone(), sample, &mut scratch, &mut found);
+                }
             }
             (_, None) => unreachable!("what is no pool has weights"),
         }

@@ -6,7 +6,6 @@ use eigenlet_shared::description::{
     Input, Layer, Layers, MAX_INDEXED, Places, Raw, TruncationQuality,
 };
 use eigenlet_shared::numerics::{ACCUMULATOR_BOUND, INPUT_ZERO_POINT_U8, Output, Scale, nonzero_indices};
-use eigenlet_shared::packed::is_prefix;
 use eigenlet_shared::plan;
 use eigenlet_shared::writer::{AlignedBytes, BlobWriter, encode_card};
 use ndarray::{Array2, ArrayView1, ArrayView2};
@@ -247,8 +246,8 @@ impl Rows {
     fn write(&self, writer: &mut BlobWriter, block: usize, columns: usize) -> blob::Rows {
         blob::Rows {
             weights: writer.push_blocks(&self.weights, block, columns),
-            biases: writer.push_i32(&self.biases),
-            scales: writer.push_scales(&self.scales),
+            biases: writer.push_biases(&self.biases, block),
+            scales: writer.push_scales(&self.scales, block),
         }
     }
 }
@@ -348,9 +347,9 @@ impl Builder {
                 let offsets = match by_row {
                     true => rows.write(&mut writer, count, columns),
                     false => blob::Rows {
-                        weights: writer.push_i8(&rows.weights),
-                        biases: writer.push_i32(&rows.biases),
-                        scales: writer.push_scales(&rows.scales),
+                        weights: writer.push_filters(&rows.weights, columns),
+                        biases: writer.push_biases(&rows.biases, columns),
+                        scales: writer.push_scales(&rows.scales, columns),
                     },
                 };
                 Ok((offsets, out.output()))
@@ -441,11 +440,11 @@ impl Builder {
             })
             .collect();
         let bits = directions.nrows();
-        let weights = match shared && is_prefix(bits, dims) {
+        let weights = match shared && bits <= dims {
             true => embedding.rows.weights,
             false => self.writer.push_packed(&rows, directions.ncols()),
         };
-        let biases = self.writer.push_i32(&biases);
+        let biases = self.writer.push_biases(&biases, bits);
         self.description.hash = Some(Hash::Thresholds { bits: bits as u16, weights, biases });
         Ok(())
     }
@@ -463,7 +462,7 @@ impl Builder {
                     biases.push(bias);
                 }
                 let weights = self.writer.push_packed(&weights, rows.weight.ncols());
-                Hash::Thresholds { bits: bits as u16, weights, biases: self.writer.push_i32(&biases) }
+                Hash::Thresholds { bits: bits as u16, weights, biases: self.writer.push_biases(&biases, bits) }
             }
             NativeCode::Product { classes, rows, .. } => {
                 let width = id_bits(*classes);
@@ -479,7 +478,7 @@ impl Builder {
                     biases.extend(offsets);
                 }
                 let weights = self.writer.push_blocks(&weights, *classes, rows.weight.ncols());
-                let biases = self.writer.push_i32(&biases);
+                let biases = self.writer.push_biases(&biases, *classes);
                 Hash::Product { heads: heads as u8, classes: *classes as u16, weights, biases }
             }
         });
@@ -491,7 +490,7 @@ impl Builder {
         let count = rows.bias.len();
         let (weights, biases) = self.comparable(rows, 0..count)?;
         let weights = self.writer.push_packed(&weights, rows.weight.ncols());
-        let biases = self.writer.push_i32(&biases);
+        let biases = self.writer.push_biases(&biases, count);
         self.description.clusters = Some(Clusters::Linear { count: count as u16, weights, biases });
         Ok(())
     }
@@ -505,7 +504,7 @@ impl Builder {
                 let quantised = quantise(&rows.weight, &rows.bias, true, self.grid, Grid { scale, zero_point: 0 })?;
                 let (weights, biases) = self.comparable(logits, 0..*count)?;
                 let weights = self.writer.push_packed(&weights, logits.weight.ncols());
-                let biases = self.writer.push_i32(&biases);
+                let biases = self.writer.push_biases(&biases, *count);
                 (quantised, Clusters::Linear { count: *count as u16, weights, biases })
             }
             Gate::Residual { points } => self.residuals(heads, points, scale, samples)?,
