@@ -1,11 +1,12 @@
 //! Convolution: the patches under the window, two pixels at a time, are the inputs of a dense layer.
 
+use core::mem::take;
 use core::ops::Range as Lines;
 
 use super::engine::{Layer, TWO, Windows};
 use super::rows::outputs;
 use super::widen::widen_two;
-use super::window::{Corners, View, outputs_of};
+use super::window::{View, Walk, outputs_of};
 use super::{Range, Rows, Slide, widen};
 
 /// A convolution: the output's `lines`. `rows` are as wide as the window's size by the input's channels; `scratch` has
@@ -19,7 +20,6 @@ pub fn conv2d(
     scratch: &mut [u32],
     output: &mut [i8],
 ) {
-    let output = outputs_of(slide, &lines, output);
     // A quad has a word for each column. Patches are whole groups: whatever lies in the columns that the last one lacks, the weights there
     // are 0.
     let columns = rows.quad;
@@ -31,27 +31,33 @@ pub fn conv2d(
     let view = View::new(slide, input);
     let both = Layer::new(rows, TWO, rows.rows);
     let windows = Windows::new(view.size);
-    let mut corners = Corners::new(slide, &lines);
-    let pair = rows.rows.wrapping_mul(2);
-    for outputs in output.chunks_mut(pair.max(1)) {
-        let first = corners.next();
-        if outputs.len() < pair {
-            // The last pixel, where their number is odd.
-            view.gather(first, patch);
-            one(rows, patch, x, outputs);
-            break;
+    let mut walk = Walk::new(slide, &lines, input);
+    let (pair, advance) = (rows.rows.wrapping_mul(2).max(1), walk.advance());
+    let mut left = outputs_of(slide, &lines, output);
+    while !left.is_empty() {
+        let (inside, image) = walk.inside();
+        let pairs = inside / 2;
+        let length = pairs.max(1).wrapping_mul(pair).min(left.len());
+        let Some((to, rest)) = take(&mut left).split_at_mut_checked(length) else { break };
+        left = rest;
+        // Straight from the image, as far as windows lie inside.
+        if pairs > 0 && both.pairs(&windows, image, advance, x, to) {
+            walk.pass(pairs.wrapping_mul(2));
+            continue;
         }
-        let second = corners.next();
-        // Straight from the image, where both windows lie inside.
-        let inside = view.inside(first).zip(view.inside(second));
-        if !inside.is_some_and(|(first, second)| windows.widen(first, second, x)) {
-            view.gather(first, patch);
-            view.gather(second, second_patch);
+        for to in to.chunks_mut(pair) {
+            view.gather(walk.next(), patch);
+            if to.len() < pair {
+                // The last pixel, where their number is odd.
+                one(rows, patch, x, to);
+                continue;
+            }
+            view.gather(walk.next(), second_patch);
             widen_two(patch, second_patch, x);
+            both.outputs(x, to);
         }
-        both.outputs(x, outputs);
     }
-    range.clamp(output);
+    range.clamp(outputs_of(slide, &lines, output));
 }
 
 /// One pixel.

@@ -1,9 +1,10 @@
 //! Depthwise convolution: each channel has a filter of its own.
 
+use core::mem::take;
 use core::ops::Range as Lines;
 
 use super::engine::Filters;
-use super::window::{Corners, View, outputs_of};
+use super::window::{View, Walk, outputs_of};
 use super::{Range, Rows, Slide};
 
 /// A depthwise convolution: the output's `lines`. `rows` are the channels' filters; `scratch` has
@@ -17,20 +18,27 @@ pub fn depthwise_conv2d(
     scratch: &mut [u32],
     output: &mut [i8],
 ) {
-    let output = outputs_of(slide, &lines, output);
     let patch = bytemuck::must_cast_slice_mut(scratch);
     let view = View::new(slide, input);
     let size = slide.window.kernel.map(usize::from);
     let [_, row, line] = view.size;
     let (of_image, of_patch) = (Filters::new(rows, size, line), Filters::new(rows, size, row));
-    let mut corners = Corners::new(slide, &lines);
-    for to in output.chunks_exact_mut(slide.output.channels.max(1)) {
-        let corner = corners.next();
-        // Straight from the image, where the window lies inside.
-        if !view.inside(corner).is_some_and(|x| of_image.outputs(x, to)) {
-            view.gather(corner, patch);
-            of_patch.outputs(patch, to);
+    let mut walk = Walk::new(slide, &lines, input);
+    let (channels, advance) = (slide.output.channels.max(1), walk.advance());
+    let mut left = outputs_of(slide, &lines, output);
+    while !left.is_empty() {
+        let (count, x) = walk.inside();
+        let Some((to, rest)) = take(&mut left).split_at_mut_checked(count.max(1).wrapping_mul(channels)) else { break };
+        left = rest;
+        // Straight from the image, as far as windows lie inside.
+        if count > 0 && of_image.outputs(x, advance, to) {
+            walk.pass(count);
+            continue;
+        }
+        for to in to.chunks_exact_mut(channels) {
+            view.gather(walk.next(), patch);
+            of_patch.outputs(patch, 0, to);
         }
     }
-    range.clamp(output);
+    range.clamp(outputs_of(slide, &lines, output));
 }

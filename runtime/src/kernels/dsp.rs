@@ -6,7 +6,6 @@
 #![allow(unsafe_code)] // the only module with any
 
 use core::arch::global_asm;
-use core::marker::PhantomData;
 use core::ptr;
 
 use eigenlet_shared::numerics::Scale;
@@ -212,7 +211,7 @@ global_asm!(
     "pop {{r4-r10, pc}}",
     ".size eigenlet_copy_rows, . - eigenlet_copy_rows",
     //
-    // The three below: r0 a `Job`, r1 to, r2 x.
+    // The three below: r0 `Tables`, r1 to, r2 x, r3 its geometry.
     //
     // Filters over a window as it lies, four channels after another.
     ".section .text.eigenlet_filters,\"ax\",%progbits",
@@ -222,7 +221,8 @@ global_asm!(
     ".thumb_func",
     "eigenlet_filters:",
     "push {{r4-r11, lr}}",
-    "ldm r0, {{r3-r12}}",
+    "ldm r0, {{r5-r8}}",
+    "ldm r3, {{r3, r4, r10, r11, r12}}",
     // Where a row is entered: as many taps are skipped as its first turn lacks. One is 36 bytes of code.
     "adr r0, 1f",
     "mov lr, #36",
@@ -296,7 +296,8 @@ global_asm!(
     ".thumb_func",
     "eigenlet_quads:",
     "push {{r4-r11, lr}}",
-    "ldm r0, {{r3-r8}}",
+    "ldm r0, {{r5-r8}}",
+    "ldm r3, {{r3, r4}}",
     // Where the loop is entered: as many groups are skipped as the first turn lacks. A group is 8 bytes of x, 56 of code.
     "rsbs r0, r3, #0",
     "ubfx r0, r0, #3, #{unroll_bits}",
@@ -390,7 +391,8 @@ global_asm!(
     ".thumb_func",
     "eigenlet_quads_by_two:",
     "push {{r4-r11, lr}}",
-    "ldm r0, {{r3-r9}}",
+    "ldm r0, {{r5-r9}}",
+    "ldm r3, {{r3, r4}}",
     // As above: a group is 16 bytes of x, 96 of code.
     "rsbs r0, r3, #0",
     "ubfx r0, r0, #4, #{unroll_two_bits}",
@@ -532,25 +534,25 @@ global_asm!(
     taps = const TAPS,
 );
 
-/// What a routine goes over, apart from the activations and the outputs; its fields in the order in which the assembly loads them.
+/// Quads of rows that a routine goes over; its fields in the order in which the assembly loads them.
 #[repr(C)]
-#[derive(Clone, Copy)]
-struct Job {
-    /// Of quads: bytes of the widened pixels, whole groups, not 0; and those of the first part: all others are `EXACT_COLUMNS`.
-    /// Of filters: bytes between the end of a row of the window and the next, and from a column to the next.
-    geometry: [usize; 2],
+struct Tables {
     biases: *const i32,
     /// Null where `to` is for sums.
     scales: *const Scale,
     words_end: *const u32,
+    /// At least a quad's.
     words: *const u32,
     /// From the first pixel's outputs to the second's, in bytes.
     stride: usize,
-    /// Of filters: rows, not 0, the taps that a row's first turn lacks, and the turns after it.
-    window: [usize; 3],
 }
 
-type Routine = unsafe extern "C" fn(job: *const Job, to: *mut u8, x: *const u8);
+/// How activations lie, likewise. Widened pixels have the first two: their bytes, whole groups, not 0; and those of the first part, since
+/// all others are `EXACT_COLUMNS`. A window has: bytes between the end of a row and the next, bytes from a column to the next, rows, not
+/// 0; the taps that a row's first turn lacks, and the turns after it.
+type Geometry = [usize; 5];
+
+type Routine = unsafe extern "C" fn(tables: *const Tables, to: *mut u8, x: *const u8, geometry: *const Geometry);
 
 unsafe extern "C" {
     fn eigenlet_widen(from: *const i8, groups: usize, to: *mut u32);
@@ -570,9 +572,9 @@ unsafe extern "C" {
         between: usize,
         between_copies: usize,
     );
-    fn eigenlet_filters(job: *const Job, to: *mut u8, x: *const u8);
-    fn eigenlet_quads(job: *const Job, to: *mut u8, x: *const u8);
-    fn eigenlet_quads_by_two(job: *const Job, to: *mut u8, x: *const u8);
+    fn eigenlet_filters(tables: *const Tables, to: *mut u8, x: *const u8, geometry: *const Geometry);
+    fn eigenlet_quads(tables: *const Tables, to: *mut u8, x: *const u8, geometry: *const Geometry);
+    fn eigenlet_quads_by_two(tables: *const Tables, to: *mut u8, x: *const u8, geometry: *const Geometry);
 }
 
 #[inline(always)]
@@ -619,6 +621,11 @@ impl Windows {
         }
     }
 
+    /// Where the last window ends of which so many begin behind the first, each `advance` values behind the one before.
+    fn end(&self, behind: usize, advance: usize) -> Option<usize> {
+        advance.checked_mul(behind)?.checked_add(self.reach)
+    }
+
     /// Widens two windows; whether all is there. Columns that the last group lacks read as 0.
     #[inline(always)]
     pub(super) fn widen(&self, first: &[i8], second: &[i8], to: &mut [u32]) -> bool {
@@ -658,50 +665,52 @@ pub(super) struct Pixels {
 pub(super) const ONE: Pixels = Pixels { count: 1, routine: eigenlet_quads };
 pub(super) const TWO: Pixels = Pixels { count: 2, routine: eigenlet_quads_by_two };
 
-/// What a routine makes of rows, checked but for the activations.
+/// Rows with the routine that makes outputs of them.
 struct Work<'a> {
-    job: Job,
+    rows: Rows<'a>,
+    /// Whole quads of the wanted ones.
+    tables: Tables,
     pixels: Pixels,
     /// Outputs of a pixel.
     wanted: usize,
-    /// Words of a quad, and bytes from what of the activations a quad reads to what the next one does.
-    quad: usize,
+    /// Bytes from what of the activations a quad reads to what the next one does.
     advance: usize,
-    rows: PhantomData<&'a [u32]>,
+    geometry: Geometry,
+    /// The least bytes of the activations; more than there can be where there is nothing to do.
+    reach: usize,
 }
 
 impl<'a> Work<'a> {
-    /// The first `wanted` rows; `None` where there are fewer, or no scales.
-    #[inline(always)]
-    fn new(rows: &Rows<'a>, pixels: Pixels, wanted: usize, geometry: [usize; 2], window: [usize; 3]) -> Option<Self> {
-        if wanted > rows.rows || rows.scales.is_empty() {
-            return None;
-        }
-        let job = Job {
-            geometry,
-            biases: rows.biases.as_ptr(),
-            scales: rows.scales.as_ptr(),
-            words_end: rows.words.as_ptr().wrapping_add((wanted / SIDE).wrapping_mul(rows.quad)),
-            words: rows.words.as_ptr(),
-            stride: wanted,
-            window,
-        };
-        Some(Self { job, pixels, wanted, quad: rows.quad, advance: 0, rows: PhantomData })
+    /// The first `wanted` rows; none where there are fewer, or no scales.
+    // One copy for all layers.
+    #[inline(never)]
+    fn new(
+        rows: &Rows<'a>,
+        pixels: Pixels,
+        wanted: usize,
+        advance: usize,
+        geometry: Geometry,
+        reach: Option<usize>,
+    ) -> Self {
+        let is_possible = wanted <= rows.rows && !rows.scales.is_empty();
+        let reach = reach.filter(|_| is_possible).unwrap_or(usize::MAX);
+        let tables = tables(rows, 0, wanted / SIDE, wanted);
+        Self { rows: *rows, tables, pixels, wanted, advance, geometry, reach }
     }
 
     /// Computes the outputs; nothing where `to` is not as long as those of all pixels.
     ///
     /// # Safety
-    /// `x` holds what the routine reads for whole quads of the wanted rows.
+    /// `x` has `reach` bytes, for words on a multiple of 4.
     #[inline(always)]
     unsafe fn run(&self, x: *const u8, to: &mut [i8]) {
         if to.len() != self.wanted.wrapping_mul(self.pixels.count) {
             return;
         }
         if self.wanted >= SIDE {
-            // SAFETY: by `Rows`, up to `words_end` there are words, biases and scales for whole quads, at least one, and `to` has a byte for
-            // each of their rows and each pixel.
-            unsafe { (self.pixels.routine)(&self.job, to.as_mut_ptr().cast(), x) }
+            // SAFETY: by `Rows`, there are words, biases and scales of so many quads, at least one; `to` has a byte for each of their rows and
+            // each pixel; and `x` is as long as the geometry says.
+            unsafe { (self.pixels.routine)(&self.tables, to.as_mut_ptr().cast(), x, &self.geometry) }
         }
         if !self.wanted.is_multiple_of(SIDE) {
             // SAFETY: `x` is as this wants it, too.
@@ -715,104 +724,107 @@ impl<'a> Work<'a> {
     /// As for `run`.
     #[inline(never)]
     unsafe fn last(&self, x: *const u8, to: &mut [i8]) {
-        let quads = self.wanted / SIDE;
-        let done = quads.wrapping_mul(SIDE);
         let mut outputs = [[0i8; SIDE]; 2];
-        let job = Job {
-            biases: self.job.biases.wrapping_add(done),
-            scales: self.job.scales.wrapping_add(done),
-            words: self.job.words_end,
-            words_end: self.job.words_end.wrapping_add(self.quad),
-            stride: SIDE,
-            ..self.job
-        };
-        let x = x.wrapping_add(quads.wrapping_mul(self.advance));
+        let quad = self.wanted / SIDE;
+        let tables = tables(&self.rows, quad, 1, SIDE);
+        let x = x.wrapping_add(quad.wrapping_mul(self.advance));
         // SAFETY: by `Rows`, there are words, biases and scales for one more quad, whose outputs are four bytes of each pixel.
-        unsafe { (self.pixels.routine)(&job, outputs.as_mut_ptr().cast(), x) }
+        unsafe { (self.pixels.routine)(&tables, outputs.as_mut_ptr().cast(), x, &self.geometry) }
         for (to, outputs) in to.chunks_mut(self.wanted.max(1)).zip(&outputs) {
-            for (to, output) in to.get_mut(done..).unwrap_or_default().iter_mut().zip(outputs) {
-                *to = *output;
-            }
+            let to = to.get_mut(quad.wrapping_mul(SIDE)..).unwrap_or_default();
+            to.iter_mut().zip(outputs).for_each(|(to, output)| *to = *output);
         }
     }
 }
 
-/// Rows over widened pixels.
-pub(super) struct Layer<'a> {
-    work: Option<Work<'a>>,
-    /// Words of the pixels.
-    x_words: usize,
+/// So many quads from one on, which are there.
+#[inline(always)]
+fn tables(rows: &Rows, quad: usize, count: usize, stride: usize) -> Tables {
+    let (first, of_quad) = (quad.wrapping_mul(SIDE), rows.quad);
+    let words = rows.words.as_ptr().wrapping_add(quad.wrapping_mul(of_quad));
+    Tables {
+        biases: rows.biases.as_ptr().wrapping_add(first),
+        scales: rows.scales.as_ptr().wrapping_add(first),
+        words_end: words.wrapping_add(count.wrapping_mul(of_quad)),
+        words,
+        stride,
+    }
 }
+
+/// Rows over widened pixels.
+pub(super) struct Layer<'a>(Work<'a>);
 
 impl<'a> Layer<'a> {
     /// The first `wanted` rows.
     #[inline(always)]
     pub(super) fn new(rows: &Rows<'a>, pixels: Pixels, wanted: usize) -> Self {
-        let work = Work::new(rows, pixels, wanted, geometry(rows, pixels), [0; 3]);
-        Self { work: work.filter(|_| is_packed(rows)), x_words: x_words(rows, pixels) }
+        let (geometry, reach) = widened(rows, pixels.count);
+        Self(Work::new(rows, pixels, wanted, 0, geometry, reach))
     }
 
     /// The outputs over the words of one pixel, or of two that alternate.
     #[inline(always)]
     pub(super) fn outputs(&self, x: &[u32], to: &mut [i8]) {
-        if let Some(work) = &self.work
-            && x.len() == self.x_words
-        {
-            // SAFETY: the routine reads all of `x`, as many words as the job's, again for each quad.
-            unsafe { work.run(x.as_ptr().cast(), to) }
+        if size_of_val(x) >= self.0.reach {
+            // SAFETY: so long is it.
+            unsafe { self.0.run(x.as_ptr().cast(), to) }
         }
+    }
+
+    /// The outputs of pairs of windows, each `advance` values behind the one before; whether all is there.
+    #[cfg(feature = "conv")]
+    #[inline(always)]
+    pub(super) fn pairs(&self, windows: &Windows, x: &[i8], advance: usize, scratch: &mut [u32], to: &mut [i8]) -> bool {
+        let pair = self.0.wanted.wrapping_mul(2).max(1);
+        let behind = (to.len() / pair).wrapping_mul(2).wrapping_sub(1);
+        let is_there = windows.end(behind, advance).is_some_and(|end| end <= x.len());
+        let fits = scratch.len() >= windows.words && size_of_val(scratch) >= self.0.reach;
+        if !is_there || !fits || windows.rows == 0 {
+            return false;
+        }
+        let Windows { rows, row, between, .. } = *windows;
+        let (mut x, widened) = (x.as_ptr(), scratch.as_mut_ptr());
+        for to in to.chunks_exact_mut(pair) {
+            let second = x.wrapping_add(advance);
+            // SAFETY: as for `Windows::widen`, and for `outputs`: of so many pairs even the last window lies in `x`.
+            unsafe {
+                eigenlet_widen_windows(x, second, row, widened, rows, between);
+                self.0.run(widened.cast(), to);
+            }
+            x = second.wrapping_add(advance);
+        }
+        true
     }
 }
 
-/// Words of widened pixels that rows have weights for: a quad has two for each word of a pixel.
-#[inline(always)]
-fn x_words(rows: &Rows, pixels: Pixels) -> usize {
-    rows.quad.wrapping_mul(pixels.count) / 2
-}
-
-/// Whether a quad is one of whole groups, and of some.
-#[inline(always)]
-fn is_packed(rows: &Rows) -> bool {
-    rows.quad > 0 && rows.quad.is_multiple_of(SIDE)
-}
-
-/// The bytes of the pixels, and those of the first part.
-#[inline(always)]
-fn geometry(rows: &Rows, pixels: Pixels) -> [usize; 2] {
+/// How so many widened pixels lie, and their bytes; `None` where rows are not packed as quads, and of some columns.
+// One copy for both numbers of pixels.
+#[inline(never)]
+fn widened(rows: &Rows, pixels: usize) -> (Geometry, Option<usize>) {
     // A quad has a word for each column, which takes two bytes in each pixel.
     let columns = rows.quad;
     let last = columns % EXACT_COLUMNS;
     let first = if last > 0 { last } else { EXACT_COLUMNS };
-    [columns, first].map(|columns| columns.wrapping_mul(pixels.count).wrapping_mul(2))
+    let [bytes, first] = [columns, first].map(|columns| columns.wrapping_mul(pixels).wrapping_mul(2));
+    // Words in memory, so their bytes are less than 2^31, and those of two pixels no more.
+    ([bytes, first, 0, 0, 0], (columns > 0 && columns.is_multiple_of(SIDE)).then_some(bytes))
 }
 
-/// The sums of a quad's rows over the words of a pixel, biases included.
+/// The sums of the first quad's rows over the words of a pixel, biases included.
 #[inline(always)]
 pub(super) fn sums(rows: &Rows, x: &[u32], to: &mut [i32; SIDE]) {
-    if rows.words.is_empty() || !is_packed(rows) || x.len() != x_words(rows, ONE) {
+    let (geometry, reach) = widened(rows, 1);
+    if rows.words.is_empty() || reach.is_none_or(|reach| size_of_val(x) < reach) {
         return;
     }
-    let words = rows.words.as_ptr();
-    let job = Job {
-        geometry: geometry(rows, ONE),
-        biases: rows.biases.as_ptr(),
-        scales: ptr::null(),
-        words_end: words.wrapping_add(rows.quad),
-        words,
-        stride: 0,
-        window: [0; 3],
-    };
-    // SAFETY: the routine reads all of `x`, and by `Rows` there are words and biases of a quad; without scales it writes its sums.
-    unsafe { eigenlet_quads(&job, to.as_mut_ptr().cast(), x.as_ptr().cast()) }
+    let tables = Tables { scales: ptr::null(), ..tables(rows, 0, 1, 0) };
+    // SAFETY: `x` is so long, and by `Rows` there are words and biases of a quad; without scales the routine writes its sums.
+    unsafe { eigenlet_quads(&tables, to.as_mut_ptr().cast(), x.as_ptr().cast(), &geometry) }
 }
 
-/// Filters over a window as it lies: channels beside each other.
+/// Filters over windows as they lie: channels beside each other.
 #[cfg(feature = "conv")]
-pub(super) struct Filters<'a> {
-    work: Option<Work<'a>>,
-    /// Where what a window reads of its last row ends.
-    reach: usize,
-}
+pub(super) struct Filters<'a>(Work<'a>);
 
 #[cfg(feature = "conv")]
 impl<'a> Filters<'a> {
@@ -821,24 +833,31 @@ impl<'a> Filters<'a> {
     pub(super) fn new(rows: &Rows<'a>, [height, width]: [usize; 2], line: usize) -> Self {
         const ROUTINE: Pixels = Pixels { count: 1, routine: eigenlet_filters };
         let channels = rows.rows;
-        let of_row = channels.wrapping_mul(width);
         let turns = width.wrapping_sub(1) / TAPS;
         let lacking = turns.wrapping_add(1).wrapping_mul(TAPS).wrapping_sub(width);
-        let work = Work::new(rows, ROUTINE, channels, [line.wrapping_sub(of_row), channels], [height, lacking, turns]);
-        let is_window = height > 0 && width > 0 && height.checked_mul(width) == Some(rows.quad / 2);
+        let between = line.wrapping_sub(channels.wrapping_mul(width));
         // Four bytes are read at every tap, beginning with every fourth channel.
-        let beside = channels.checked_mul(width.wrapping_sub(1)).and_then(|room| room.checked_add(channels));
-        let reach = line.checked_mul(height.wrapping_sub(1)).zip(beside);
-        let reach = reach.and_then(|(below, beside)| below.checked_add(beside)?.checked_next_multiple_of(SIDE));
-        Self { work: work.filter(|_| is_window).map(|work| Work { advance: SIDE, ..work }), reach: reach.unwrap_or(usize::MAX) }
+        let end = |of_one: usize, count: usize, rest: usize| of_one.checked_mul(count.checked_sub(1)?)?.checked_add(rest);
+        let reach = end(channels, width, channels.next_multiple_of(SIDE)).and_then(|row| end(line, height, row));
+        let reach = reach.filter(|_| height.checked_mul(width) == Some(rows.quad / 2));
+        Self(Work::new(rows, ROUTINE, channels, SIDE, [between, channels, height, lacking, turns], reach))
     }
 
-    /// The outputs of a pixel whose window begins with `x`; whether all of it is there.
-    #[inline(always)]
-    pub(super) fn outputs(&self, x: &[i8], to: &mut [i8]) -> bool {
-        let (Some(work), true) = (&self.work, x.len() >= self.reach) else { return false };
-        // SAFETY: for each quad the routine reads four bytes at each tap of the window, the last of which end at `reach`.
-        unsafe { work.run(x.as_ptr().cast(), to) }
+    /// The outputs of pixels whose windows begin with `x`, each `advance` values behind the one before; whether all is there.
+    #[inline(never)]
+    pub(super) fn outputs(&self, x: &[i8], advance: usize, to: &mut [i8]) -> bool {
+        let pixel = self.0.wanted.max(1);
+        let behind = advance.checked_mul((to.len() / pixel).wrapping_sub(1));
+        let end = behind.and_then(|behind| behind.checked_add(self.0.reach));
+        if end.is_none_or(|end| end > x.len()) {
+            return false;
+        }
+        let mut x = x.as_ptr();
+        for to in to.chunks_exact_mut(pixel) {
+            // SAFETY: even the last window's `reach` bytes lie in `x`.
+            unsafe { self.0.run(x.cast(), to) }
+            x = x.wrapping_add(advance);
+        }
         true
     }
 }

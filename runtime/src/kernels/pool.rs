@@ -4,7 +4,7 @@ use core::num::NonZeroU32;
 use core::ops::Range as Lines;
 
 use super::Slide;
-use super::window::{Corners, Seen, outputs_of};
+use super::window::{Seen, Walk, outputs_of};
 
 /// The largest values under the window: the output's `lines`.
 pub fn max_pool2d(slide: &Slide, lines: Lines<usize>, input: &[i8], output: &mut [i8]) {
@@ -19,10 +19,10 @@ pub fn average_pool2d(slide: &Slide, lines: Lines<usize>, input: &[i8], output: 
 // One copy for both.
 #[inline(never)]
 fn pool(slide: &Slide, lines: Lines<usize>, input: &[i8], output: &mut [i8], is_max: bool) {
-    let mut corners = Corners::new(slide, &lines);
+    let mut walk = Walk::new(slide, &lines, input);
     let channels = slide.output.channels.max(1);
     for pixel in outputs_of(slide, &lines, output).chunks_exact_mut(channels) {
-        let seen = Seen::new(slide, corners.next());
+        let seen = Seen::new(slide, walk.next());
         let count = seen.rows.wrapping_mul(seen.columns);
         let row = seen.columns.wrapping_mul(channels);
         let from = input.get(seen.first..).unwrap_or_default();

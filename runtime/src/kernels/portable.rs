@@ -111,6 +111,24 @@ impl<'a> Layer<'a> {
     }
 }
 
+#[cfg(feature = "conv")]
+impl Layer<'_> {
+    /// The outputs of pairs of windows, each `advance` values behind the one before; whether all is there.
+    #[inline(never)]
+    pub(super) fn pairs(&self, windows: &Windows, x: &[i8], advance: usize, scratch: &mut [u32], to: &mut [i8]) -> bool {
+        let mut x = x;
+        for to in to.chunks_exact_mut(self.wanted.wrapping_mul(2).max(1)) {
+            let second = x.get(advance..).unwrap_or_default();
+            if !windows.widen(x, second, scratch) {
+                return false;
+            }
+            self.outputs(scratch, to);
+            x = second.get(advance..).unwrap_or_default();
+        }
+        true
+    }
+}
+
 /// The sums of a quad's rows over the words of a pixel, biases included.
 #[inline(always)]
 pub(super) fn sums(rows: &Rows, x: &[u32], to: &mut [i32; SIDE]) {
@@ -151,9 +169,18 @@ impl<'a> Filters<'a> {
         Self { rows: *rows, width, line }
     }
 
-    /// The outputs of a pixel whose window begins with `x`; whether all of it is there.
+    /// The outputs of pixels whose windows begin with `x`, each `advance` values behind the one before; whether all is there.
+    pub(super) fn outputs(&self, x: &[i8], advance: usize, to: &mut [i8]) -> bool {
+        let mut x = x;
+        to.chunks_exact_mut(self.rows.rows.max(1)).all(|to| {
+            let is_there = self.pixel(x, to);
+            x = x.get(advance..).unwrap_or_default();
+            is_there
+        })
+    }
+
     #[inline(never)]
-    pub(super) fn outputs(&self, x: &[i8], to: &mut [i8]) -> bool {
+    fn pixel(&self, x: &[i8], to: &mut [i8]) -> bool {
         let Rows { words, biases, scales, rows: channels, quad } = self.rows;
         let filters = words.chunks_exact(quad.max(1)).zip(biases.as_chunks::<SIDE>().0).zip(scales.as_chunks::<SIDE>().0);
         let mut x = x;

@@ -1,5 +1,6 @@
 //! The positions of a window, and what it sees there.
 
+use core::num::NonZeroU32;
 use core::ops::Range as Lines;
 
 use eigenlet_shared::geometry::Shape;
@@ -11,43 +12,94 @@ use super::engine::copy_rows;
 /// Where the window's corner lies in the image; before its first row or column on padding.
 #[derive(Clone, Copy)]
 pub(super) struct Corner {
-    pub(super) top: i32,
-    pub(super) left: i32,
+    top: i32,
+    left: i32,
 }
 
-/// The corners of the window for all outputs of some lines, in order.
-pub(super) struct Corners<'a> {
+/// The window's positions for all outputs of some lines, in order.
+pub(super) struct Walk<'a> {
     slide: &'a Slide<'a>,
-    next: Corner,
-    /// Outputs left in the line.
-    left: usize,
+    input: &'a [i8],
+    /// Whether the image is a series, as wide as the window's one column: then all lines are one, and go down.
+    is_series: bool,
+    /// Of the next position: the line's row, and where in the line; before the first one on padding.
+    across: i32,
+    along: i32,
+    /// Where a line begins.
+    first: i32,
+    stride: u8,
+    /// Where the corner lies among the image's values; of no meaning on padding.
+    at: usize,
+    /// Positions before this one are those of windows that lie inside: none where their rows don't.
+    end: u32,
+    /// Outputs of a line, and those left.
+    of_line: usize,
+    outputs: usize,
 }
 
-impl<'a> Corners<'a> {
-    pub(super) fn new(slide: &'a Slide, lines: &Lines<usize>) -> Self {
-        let [top, left, ..] = slide.window.padding;
-        let (top, left) = (i32::from(top), i32::from(left));
-        let top = (lines.start as i32).wrapping_mul(slide.window.stride[0].into()).wrapping_sub(top);
-        Self { slide, next: Corner { top, left: left.wrapping_neg() }, left: slide.output.width }
-    }
-}
-
-impl Corners<'_> {
-    /// The next corner; without end.
+impl<'a> Walk<'a> {
     #[inline(never)]
-    pub(super) fn next(&mut self) -> Corner {
-        let corner = self.next;
-        let window = self.slide.window;
-        self.left = self.left.wrapping_sub(1);
-        self.next.left = corner.left.wrapping_add(window.stride[1].into());
-        if self.left == 0 {
-            self.left = self.slide.output.width;
-            self.next = Corner {
-                top: corner.top.wrapping_add(window.stride[0].into()),
-                left: i32::from(window.padding[1]).wrapping_neg(),
-            };
+    pub(super) fn new(slide: &'a Slide, lines: &Lines<usize>, input: &'a [i8]) -> Self {
+        let ([down, right], [top, left, ..]) = (slide.window.stride, slide.window.padding);
+        let row = (lines.start as i32).wrapping_mul(down.into()).wrapping_sub(top.into());
+        let mut walk =
+            Self { slide, input, is_series: false, across: row, along: 0, first: 0, stride: right, at: 0, end: 0, of_line: 0, outputs: 0 };
+        walk.is_series = slide.input.width == 1 && slide.window.kernel[1] == 1;
+        if walk.is_series {
+            (walk.across, walk.first, walk.stride, walk.of_line) = (0, row, down, lines.len());
+        } else {
+            (walk.first, walk.of_line) = (i32::from(left).wrapping_neg(), slide.output.width);
         }
-        corner
+        walk.begin();
+        walk
+    }
+
+    /// At the beginning of a line.
+    #[inline(never)]
+    fn begin(&mut self) {
+        let Shape { height, width, channels } = self.slide.input;
+        let [rows, columns] = self.slide.window.kernel.map(usize::from);
+        let (height, width, rows, columns) =
+            if self.is_series { (width, height, columns, rows) } else { (height, width, rows, columns) };
+        self.along = self.first;
+        self.at = (self.across as usize).wrapping_mul(width).wrapping_add(self.first as usize).wrapping_mul(channels);
+        self.outputs = self.of_line;
+        let is_inside = height.checked_sub(rows).is_some_and(|last| self.across as usize <= last);
+        self.end = if is_inside { width.wrapping_add(1).saturating_sub(columns) as u32 } else { 0 };
+    }
+
+    /// How many positions from the next one on in its line lie inside, and the image from the first of them on.
+    #[inline(never)]
+    pub(super) fn inside(&self) -> (usize, &'a [i8]) {
+        // Before the first one, the number wraps to a large one.
+        let room = self.end.saturating_sub(self.along as u32);
+        let stride = NonZeroU32::new(self.stride.into()).unwrap_or(NonZeroU32::MIN);
+        let count = room.wrapping_add(stride.get()).wrapping_sub(1) / stride;
+        (self.outputs.min(count as usize), self.input.get(self.at..).unwrap_or_default())
+    }
+
+    /// Values of the image from a position to the next one.
+    pub(super) fn advance(&self) -> usize {
+        usize::from(self.stride).wrapping_mul(self.slide.input.channels)
+    }
+
+    /// Passes so many positions of the line.
+    #[inline(never)]
+    pub(super) fn pass(&mut self, count: usize) {
+        self.along = self.along.wrapping_add(i32::from(self.stride).wrapping_mul(count as i32));
+        self.at = self.at.wrapping_add(self.advance().wrapping_mul(count));
+        self.outputs = self.outputs.wrapping_sub(count);
+        if self.outputs == 0 {
+            self.across = self.across.wrapping_add(self.slide.window.stride[0].into());
+            self.begin();
+        }
+    }
+
+    /// The next position; without end.
+    pub(super) fn next(&mut self) -> Corner {
+        let (top, left) = if self.is_series { (self.along, self.across) } else { (self.across, self.along) };
+        self.pass(1);
+        Corner { top, left }
     }
 }
 
@@ -86,27 +138,13 @@ pub(super) struct View<'a> {
     input: &'a [i8],
     /// Rows of the window, their values, and values from a line of the image to the next.
     pub(super) size: [usize; 3],
-    /// The last corner of a window that lies inside.
-    last: Corner,
 }
 
 impl<'a> View<'a> {
     pub(super) fn new(slide: &'a Slide, input: &'a [i8]) -> Self {
-        let [rows, columns] = slide.window.kernel;
-        let (rows, columns) = (usize::from(rows), usize::from(columns));
-        let Shape { height, width, channels } = slide.input;
-        let last = Corner {
-            top: (height as i32).wrapping_sub(rows as i32),
-            left: (width as i32).wrapping_sub(columns as i32),
-        };
-        Self { slide, input, size: [rows, slide.window_row(), width.wrapping_mul(channels)], last }
-    }
-
-    /// The image from a window's first value on, if the window lies inside.
-    #[inline(always)]
-    pub(super) fn inside(&self, Corner { top, left }: Corner) -> Option<&'a [i8]> {
-        let is_inside = top >= 0 && top <= self.last.top && left >= 0 && left <= self.last.left;
-        is_inside.then(|| self.slide.pixels_from(self.input, top as usize, left as usize))
+        let [rows, columns] = slide.window.kernel.map(usize::from);
+        let Shape { width, channels, .. } = slide.input;
+        Self { slide, input, size: [rows, columns.wrapping_mul(channels), width.wrapping_mul(channels)] }
     }
 
     /// All rows of the window, one after another.
@@ -132,21 +170,6 @@ impl<'a> View<'a> {
 pub(super) fn outputs_of<'o>(slide: &Slide, lines: &Lines<usize>, output: &'o mut [i8]) -> &'o mut [i8] {
     let line = slide.output.width.wrapping_mul(slide.output.channels);
     output.get_mut(lines.start.wrapping_mul(line)..lines.end.wrapping_mul(line)).unwrap_or_default()
-}
-
-impl Slide<'_> {
-    /// Values in a row of the window.
-    #[inline(always)]
-    pub(super) fn window_row(&self) -> usize {
-        usize::from(self.window.kernel[1]).wrapping_mul(self.input.channels)
-    }
-
-    /// The image's values from a pixel on.
-    #[inline(always)]
-    pub(super) fn pixels_from<'i>(&self, input: &'i [i8], row: usize, column: usize) -> &'i [i8] {
-        let pixel = row.wrapping_mul(self.input.width).wrapping_add(column);
-        input.get(pixel.wrapping_mul(self.input.channels)..).unwrap_or_default()
-    }
 }
 
 /// Of `kernel` positions from `start` on: how many lie before the first of `size`, and how many among them.
