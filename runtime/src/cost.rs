@@ -71,8 +71,7 @@ impl Model<'_> {
     pub fn weight_bytes(&self) -> usize {
         let none = Rows::default();
         let layers = self.steps().map(|step| step.table_bytes());
-        let block =
-            |first, number| self.block(EmbeddingRecord::of(&self.numbers(first)), number).unwrap_or_default();
+        let block = |first, number| self.block(&mut self.data(), EmbeddingRecord::of(&self.numbers(first)), number);
         let embedding = block(head::EMBEDDING, 0);
         let numbers = self.numbers(head::HASH);
         let hash = HashRecord::of(&numbers);
@@ -80,7 +79,7 @@ impl Model<'_> {
             hash::THRESHOLDS => hash.is_there,
             _ => hash.heads,
         };
-        let hashes = || (0..count).map(|number| self.hash_rows(hash, number).unwrap_or_default());
+        let hashes = || (0..count).map(|number| self.hash_rows(&mut self.data(), hash, number));
         let own = layers
             .chain(hashes().map(|head| bytes(&head, &embedding)))
             .chain([bytes(&embedding, &none)])
@@ -91,8 +90,8 @@ impl Model<'_> {
             let clusters = ClustersRecord::of(&numbers);
             let experts = (0..self.experts().into()).map(|expert| block(head::EXPERTS, expert));
             let is_linear = clusters.kind == clusters::LINEAR;
-            let prototypes = if is_linear { 0 } else { self.prototypes(clusters).unwrap_or_default().len() };
-            let rows = if is_linear { self.cluster_rows(clusters).unwrap_or_default() } else { none };
+            let prototypes = if is_linear { 0 } else { self.prototypes(&mut self.data(), clusters).len() };
+            let rows = if is_linear { self.cluster_rows(&mut self.data(), clusters) } else { none };
             let shared = hashes().find(|head| head.words().as_ptr_range() == rows.words().as_ptr_range());
             experts
                 .map(|expert| bytes(&expert, &none))

@@ -44,8 +44,9 @@ impl Features<'_> {
         if clusters.is_there == 0 || clusters.kind != clusters::PROTOTYPES {
             return Ok(Early { id: self.assign()?.id.into(), computed: model.dims() });
         }
-        let rows = model.block(EmbeddingRecord::of(&model.numbers(head::EMBEDDING)), 0).unwrap_or_default();
-        let prototypes = model.prototypes(clusters).unwrap_or_default();
+        let data = &mut model.data();
+        let rows = model.block(data, EmbeddingRecord::of(&model.numbers(head::EMBEDDING)), 0);
+        let prototypes = model.prototypes(data, clusters);
         let dims = clusters.dims as usize;
         let mut computed = 0usize;
         loop {

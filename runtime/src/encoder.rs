@@ -14,7 +14,7 @@ use eigenlet_shared::reader::{EmbeddingRecord, HashRecord, head, kind};
 use crate::code::Code;
 use crate::heads::{EMBEDDING, Words, code};
 #[cfg(feature = "clusters")]
-use crate::heads::{largest, least_residual, nearest};
+use crate::heads::{explained, largest, nearest};
 use crate::kernels::{self, Rows};
 use crate::model::Model;
 #[cfg(feature = "clusters")]
@@ -516,18 +516,18 @@ impl<'s> Features<'s> {
         let model = self.model;
         let numbers = model.numbers(head::HASH);
         let hash = HashRecord::of(&numbers);
+        let data = &mut model.data();
         let rows;
         let first = match hash.kind {
             #[cfg(feature = "clusters")]
             hash::EXPERTS => {
                 let id = self.assign()?.id;
-                let experts = model.block(EmbeddingRecord::of(&model.numbers(head::EXPERTS)), id.into());
-                rows = experts.unwrap_or_default();
+                rows = model.block(data, EmbeddingRecord::of(&model.numbers(head::EXPERTS)), id.into());
                 (id, class_bits(hash.classes as u16))
             }
             _ => {
                 // Of a product code, those of the first head; the others' are looked for when it is their turn.
-                rows = model.hash_rows(hash, 0).unwrap_or_default();
+                rows = model.hash_rows(data, hash, 0);
                 (0, 0)
             }
         };
@@ -610,8 +610,7 @@ fn embedding_rows<'m>(model: &Model<'m>, first: usize, block: u32, dims: Dims) -
     if found == 0 || found > expected {
         return Err(EncoderError::Dims { expected, found: found.into() });
     }
-    // Cannot fail: `parse` saw to it.
-    Ok(model.block(record, block).unwrap_or_default())
+    Ok(model.block(&mut model.data(), record, block))
 }
 
 // One copy: a code asks for the cluster, too.
@@ -623,17 +622,20 @@ fn assign(model: &Model, arena: &mut [i8]) -> Result<Assignment, EncoderError> {
     if clusters.is_there == 0 {
         return Err(EncoderError::NoHead(Head::Clusters));
     }
-    let prototypes = || model.prototypes(clusters).unwrap_or_default();
-    let least = if clusters.kind == clusters::PROTOTYPES {
-        nearest(embed(model, arena, head::EMBEDDING, 0, Dims(clusters.dims as u16))?, prototypes())
+    let data = &mut model.data();
+    let least = if clusters.kind == clusters::LINEAR {
+        largest(&model.cluster_rows(data, clusters), widened(model, arena))
     } else {
-        let [values, widened, _] = &model.regions;
-        let [values, widened] = apart(arena, values, widened);
-        let widened = words(widened);
-        if clusters.kind == clusters::LINEAR {
-            largest(&model.cluster_rows(clusters).unwrap_or_default(), widened)
+        let centres = model.prototypes(data, clusters);
+        if clusters.kind == clusters::PROTOTYPES {
+            nearest(embed(model, arena, head::EMBEDDING, 0, Dims(clusters.dims as u16))?, centres, &mut |_| 0)
         } else {
-            least_residual(model, clusters, values, widened, prototypes())
+            let [values, widened, _] = &model.regions;
+            let [values, widened] = apart(arena, values, widened);
+            let widened = words(widened);
+            let experts = model.numbers(head::EXPERTS);
+            let experts = EmbeddingRecord::of(&experts);
+            nearest(values, centres, &mut |expert| explained(clusters, &model.block(data, experts, expert), widened))
         }
     };
     let distance = (clusters.kind != clusters::LINEAR).then_some(least.cost);

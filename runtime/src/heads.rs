@@ -6,7 +6,7 @@ use eigenlet_shared::description::class_bits;
 use eigenlet_shared::numerics::rounding_shift_right;
 use eigenlet_shared::packed::SIDE;
 #[cfg(feature = "clusters")]
-use eigenlet_shared::reader::{ClustersRecord, EmbeddingRecord, HashRecord, head};
+use eigenlet_shared::reader::{ClustersRecord, HashRecord};
 
 use crate::kernels::{self, Range, Rows};
 #[cfg(feature = "clusters")]
@@ -81,7 +81,7 @@ impl Words<'_> {
         let Self { features, rows, next, .. } = self;
         #[cfg(feature = "clusters")]
         if self.hash.kind == hash::PRODUCT {
-            *rows = self.model.hash_rows(self.hash, *next as u32).unwrap_or_default();
+            *rows = self.model.hash_rows(&mut self.model.data(), self.hash, *next as u32);
             *next = next.wrapping_add(1);
             // A head has at least two classes; without rows, the loop over words would not end.
             return (largest(rows, features).id, class_bits(rows.rows() as u16).max(1));
@@ -120,53 +120,42 @@ pub(crate) fn code(first: (u16, u16), mut words: Words, bits: u16, take: &mut dy
     }
 }
 
-/// The prototype at the least squared distance to `embedding`, of those that lie one after another; the cost is that distance.
-#[cfg(feature = "clusters")]
-pub(crate) fn nearest(embedding: &[i8], prototypes: &[i8]) -> Least {
-    let mut least = Least::of_none();
-    for prototype in prototypes.chunks_exact(embedding.len().max(1)) {
-        least.take(squared_distance(prototype, embedding));
-    }
-    least
-}
-
 /// Which row has the largest sum, its bias included; the cost is how far that is below 2^31 - 1.
 #[cfg(feature = "clusters")]
+#[inline(never)]
 pub(crate) fn largest(rows: &Rows, features: &[u32]) -> Least {
     let mut least = Least::of_none();
     each_sum(rows, features, &mut |sum| least.take(i32::MAX.wrapping_sub(sum) as u32));
     least
 }
 
-/// The cluster with the least residual; the cost is that. [`Clusters::Residual`] says what the numbers are.
+/// The centre that leaves the least of `values`: of centres one after another, the cost is the squared distance, less what `explained`
+/// says of the centre of that number.
+#[cfg(feature = "clusters")]
+#[inline(never)]
+pub(crate) fn nearest(values: &[i8], centres: &[i8], explained: &mut dyn FnMut(u32) -> u32) -> Least {
+    let mut least = Least::of_none();
+    for (centre, number) in centres.chunks_exact(values.len().max(1)).zip(0..) {
+        least.take(squared_distance(centre, values).saturating_sub(explained(number)));
+    }
+    least
+}
+
+/// What an expert with such rows explains of the features; [`Clusters::Residual`] says what the numbers are.
 ///
 /// [`Clusters::Residual`]: eigenlet_shared::description::Clusters::Residual
 #[cfg(feature = "clusters")]
-pub(crate) fn least_residual(
-    model: &Model,
-    clusters: &ClustersRecord,
-    values: &[i8],
-    widened: &[u32],
-    centres: &[i8],
-) -> Least {
+pub(crate) fn explained(clusters: &ClustersRecord, rows: &Rows, features: &[u32]) -> u32 {
     let ClustersRecord { shift, multiplier, scale_shift, .. } = *clusters;
-    let numbers = model.numbers(head::EXPERTS);
-    let experts = EmbeddingRecord::of(&numbers);
-    let mut least = Least::of_none();
-    for (centre, expert) in centres.chunks_exact(values.len().max(1)).zip(0..) {
-        let rows = model.block(experts, expert).unwrap_or_default();
-        let mut energy = 0u64;
-        each_sum(&rows, widened, &mut |sum| {
-            let a = rounding_shift_right(sum, shift as i32).clamp(i16::MIN.into(), i16::MAX.into());
-            // Each square is at most 2^30 and there are less than 2^16: the sum is below 2^46 ...
-            energy = energy.wrapping_add(a.wrapping_mul(a) as u64);
-        });
-        // ... and the product below 2^62.
-        let explained = energy.wrapping_mul(multiplier.into()).wrapping_shr(scale_shift);
-        let explained = u32::try_from(explained).unwrap_or(u32::MAX);
-        least.take(squared_distance(centre, values).saturating_sub(explained));
-    }
-    least
+    let mut energy = 0u64;
+    each_sum(rows, features, &mut |sum| {
+        let a = rounding_shift_right(sum, shift as i32).clamp(i16::MIN.into(), i16::MAX.into());
+        // Each square is at most 2^30 and there are less than 2^16: the sum is below 2^46 ...
+        energy = energy.wrapping_add(a.wrapping_mul(a) as u64);
+    });
+    // ... and the product below 2^62.
+    let explained = energy.wrapping_mul(multiplier.into()).wrapping_shr(scale_shift);
+    u32::try_from(explained).unwrap_or(u32::MAX)
 }
 
 /// At most 255^2 * 65535, which 32 bits hold; of the longer slice, only its beginning counts.

@@ -272,13 +272,19 @@ impl<'a> Model<'a> {
         let hash = HashRecord::of(&numbers);
         if hash.is_there != 0 {
             *part = Part::Hash;
+            let data = &mut self.data();
             let valid = match hash.kind {
-                hash::THRESHOLDS => self.hash_rows(hash, 0).map(|_| true)?,
+                hash::THRESHOLDS => {
+                    self.hash_rows(data, hash, 0);
+                    true
+                }
                 #[cfg(not(feature = "clusters"))]
                 _ => return Err(Fault::Unsupported),
                 #[cfg(feature = "clusters")]
                 hash::PRODUCT => {
-                    (0..hash.heads).try_for_each(|number| self.hash_rows(hash, number).map(|_| ()))?;
+                    for number in 0..hash.heads {
+                        self.hash_rows(data, hash, number);
+                    }
                     hash.heads > 0 && hash.classes > 1
                 }
                 #[cfg(feature = "clusters")]
@@ -287,6 +293,7 @@ impl<'a> Model<'a> {
                     experts.count > 0 && hash.classes == count && hash.rows <= experts.count
                 }
             };
+            data.fault?;
             if !valid || self.bits() == 0 {
                 return Err(Fault::Head);
             }
@@ -310,10 +317,14 @@ impl<'a> Model<'a> {
         if clusters.shift > 31 || clusters.scale_shift > 63 {
             return Err(Fault::Constants);
         }
+        let data = &mut self.data();
         let valid = match clusters.kind {
-            clusters::LINEAR => self.cluster_rows(clusters).map(|_| true)?,
+            clusters::LINEAR => {
+                self.cluster_rows(data, clusters);
+                true
+            }
             kind => {
-                self.prototypes(clusters)?;
+                self.prototypes(data, clusters);
                 if kind == clusters::PROTOTYPES {
                     clusters.dims > 0 && clusters.dims <= dims
                 } else {
@@ -322,6 +333,7 @@ impl<'a> Model<'a> {
                 }
             }
         };
+        data.fault?;
         if valid && clusters.count > 0 { Ok(()) } else { Err(Fault::Head) }
     }
 
@@ -333,8 +345,10 @@ impl<'a> Model<'a> {
             return Err(Fault::Head);
         }
         for block in 0..blocks {
-            let rows = self.block(head, block)?;
-            let eigenvalues = self.eigenvalue_table(head, block)?;
+            let data = &mut self.data();
+            let rows = self.block(data, head, block);
+            let eigenvalues = self.eigenvalue_table(data, head, block);
+            data.fault?;
             if !are_lawful(&rows, 0) || !is_positive(head.scale) || !is_falling(eigenvalues) {
                 return Err(Fault::Constants);
             }
@@ -359,7 +373,7 @@ impl<'a> Model<'a> {
         }
     }
 
-    fn data(&self) -> Data<'a> {
+    pub(crate) fn data(&self) -> Data<'a> {
         Data { bytes: self.blob.data, fault: Ok(()) }
     }
 
@@ -378,39 +392,37 @@ impl<'a> Model<'a> {
         numbers
     }
 
+    // Tables are looked for in `data`, which holds the first fault. After `parse` there is none.
+
     /// The rows of the embedding, or of an expert.
-    pub(crate) fn block(&self, head: &EmbeddingRecord, block: u32) -> Result<Rows<'a>, Fault> {
-        self.rows([head.weights, head.biases], Some(head.scales), block, head.count)
+    #[inline(never)]
+    pub(crate) fn block(&self, data: &mut Data<'a>, head: &EmbeddingRecord, block: u32) -> Rows<'a> {
+        data.rows([head.weights, head.biases], Some(head.scales), block, [head.count, self.quad()])
     }
 
     /// The rows of the thresholds, or of a head of a product code.
-    pub(crate) fn hash_rows(&self, hash: &HashRecord, number: u32) -> Result<Rows<'a>, Fault> {
+    #[inline(never)]
+    pub(crate) fn hash_rows(&self, data: &mut Data<'a>, hash: &HashRecord, number: u32) -> Rows<'a> {
         let count = if cfg!(feature = "clusters") && hash.kind == hash::PRODUCT { hash.classes } else { hash.rows };
-        self.rows([hash.weights, hash.biases], None, number, count)
+        data.rows([hash.weights, hash.biases], None, number, [count, self.quad()])
     }
 
     /// The rows of linear clusters.
     #[cfg(feature = "clusters")]
-    pub(crate) fn cluster_rows(&self, clusters: &ClustersRecord) -> Result<Rows<'a>, Fault> {
-        self.rows([clusters.weights, clusters.biases], None, 0, clusters.count)
-    }
-
-    /// A block of rows that read the features.
-    // One copy for all heads.
-    #[inline(never)]
-    fn rows(&self, tables: [u32; 2], scales: Option<u32>, block: u32, count: u32) -> Result<Rows<'a>, Fault> {
-        let mut data = self.data();
-        let rows = data.rows(tables, scales, block, [count, quad_words(self.features()) as u32]);
-        data.fault.map(|()| rows)
+    pub(crate) fn cluster_rows(&self, data: &mut Data<'a>, clusters: &ClustersRecord) -> Rows<'a> {
+        data.rows([clusters.weights, clusters.biases], None, 0, [clusters.count, self.quad()])
     }
 
     /// Prototypes, or centres: one row for each cluster.
     #[cfg(feature = "clusters")]
-    pub(crate) fn prototypes(&self, clusters: &ClustersRecord) -> Result<&'a [i8], Fault> {
+    pub(crate) fn prototypes(&self, data: &mut Data<'a>, clusters: &ClustersRecord) -> &'a [i8] {
         let columns = if clusters.kind == clusters::RESIDUAL { self.features() as u64 } else { clusters.dims.into() };
-        let mut data = self.data();
-        let values = data.int8(clusters.weights, u64::from(clusters.count).wrapping_mul(columns));
-        data.fault.map(|()| values)
+        data.int8(clusters.weights, u64::from(clusters.count).wrapping_mul(columns))
+    }
+
+    /// Words of a quad of rows that read the features.
+    fn quad(&self) -> u32 {
+        quad_words(self.features()) as u32
     }
 
     /// Height, width and channels of a sample.
@@ -496,7 +508,7 @@ impl<'a> Model<'a> {
 
     /// The embedding's eigenvalues, one a dimension, not rising; empty where the model has no embedding.
     pub fn eigenvalues(&self) -> &'a [f32] {
-        self.eigenvalue_table(EmbeddingRecord::of(&self.numbers(head::EMBEDDING)), 0).unwrap_or_default()
+        self.eigenvalue_table(&mut self.data(), EmbeddingRecord::of(&self.numbers(head::EMBEDDING)), 0)
     }
 
     /// Real value of one step of the local embeddings, the same for all experts; `None` where the model has none.
@@ -511,7 +523,7 @@ impl<'a> Model<'a> {
         if expert >= self.experts() {
             return &[];
         }
-        self.eigenvalue_table(EmbeddingRecord::of(&self.numbers(head::EXPERTS)), expert.into()).unwrap_or_default()
+        self.eigenvalue_table(&mut self.data(), EmbeddingRecord::of(&self.numbers(head::EXPERTS)), expert.into())
     }
 
     /// The description as it stands in the blob, for tools on a host that show it.
@@ -563,10 +575,8 @@ impl<'a> Model<'a> {
         Steps::new(self.data(), cursor, left, input)
     }
 
-    fn eigenvalue_table(&self, head: &EmbeddingRecord, block: u32) -> Result<&'a [f32], Fault> {
-        let mut data = self.data();
-        let words = data.words(head.eigenvalues, block, head.count, 1);
-        data.fault.map(|()| bytemuck::must_cast_slice(words))
+    fn eigenvalue_table(&self, data: &mut Data<'a>, head: &EmbeddingRecord, block: u32) -> &'a [f32] {
+        bytemuck::must_cast_slice(data.words(head.eigenvalues, block, head.count, 1))
     }
 
     /// Where a list lies, how many values it has for a sample, and their bytes; no values where the model lacks them.

@@ -3,8 +3,8 @@
 mod common;
 
 use common::{
-    Centres, ClusterPlan, HashPlan, ModelPlan, Plan, Random, TestModel, bytes_of, described, packed_bytes, padded, requantize,
-    room,
+    Centres, ClusterPlan, HashPlan, ModelPlan, Plan, Random, TestModel, bytes_of, described, packed_bytes, padded,
+    requantize, room,
 };
 use eigenlet_runtime::{Assignment, Dims, Encoder, EncoderError, Expert, Head, Model, ModelError, Part, VerifyError};
 use eigenlet_shared::blob::crc32;

@@ -274,7 +274,10 @@ fn heads_cost_their_rows() {
     assert_eq!(bare, (layers, [0, 0, 0], tables));
     let classic = macs(&model(&plan(5, thresholds(9), prototypes(4, 3), 1)));
     assert_eq!((classic.0, classic.1), (layers + 5 * 13, [5 * 13, 9 * 13, 3 * 13 + 4 * 3]));
-    assert_eq!(classic.2 - bare.2, packed_bytes(5, 13) + padded(5) * (4 + 12) + packed_bytes(9, 13) + padded(9) * 4 + 4 * 3);
+    assert_eq!(
+        classic.2 - bare.2,
+        packed_bytes(5, 13) + padded(5) * (4 + 12) + packed_bytes(9, 13) + padded(9) * 4 + 4 * 3
+    );
     let product = Some(HashPlan::Product { heads: 3, classes: 7 });
     let native = macs(&model(&plan(0, product, Some(ClusterPlan::Linear(6)), 1)));
     assert_eq!((native.0, native.1), (layers, [0, 21 * 13, 6 * 13]));

@@ -8,12 +8,11 @@ use bytemuck::{Pod, Zeroable};
 /// The accumulator bound that an exporter proves for every row: `|acc| < 2^30`.
 pub const ACCUMULATOR_BOUND: i64 = 1 << 30;
 
-/// `round(a * b / 2^31)`, halves towards plus infinity, saturating (only `a = b = -2^31` saturates).
+/// `round(a * b / 2^31)`, halves towards plus infinity, for `b` of at least 0: so it saturates nowhere.
 #[inline(always)]
 pub const fn doubling_high_multiply(a: i32, b: i32) -> i32 {
     let product = a as i64 * b as i64;
-    let rounded = (product + (1 << 30)) >> 31;
-    if rounded > i32::MAX as i64 { i32::MAX } else { rounded as i32 }
+    ((product + (1 << 30)) >> 31) as i32
 }
 
 /// `round(x / 2^shift)`, halves away from zero; `shift` in `0 ..= 31` (taken modulo 32).
@@ -207,11 +206,10 @@ mod tests {
     #[test]
     fn multiplication_is_gemmlowps_at_every_extreme() {
         for a in numbers() {
-            for b in numbers() {
+            for b in numbers().into_iter().filter(|b| *b >= 0) {
                 assert_eq!(doubling_high_multiply(a, b), gemmlowp_multiply(a, b), "{a} * {b}");
             }
         }
-        assert_eq!(doubling_high_multiply(i32::MIN, i32::MIN), i32::MAX);
     }
 
     #[test]

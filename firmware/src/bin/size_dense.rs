@@ -17,10 +17,10 @@ fn main() -> ! {
     loop {
         let Ok(model) = Model::parse(blob) else { continue };
         let Ok(mut features) = model.run(ARENA.bytes(), sample) else { continue };
-        let _ = black_box(features.embed(Dims::new(black_box(8))));
+        let _ = black_box(&features.embed(Dims::new(black_box(8))));
         let Ok(code) = features.hash::<8>() else { continue };
-        black_box(INDEX.nearest::<5>(&code));
-        let _ = black_box(INDEX.insert(code, black_box(1)));
+        black_box(&INDEX.nearest::<5>(&code));
+        let _ = black_box(&INDEX.insert(code, black_box(1)));
     }
 }
 

@@ -21,15 +21,15 @@ fn main() -> ! {
     loop {
         let Ok(model) = Model::parse(blob) else { continue };
         let arena = ARENA.bytes();
-        let _ = black_box(model.verify(arena));
-        let _ = black_box(model.run_sample(arena, Sample::Indices(indices)));
+        let _ = black_box(&model.verify(arena));
+        let _ = black_box(&model.run_sample(arena, Sample::Indices(indices)));
         let Ok(mut features) = model.run(arena, sample) else { continue };
-        let _ = black_box(features.embed(Dims::new(black_box(8))));
-        let _ = black_box(features.assign());
-        let _ = black_box(features.expert(Dims::new(black_box(4))));
+        let _ = black_box(&features.embed(Dims::new(black_box(8))));
+        let _ = black_box(&features.assign());
+        let _ = black_box(&features.expert(Dims::new(black_box(4))));
         let Ok(code) = features.hash::<8>() else { continue };
-        black_box(INDEX.nearest::<5>(&code));
-        let _ = black_box(INDEX.insert(code, black_box(1)));
+        black_box(&INDEX.nearest::<5>(&code));
+        let _ = black_box(&INDEX.insert(code, black_box(1)));
     }
 }
 

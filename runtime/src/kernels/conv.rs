@@ -5,12 +5,12 @@ use core::ops::Range as Lines;
 
 use super::engine::{Layer, TWO, Windows};
 use super::rows::outputs;
-use super::widen::widen_two;
 use super::window::{View, Walk, outputs_of};
 use super::{Range, Rows, Slide, widen};
 
 /// A convolution: the output's `lines`. `rows` are as wide as the window's size by the input's channels; `scratch` has
 /// [`patch_words`](eigenlet_shared::packed::patch_words); `input` and `output` are as long as their shapes say.
+#[inline(never)]
 pub fn conv2d(
     rows: &Rows,
     slide: &Slide,
@@ -23,14 +23,14 @@ pub fn conv2d(
     // A quad has a word for each column. Patches are whole groups: whatever lies in the columns that the last one lacks, the weights there
     // are 0.
     let columns = rows.quad;
-    let Some((x, patches)) = scratch.split_at_mut_checked(columns) else { return };
-    let Some((patch, second_patch)) = bytemuck::must_cast_slice_mut(patches).split_at_mut_checked(columns) else {
+    let Some((x, bytes)) = scratch.split_at_mut_checked(columns) else { return };
+    let Some((patch, second_patch)) = bytemuck::must_cast_slice_mut(bytes).split_at_mut_checked(columns) else {
         return;
     };
     let Some(second_patch) = second_patch.get_mut(..columns) else { return };
     let view = View::new(slide, input);
     let both = Layer::new(rows, TWO, rows.rows);
-    let windows = Windows::new(view.size);
+    let (windows, patches) = (Windows::new(view.size), Windows::new([1, columns, columns]));
     let mut walk = Walk::new(slide, &lines, input);
     let (pair, advance) = (rows.rows.wrapping_mul(2).max(1), walk.advance());
     let mut left = outputs_of(slide, &lines, output);
@@ -53,7 +53,7 @@ pub fn conv2d(
                 continue;
             }
             view.gather(walk.next(), second_patch);
-            widen_two(patch, second_patch, x);
+            patches.widen(patch, second_patch, x);
             both.outputs(x, to);
         }
     }

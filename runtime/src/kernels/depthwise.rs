@@ -9,6 +9,7 @@ use super::{Range, Rows, Slide};
 
 /// A depthwise convolution: the output's `lines`. `rows` are the channels' filters; `scratch` has
 /// [`filter_patch_words`](eigenlet_shared::packed::filter_patch_words); `input` and `output` are as long as their shapes say.
+#[inline(never)]
 pub fn depthwise_conv2d(
     rows: &Rows,
     slide: &Slide,

@@ -40,6 +40,7 @@ const UNROLL: usize = 4;
 const UNROLL_TWO: usize = 8;
 /// Taps of a row in the loop over filters, entered in its middle likewise: windows are seldom wider.
 const TAPS: usize = 5;
+const _: () = assert!(EXACT_COLUMNS.is_power_of_two());
 const _: () = assert!(UNROLL.is_power_of_two() && (EXACT_COLUMNS / SIDE).is_multiple_of(UNROLL));
 const _: () = assert!(UNROLL_TWO.is_power_of_two() && (EXACT_COLUMNS / SIDE).is_multiple_of(UNROLL_TWO));
 
@@ -54,6 +55,16 @@ global_asm!(
     "add \\v, \\t, \\v, asr #31",
     "asr \\v, \\v, \\shift",
     "ssat \\v, #8, \\v",
+    ".endm",
+    // r3: bytes of the widened pixels for a quad of r10 words, which has one for each column; a column has two bytes in each pixel. r4: those
+    // of the first part, since all others are of `EXACT_COLUMNS`.
+    ".macro eigenlet_widened shift",
+    "lsl r3, r10, #\\shift",
+    "ubfx r4, r10, #0, #{part_bits}",
+    "cmp r4, #0",
+    "it eq",
+    "moveq r4, #{part}",
+    "lsl r4, r4, #\\shift",
     ".endm",
     //
     // Bytes to lanes. r0 from, r1 groups (not 0), r2 to.
@@ -211,7 +222,7 @@ global_asm!(
     "pop {{r4-r10, pc}}",
     ".size eigenlet_copy_rows, . - eigenlet_copy_rows",
     //
-    // The three below: r0 `Tables`, r1 to, r2 x, r3 its geometry.
+    // The three below: r0 `Tables`, r1 to, r2 x; the first one, too: r3 a `Window`.
     //
     // Filters over a window as it lies, four channels after another.
     ".section .text.eigenlet_filters,\"ax\",%progbits",
@@ -296,8 +307,8 @@ global_asm!(
     ".thumb_func",
     "eigenlet_quads:",
     "push {{r4-r11, lr}}",
-    "ldm r0, {{r5-r8}}",
-    "ldm r3, {{r3, r4}}",
+    "ldm r0, {{r5-r10}}",
+    "eigenlet_widened 1",
     // Where the loop is entered: as many groups are skipped as the first turn lacks. A group is 8 bytes of x, 56 of code.
     "rsbs r0, r3, #0",
     "ubfx r0, r0, #3, #{unroll_bits}",
@@ -391,8 +402,8 @@ global_asm!(
     ".thumb_func",
     "eigenlet_quads_by_two:",
     "push {{r4-r11, lr}}",
-    "ldm r0, {{r5-r9}}",
-    "ldm r3, {{r3, r4}}",
+    "ldm r0, {{r5-r10}}",
+    "eigenlet_widened 2",
     // As above: a group is 16 bytes of x, 96 of code.
     "rsbs r0, r3, #0",
     "ubfx r0, r0, #4, #{unroll_two_bits}",
@@ -531,6 +542,7 @@ global_asm!(
     unroll_two = const UNROLL_TWO,
     unroll_two_bits = const UNROLL_TWO.ilog2(),
     part = const EXACT_COLUMNS,
+    part_bits = const EXACT_COLUMNS.ilog2(),
     taps = const TAPS,
 );
 
@@ -545,14 +557,25 @@ struct Tables {
     words: *const u32,
     /// From the first pixel's outputs to the second's, in bytes.
     stride: usize,
+    /// Words of a quad.
+    quad: usize,
 }
 
-/// How activations lie, likewise. Widened pixels have the first two: their bytes, whole groups, not 0; and those of the first part, since
-/// all others are `EXACT_COLUMNS`. A window has: bytes between the end of a row and the next, bytes from a column to the next, rows, not
-/// 0; the taps that a row's first turn lacks, and the turns after it.
-type Geometry = [usize; 5];
+/// How filters lie over an image, likewise.
+#[repr(C)]
+struct Window {
+    /// Bytes between the end of a row and the next.
+    between: usize,
+    /// Bytes from a column to the next.
+    step: usize,
+    /// Not 0.
+    rows: usize,
+    /// The taps that a row's first turn lacks, and the turns after it.
+    lacking: usize,
+    turns: usize,
+}
 
-type Routine = unsafe extern "C" fn(tables: *const Tables, to: *mut u8, x: *const u8, geometry: *const Geometry);
+type Routine = unsafe extern "C" fn(tables: *const Tables, to: *mut u8, x: *const u8, window: *const Window);
 
 unsafe extern "C" {
     fn eigenlet_widen(from: *const i8, groups: usize, to: *mut u32);
@@ -572,9 +595,9 @@ unsafe extern "C" {
         between: usize,
         between_copies: usize,
     );
-    fn eigenlet_filters(tables: *const Tables, to: *mut u8, x: *const u8, geometry: *const Geometry);
-    fn eigenlet_quads(tables: *const Tables, to: *mut u8, x: *const u8, geometry: *const Geometry);
-    fn eigenlet_quads_by_two(tables: *const Tables, to: *mut u8, x: *const u8, geometry: *const Geometry);
+    fn eigenlet_filters(tables: *const Tables, to: *mut u8, x: *const u8, window: *const Window);
+    fn eigenlet_quads(tables: *const Tables, to: *mut u8, x: *const u8, window: *const Window);
+    fn eigenlet_quads_by_two(tables: *const Tables, to: *mut u8, x: *const u8, window: *const Window);
 }
 
 #[inline(always)]
@@ -584,14 +607,6 @@ pub(super) fn widen(groups: &[[i8; SIDE]], to: &mut [[u32; 2]]) {
         // SAFETY: it reads `count` groups of 4 bytes, at any alignment, and writes as many of 2 words: no more than the slices have.
         unsafe { eigenlet_widen(groups.as_ptr().cast(), count, to.as_mut_ptr().cast()) }
     }
-}
-
-/// Widens two inputs of one length.
-#[inline(always)]
-pub(super) fn widen_two(first: &[[i8; SIDE]], second: &[[i8; SIDE]], to: &mut [[u32; 4]]) {
-    let (first, second) = (first.as_flattened(), second.as_flattened());
-    let row = first.len().min(second.len());
-    Windows::new([1, row, row]).widen(first, second, to.as_flattened_mut());
 }
 
 /// What is to be checked of windows, checked once.
@@ -607,7 +622,7 @@ pub(super) struct Windows {
 
 impl Windows {
     /// Windows of `rows` rows, each `row` values, at least a group, and `line` values from one to the next.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn new([rows, row, line]: [usize; 3]) -> Self {
         let reach = line.checked_mul(rows.wrapping_sub(1)).and_then(|before| before.checked_add(row));
         let is_possible = reach.is_some() && row >= SIDE && row <= line;
@@ -668,14 +683,13 @@ pub(super) const TWO: Pixels = Pixels { count: 2, routine: eigenlet_quads_by_two
 /// Rows with the routine that makes outputs of them.
 struct Work<'a> {
     rows: Rows<'a>,
-    /// Whole quads of the wanted ones.
+    /// Whole quads of the wanted rows.
     tables: Tables,
     pixels: Pixels,
     /// Outputs of a pixel.
     wanted: usize,
     /// Bytes from what of the activations a quad reads to what the next one does.
     advance: usize,
-    geometry: Geometry,
     /// The least bytes of the activations; more than there can be where there is nothing to do.
     reach: usize,
 }
@@ -684,37 +698,29 @@ impl<'a> Work<'a> {
     /// The first `wanted` rows; none where there are fewer, or no scales.
     // One copy for all layers.
     #[inline(never)]
-    fn new(
-        rows: &Rows<'a>,
-        pixels: Pixels,
-        wanted: usize,
-        advance: usize,
-        geometry: Geometry,
-        reach: Option<usize>,
-    ) -> Self {
+    fn new(rows: &Rows<'a>, pixels: Pixels, wanted: usize, advance: usize, reach: usize) -> Self {
         let is_possible = wanted <= rows.rows && !rows.scales.is_empty();
-        let reach = reach.filter(|_| is_possible).unwrap_or(usize::MAX);
         let tables = tables(rows, 0, wanted / SIDE, wanted);
-        Self { rows: *rows, tables, pixels, wanted, advance, geometry, reach }
+        Self { rows: *rows, tables, pixels, wanted, advance, reach: if is_possible { reach } else { usize::MAX } }
     }
 
     /// Computes the outputs; nothing where `to` is not as long as those of all pixels.
     ///
     /// # Safety
-    /// `x` has `reach` bytes, for words on a multiple of 4.
+    /// `x` has `reach` bytes, for words on a multiple of 4; `window` is what the routine reads.
     #[inline(always)]
-    unsafe fn run(&self, x: *const u8, to: &mut [i8]) {
+    unsafe fn run(&self, x: *const u8, window: *const Window, to: &mut [i8]) {
         if to.len() != self.wanted.wrapping_mul(self.pixels.count) {
             return;
         }
         if self.wanted >= SIDE {
             // SAFETY: by `Rows`, there are words, biases and scales of so many quads, at least one; `to` has a byte for each of their rows and
-            // each pixel; and `x` is as long as the geometry says.
-            unsafe { (self.pixels.routine)(&self.tables, to.as_mut_ptr().cast(), x, &self.geometry) }
+            // each pixel.
+            unsafe { (self.pixels.routine)(&self.tables, to.as_mut_ptr().cast(), x, window) }
         }
         if !self.wanted.is_multiple_of(SIDE) {
-            // SAFETY: `x` is as this wants it, too.
-            unsafe { self.last(x, to) }
+            // SAFETY: what is wanted for this is, too.
+            unsafe { self.last(x, window, to) }
         }
     }
 
@@ -723,16 +729,18 @@ impl<'a> Work<'a> {
     /// # Safety
     /// As for `run`.
     #[inline(never)]
-    unsafe fn last(&self, x: *const u8, to: &mut [i8]) {
+    unsafe fn last(&self, x: *const u8, window: *const Window, to: &mut [i8]) {
         let mut outputs = [[0i8; SIDE]; 2];
         let quad = self.wanted / SIDE;
         let tables = tables(&self.rows, quad, 1, SIDE);
         let x = x.wrapping_add(quad.wrapping_mul(self.advance));
         // SAFETY: by `Rows`, there are words, biases and scales for one more quad, whose outputs are four bytes of each pixel.
-        unsafe { (self.pixels.routine)(&tables, outputs.as_mut_ptr().cast(), x, &self.geometry) }
-        for (to, outputs) in to.chunks_mut(self.wanted.max(1)).zip(&outputs) {
-            let to = to.get_mut(quad.wrapping_mul(SIDE)..).unwrap_or_default();
-            to.iter_mut().zip(outputs).for_each(|(to, output)| *to = *output);
+        unsafe { (self.pixels.routine)(&tables, outputs.as_mut_ptr().cast(), x, window) }
+        let mut first = quad.wrapping_mul(SIDE);
+        for outputs in outputs.iter().take(self.pixels.count) {
+            let to = to.get_mut(first..).unwrap_or_default().iter_mut();
+            to.zip(outputs).take(self.wanted % SIDE).for_each(|(to, output)| *to = *output);
+            first = first.wrapping_add(self.wanted);
         }
     }
 }
@@ -748,6 +756,18 @@ fn tables(rows: &Rows, quad: usize, count: usize, stride: usize) -> Tables {
         words_end: words.wrapping_add(count.wrapping_mul(of_quad)),
         words,
         stride,
+        quad: of_quad,
+    }
+}
+
+/// Bytes of widened pixels that rows have weights for; more than there can be where the rows are not packed as quads of some columns.
+#[inline(always)]
+fn widened_bytes(rows: &Rows, pixels: usize) -> usize {
+    // A quad has a word for each column, which takes two bytes in each pixel. Two pixels' are as many as the quad's own.
+    if rows.quad > 0 && rows.quad.is_multiple_of(SIDE) {
+        rows.quad.wrapping_mul(pixels).wrapping_mul(2)
+    } else {
+        usize::MAX
     }
 }
 
@@ -758,23 +778,30 @@ impl<'a> Layer<'a> {
     /// The first `wanted` rows.
     #[inline(always)]
     pub(super) fn new(rows: &Rows<'a>, pixels: Pixels, wanted: usize) -> Self {
-        let (geometry, reach) = widened(rows, pixels.count);
-        Self(Work::new(rows, pixels, wanted, 0, geometry, reach))
+        Self(Work::new(rows, pixels, wanted, 0, widened_bytes(rows, pixels.count)))
     }
 
     /// The outputs over the words of one pixel, or of two that alternate.
-    #[inline(always)]
+    #[cfg_attr(feature = "conv", inline(never))]
+    #[cfg_attr(not(feature = "conv"), inline(always))]
     pub(super) fn outputs(&self, x: &[u32], to: &mut [i8]) {
         if size_of_val(x) >= self.0.reach {
-            // SAFETY: so long is it.
-            unsafe { self.0.run(x.as_ptr().cast(), to) }
+            // SAFETY: so long is it, and these routines read no window.
+            unsafe { self.0.run(x.as_ptr().cast(), ptr::null(), to) }
         }
     }
 
     /// The outputs of pairs of windows, each `advance` values behind the one before; whether all is there.
     #[cfg(feature = "conv")]
     #[inline(always)]
-    pub(super) fn pairs(&self, windows: &Windows, x: &[i8], advance: usize, scratch: &mut [u32], to: &mut [i8]) -> bool {
+    pub(super) fn pairs(
+        &self,
+        windows: &Windows,
+        x: &[i8],
+        advance: usize,
+        scratch: &mut [u32],
+        to: &mut [i8],
+    ) -> bool {
         let pair = self.0.wanted.wrapping_mul(2).max(1);
         let behind = (to.len() / pair).wrapping_mul(2).wrapping_sub(1);
         let is_there = windows.end(behind, advance).is_some_and(|end| end <= x.len());
@@ -789,7 +816,7 @@ impl<'a> Layer<'a> {
             // SAFETY: as for `Windows::widen`, and for `outputs`: of so many pairs even the last window lies in `x`.
             unsafe {
                 eigenlet_widen_windows(x, second, row, widened, rows, between);
-                self.0.run(widened.cast(), to);
+                self.0.run(widened.cast(), ptr::null(), to);
             }
             x = second.wrapping_add(advance);
         }
@@ -797,34 +824,23 @@ impl<'a> Layer<'a> {
     }
 }
 
-/// How so many widened pixels lie, and their bytes; `None` where rows are not packed as quads, and of some columns.
-// One copy for both numbers of pixels.
-#[inline(never)]
-fn widened(rows: &Rows, pixels: usize) -> (Geometry, Option<usize>) {
-    // A quad has a word for each column, which takes two bytes in each pixel.
-    let columns = rows.quad;
-    let last = columns % EXACT_COLUMNS;
-    let first = if last > 0 { last } else { EXACT_COLUMNS };
-    let [bytes, first] = [columns, first].map(|columns| columns.wrapping_mul(pixels).wrapping_mul(2));
-    // Words in memory, so their bytes are less than 2^31, and those of two pixels no more.
-    ([bytes, first, 0, 0, 0], (columns > 0 && columns.is_multiple_of(SIDE)).then_some(bytes))
-}
-
 /// The sums of the first quad's rows over the words of a pixel, biases included.
 #[inline(always)]
 pub(super) fn sums(rows: &Rows, x: &[u32], to: &mut [i32; SIDE]) {
-    let (geometry, reach) = widened(rows, 1);
-    if rows.words.is_empty() || reach.is_none_or(|reach| size_of_val(x) < reach) {
+    if rows.words.is_empty() || size_of_val(x) < widened_bytes(rows, 1) {
         return;
     }
     let tables = Tables { scales: ptr::null(), ..tables(rows, 0, 1, 0) };
     // SAFETY: `x` is so long, and by `Rows` there are words and biases of a quad; without scales the routine writes its sums.
-    unsafe { eigenlet_quads(&tables, to.as_mut_ptr().cast(), x.as_ptr().cast(), &geometry) }
+    unsafe { eigenlet_quads(&tables, to.as_mut_ptr().cast(), x.as_ptr().cast(), ptr::null()) }
 }
 
 /// Filters over windows as they lie: channels beside each other.
 #[cfg(feature = "conv")]
-pub(super) struct Filters<'a>(Work<'a>);
+pub(super) struct Filters<'a> {
+    work: Work<'a>,
+    window: Window,
+}
 
 #[cfg(feature = "conv")]
 impl<'a> Filters<'a> {
@@ -834,28 +850,34 @@ impl<'a> Filters<'a> {
         const ROUTINE: Pixels = Pixels { count: 1, routine: eigenlet_filters };
         let channels = rows.rows;
         let turns = width.wrapping_sub(1) / TAPS;
-        let lacking = turns.wrapping_add(1).wrapping_mul(TAPS).wrapping_sub(width);
-        let between = line.wrapping_sub(channels.wrapping_mul(width));
+        let window = Window {
+            between: line.wrapping_sub(channels.wrapping_mul(width)),
+            step: channels,
+            rows: height,
+            lacking: turns.wrapping_add(1).wrapping_mul(TAPS).wrapping_sub(width),
+            turns,
+        };
         // Four bytes are read at every tap, beginning with every fourth channel.
-        let end = |of_one: usize, count: usize, rest: usize| of_one.checked_mul(count.checked_sub(1)?)?.checked_add(rest);
+        let end =
+            |of_one: usize, count: usize, rest: usize| of_one.checked_mul(count.checked_sub(1)?)?.checked_add(rest);
         let reach = end(channels, width, channels.next_multiple_of(SIDE)).and_then(|row| end(line, height, row));
         let reach = reach.filter(|_| height.checked_mul(width) == Some(rows.quad / 2));
-        Self(Work::new(rows, ROUTINE, channels, SIDE, [between, channels, height, lacking, turns], reach))
+        Self { work: Work::new(rows, ROUTINE, channels, SIDE, reach.unwrap_or(usize::MAX)), window }
     }
 
     /// The outputs of pixels whose windows begin with `x`, each `advance` values behind the one before; whether all is there.
     #[inline(never)]
     pub(super) fn outputs(&self, x: &[i8], advance: usize, to: &mut [i8]) -> bool {
-        let pixel = self.0.wanted.max(1);
+        let pixel = self.work.wanted.max(1);
         let behind = advance.checked_mul((to.len() / pixel).wrapping_sub(1));
-        let end = behind.and_then(|behind| behind.checked_add(self.0.reach));
+        let end = behind.and_then(|behind| behind.checked_add(self.work.reach));
         if end.is_none_or(|end| end > x.len()) {
             return false;
         }
         let mut x = x.as_ptr();
         for to in to.chunks_exact_mut(pixel) {
-            // SAFETY: even the last window's `reach` bytes lie in `x`.
-            unsafe { self.0.run(x.cast(), to) }
+            // SAFETY: even the last window's `reach` bytes lie in `x`, and filters read this window.
+            unsafe { self.work.run(x.cast(), &self.window, to) }
             x = x.wrapping_add(advance);
         }
         true

@@ -5,7 +5,7 @@ use eigenlet_shared::packed::filter_words;
 use eigenlet_shared::packed::{EXACT_COLUMNS, SIDE};
 
 use super::parts::{part_by_one, part_by_two};
-use super::widen::{alternate, lanes};
+use super::widen::lanes;
 use super::{Rows, finish};
 
 /// Which kernels these are.
@@ -18,13 +18,6 @@ pub const KERNELS: &str = "Thumb-1";
 pub(super) fn widen(groups: &[[i8; SIDE]], to: &mut [[u32; 2]]) {
     for (to, group) in to.iter_mut().zip(groups) {
         *to = lanes(*group);
-    }
-}
-
-#[inline(always)]
-pub(super) fn widen_two(first: &[[i8; SIDE]], second: &[[i8; SIDE]], to: &mut [[u32; 4]]) {
-    for ((to, first), second) in to.iter_mut().zip(first).zip(second) {
-        *to = alternate(lanes(*first), lanes(*second));
     }
 }
 
@@ -50,7 +43,10 @@ impl Windows {
         let (mut first, mut second) = (first, second);
         for to in to.chunks_exact_mut(self.row.max(1)).take(self.rows) {
             let (Some(one), Some(other)) = (first.get(..self.row), second.get(..self.row)) else { return false };
-            widen_two(one.as_chunks().0, other.as_chunks().0, to.as_chunks_mut().0);
+            let groups = one.as_chunks().0.iter().zip(other.as_chunks().0);
+            for ([a, b, c, d], (one, other)) in to.as_chunks_mut().0.iter_mut().zip(groups) {
+                ([*a, *c], [*b, *d]) = (lanes(*one), lanes(*other));
+            }
             first = first.get(self.line..).unwrap_or_default();
             second = second.get(self.line..).unwrap_or_default();
         }
@@ -115,7 +111,14 @@ impl<'a> Layer<'a> {
 impl Layer<'_> {
     /// The outputs of pairs of windows, each `advance` values behind the one before; whether all is there.
     #[inline(never)]
-    pub(super) fn pairs(&self, windows: &Windows, x: &[i8], advance: usize, scratch: &mut [u32], to: &mut [i8]) -> bool {
+    pub(super) fn pairs(
+        &self,
+        windows: &Windows,
+        x: &[i8],
+        advance: usize,
+        scratch: &mut [u32],
+        to: &mut [i8],
+    ) -> bool {
         let mut x = x;
         for to in to.chunks_exact_mut(self.wanted.wrapping_mul(2).max(1)) {
             let second = x.get(advance..).unwrap_or_default();
@@ -182,7 +185,8 @@ impl<'a> Filters<'a> {
     #[inline(never)]
     fn pixel(&self, x: &[i8], to: &mut [i8]) -> bool {
         let Rows { words, biases, scales, rows: channels, quad } = self.rows;
-        let filters = words.chunks_exact(quad.max(1)).zip(biases.as_chunks::<SIDE>().0).zip(scales.as_chunks::<SIDE>().0);
+        let filters =
+            words.chunks_exact(quad.max(1)).zip(biases.as_chunks::<SIDE>().0).zip(scales.as_chunks::<SIDE>().0);
         let mut x = x;
         for (to, ((words, biases), scales)) in to.chunks_mut(SIDE).zip(filters) {
             // Four variables, since a loop over four sums is kept a loop where code is to be small.

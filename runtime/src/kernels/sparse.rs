@@ -24,10 +24,9 @@ pub fn dense_at(rows: &Rows, range: Range, indices: &[u16], output: &mut [i8]) {
                 *even = even.wrapping_add((*lane as i8).into());
             }
         }
-        let ([a, c], [both_a, both_c]) = (even, both);
-        let sums = [a, both_a.wrapping_sub(a) >> 8, c, both_c.wrapping_sub(c) >> 8];
-        let mut sums = sums.iter().zip(biases).map(|(sum, bias)| sum.wrapping_add(*bias));
-        let sums = [sums.next(), sums.next(), sums.next(), sums.next()].map(Option::unwrap_or_default);
+        let ([a, c], [both_a, both_c], [first, second, third, fourth]) = (even, both, *biases);
+        let (b, d) = (both_a.wrapping_sub(a) >> 8, both_c.wrapping_sub(c) >> 8);
+        let sums = [first.wrapping_add(a), second.wrapping_add(b), third.wrapping_add(c), fourth.wrapping_add(d)];
         finish(&sums, scales, outputs);
     }
     range.clamp(output);

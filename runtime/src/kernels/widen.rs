@@ -37,35 +37,11 @@ fn quantised(raw: u32) -> [u32; 2] {
     [lanes(raw), lanes(raw >> 8)]
 }
 
-/// Widens two inputs of one length at once: their words alternate, the first input's first.
-#[cfg(feature = "conv")]
-#[inline(never)]
-pub(super) fn widen_two(first: &[i8], second: &[i8], to: &mut [u32]) {
-    let (first, first_rest) = first.as_chunks::<SIDE>();
-    let (second, second_rest) = second.as_chunks::<SIDE>();
-    let (words, _) = to.as_chunks_mut::<4>();
-    if first.len() != second.len() {
-        return;
-    }
-    let Some((words, last)) = words.split_at_mut_checked(first.len()) else { return };
-    engine::widen_two(first, second, words);
-    if let Some(to) = last.first_mut() {
-        *to = alternate(lanes(padded(first_rest)), lanes(padded(second_rest)));
-    }
-}
-
 /// A group's lanes.
 #[inline(always)]
 pub(super) fn lanes([a, b, c, d]: [i8; SIDE]) -> [u32; 2] {
     let word = |low: i8, high: i8| u32::from(i16::from(low) as u16) | u32::from(i16::from(high) as u16) << 16;
     [word(a, c), word(b, d)]
-}
-
-/// The lanes of two inputs' groups, as they lie beside each other.
-#[cfg_attr(not(feature = "conv"), allow(dead_code))]
-#[inline(always)]
-pub(super) fn alternate([a, b]: [u32; 2], [c, d]: [u32; 2]) -> [u32; 4] {
-    [a, c, b, d]
 }
 
 /// The columns of a group that is not full.

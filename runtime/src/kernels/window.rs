@@ -42,8 +42,19 @@ impl<'a> Walk<'a> {
     pub(super) fn new(slide: &'a Slide, lines: &Lines<usize>, input: &'a [i8]) -> Self {
         let ([down, right], [top, left, ..]) = (slide.window.stride, slide.window.padding);
         let row = (lines.start as i32).wrapping_mul(down.into()).wrapping_sub(top.into());
-        let mut walk =
-            Self { slide, input, is_series: false, across: row, along: 0, first: 0, stride: right, at: 0, end: 0, of_line: 0, outputs: 0 };
+        let mut walk = Self {
+            slide,
+            input,
+            is_series: false,
+            across: row,
+            along: 0,
+            first: 0,
+            stride: right,
+            at: 0,
+            end: 0,
+            of_line: 0,
+            outputs: 0,
+        };
         walk.is_series = slide.input.width == 1 && slide.window.kernel[1] == 1;
         if walk.is_series {
             (walk.across, walk.first, walk.stride, walk.of_line) = (0, row, down, lines.len());

@@ -43,9 +43,7 @@ pub fn outputs(case: &Case) -> Vec<i8> {
     // Constants for whole quads.
     let padded = |rows: usize| (0..rows.next_multiple_of(4)).map(move |row| row.min(rows - 1));
     let (biases, scales): (Vec<i32>, Vec<Scale>) = match &constants {
-        Some(layers::Rows { biases, scales, .. }) => {
-            padded(biases.len()).map(|row| (biases[row], scales[row])).unzip()
-        }
+        Some(layers::Rows { biases, scales, .. }) => padded(biases.len()).map(|row| (biases[row], scales[row])).unzip(),
         None => Default::default(),
     };
     let quad = if case.operator == Operator::Depthwise { filter_words(columns) } else { quad_words(columns) };
