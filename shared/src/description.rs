@@ -137,7 +137,7 @@ pub struct Conv2d {
     pub output: Output,
 }
 
-/// A depthwise convolution: weights int8 `[kernel height][kernel width][channels]`, not packed.
+/// A depthwise convolution: weights packed as filters, taps in the order `[kernel height][kernel width]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DepthwiseConv2d {
     /// The window.
@@ -148,7 +148,7 @@ pub struct DepthwiseConv2d {
     pub output: Output,
 }
 
-/// Where the tables of rows lie: three offsets, multiples of 4.
+/// Where the tables of rows lie: three offsets, multiples of 4. The tables are as long as whole quads of rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rows {
     /// Of the weights.
@@ -209,8 +209,8 @@ pub struct Embedding {
 /// `[clusters][count]` biases, scales and eigenvalues, which do not rise inside an expert. The real scale is the same for all.
 pub type Experts = Embedding;
 
-/// How a sample gets its hash code. Weights may be another head's own: offsets may point into the same data. Of packed weights, fewer
-/// rows are the beginning of more where they are a multiple of 4.
+/// How a sample gets its hash code. Weights may be another head's own: offsets may point into the same data, and fewer packed rows are the
+/// beginning of more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Hash {
     /// Bit `j` is 1 where `sum(weights[j] * features) + bias[j] > 0`.
