@@ -719,7 +719,7 @@ impl<'a> Data<'a> {
     }
 
     /// So many int8 values at `offset`.
-    #[cfg(any(feature = "clusters", feature = "conv"))]
+    #[cfg(feature = "clusters")]
     pub fn int8(&mut self, offset: u32, count: u64) -> &'a [i8] {
         bytemuck::must_cast_slice(self.bytes(offset, 0, count, 1))
     }

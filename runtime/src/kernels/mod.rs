@@ -30,8 +30,11 @@ mod engine;
 #[cfg(not(eigenlet_dsp))]
 #[path = "portable.rs"]
 mod engine;
-#[cfg(not(any(eigenlet_dsp, eigenlet_thumb1)))]
+#[cfg(not(any(eigenlet_dsp, eigenlet_armv7m, eigenlet_thumb1)))]
 #[path = "sums.rs"]
+mod parts;
+#[cfg(eigenlet_armv7m)]
+#[path = "armv7m.rs"]
 mod parts;
 #[cfg(eigenlet_thumb1)]
 #[path = "thumb1.rs"]

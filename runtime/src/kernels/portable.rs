@@ -9,8 +9,10 @@ use super::widen::lanes;
 use super::{Rows, finish};
 
 /// Which kernels these are.
-#[cfg(not(eigenlet_thumb1))]
+#[cfg(not(any(eigenlet_armv7m, eigenlet_thumb1)))]
 pub const KERNELS: &str = "portable";
+#[cfg(eigenlet_armv7m)]
+pub const KERNELS: &str = "Armv7-M";
 #[cfg(eigenlet_thumb1)]
 pub const KERNELS: &str = "Thumb-1";
 
@@ -64,8 +66,8 @@ pub(super) fn copy_rows(from: &[i8], to: &mut [i8], [rows, values]: [usize; 2], 
     }
 }
 
-/// The sums of a quad, over words and widened pixels.
-type Part = fn(words: &[u32], x: &[u32]) -> [[i32; SIDE]; 2];
+/// Adds the sums of a quad's rows, over words and widened pixels.
+type Part = fn(words: &[u32], x: &[u32], sums: &mut [[i32; SIDE]; 2]);
 
 /// How many pixels are computed at once, with what computes a part of a quad: a program that names only `ONE` links only that.
 #[derive(Clone, Copy)]
@@ -149,10 +151,7 @@ fn by(rows: &Rows, pixels: Pixels, x: &[u32], sums: &mut [[i32; SIDE]; 2]) {
     // So few columns that the two sums of a lane can be told apart.
     let words = rows.words.get(..rows.quad).unwrap_or_default().chunks(EXACT_COLUMNS);
     for (words, x) in words.zip(x.chunks((EXACT_COLUMNS / 2).wrapping_mul(pixels.count).max(1))) {
-        let part = (pixels.part)(words, x);
-        for (sum, part) in sums.as_flattened_mut().iter_mut().zip(part.as_flattened()) {
-            *sum = sum.wrapping_add(*part);
-        }
+        (pixels.part)(words, x, sums);
     }
 }
 

@@ -17,7 +17,10 @@ pub fn dense_at(rows: &Rows, range: Range, indices: &[u16], output: &mut [i8]) {
         for index in indices {
             let column = usize::from(*index);
             // `packed::lane` without the rows: of a column, the lanes of both pairs of rows lie a word apart.
-            let first = (column / SIDE).wrapping_mul(8).wrapping_add(column % 2 * 4).wrapping_add(column % SIDE / 2);
+            let first = (column / SIDE)
+                .wrapping_mul(8)
+                .wrapping_add((column % 2).wrapping_mul(4))
+                .wrapping_add(column % SIDE / 2);
             let lanes = lanes.get(first..).unwrap_or_default();
             for ((both, even), lane) in both.iter_mut().zip(&mut even).zip(lanes.iter().step_by(2)) {
                 *both = both.wrapping_add((*lane).into());

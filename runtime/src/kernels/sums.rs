@@ -2,13 +2,22 @@
 
 use eigenlet_shared::packed::SIDE;
 
-pub(super) fn part_by_one(words: &[u32], x: &[u32]) -> [[i32; SIDE]; 2] {
-    [quad(words, x), [0; SIDE]]
+pub(super) fn part_by_one(words: &[u32], x: &[u32], [sums, _]: &mut [[i32; SIDE]; 2]) {
+    add(sums, quad(words, x));
 }
 
-pub(super) fn part_by_two(words: &[u32], x: &[u32]) -> [[i32; SIDE]; 2] {
+pub(super) fn part_by_two(words: &[u32], x: &[u32], [first, second]: &mut [[i32; SIDE]; 2]) {
     let ([a, b], [c, d]) = (pair_by_two::<0>(words, x), pair_by_two::<2>(words, x));
-    [joined(a, c), joined(b, d)]
+    add(first, joined(a, c));
+    add(second, joined(b, d));
+}
+
+#[inline(always)]
+fn add([a, b, c, d]: &mut [i32; SIDE], [p, q, r, s]: [i32; SIDE]) {
+    *a = a.wrapping_add(p);
+    *b = b.wrapping_add(q);
+    *c = c.wrapping_add(r);
+    *d = d.wrapping_add(s);
 }
 
 fn joined([a, b]: [i32; 2], [c, d]: [i32; 2]) -> [i32; SIDE] {

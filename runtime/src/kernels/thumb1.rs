@@ -33,7 +33,7 @@ global_asm!(
     "asrs r3, r3, #16",
     ".endm",
     //
-    // The sums of a quad. r0 words, r1 x, r2 its end, r3 bytes from a word of x to the pixel's next; on the stack to.
+    // The sums of a quad. r0 words, r1 x, r2 its end, r3 bytes from a word of x to the pixel's next; on the stack the sums to add to.
     ".section .text.eigenlet_quad,\"ax\",%progbits",
     ".p2align 1",
     ".global eigenlet_quad",
@@ -71,6 +71,13 @@ global_asm!(
     "mov r3, r10",
     "subs r3, r3, r2",
     "asrs r3, r3, #8",
+    "ldm r4!, {{r5-r7}}",
+    "adds r0, r0, r5",
+    "adds r1, r1, r6",
+    "adds r2, r2, r7",
+    "ldr r5, [r4]",
+    "adds r3, r3, r5",
+    "subs r4, #12",
     "stm r4!, {{r0-r3}}",
     "pop {{r4-r7}}",
     "mov r8, r4",
@@ -86,10 +93,9 @@ unsafe extern "C" {
     fn eigenlet_quad(words: *const u32, x: *const u32, x_end: *const u32, step: usize, to: *mut i32);
 }
 
-/// The sums of a quad's rows by a pixel: the only one, or that of two alternating ones.
+/// Adds the sums of a quad's rows by a pixel: the only one, or that of two alternating ones.
 #[inline(never)]
-fn quad(words: &[u32], x: &[u32], is_two: bool, pixel: usize) -> [i32; SIDE] {
-    let mut sums = [0; SIDE];
+fn quad(words: &[u32], x: &[u32], is_two: bool, pixel: usize, sums: &mut [i32; SIDE]) {
     let count = x.len().wrapping_shr(is_two.into());
     let is_whole = count > 0 && count.is_multiple_of(2) && pixel <= is_two.into();
     // A quad has two words for each word of a pixel.
@@ -98,16 +104,16 @@ fn quad(words: &[u32], x: &[u32], is_two: bool, pixel: usize) -> [i32; SIDE] {
         let end = from.wrapping_add(count.wrapping_shl(is_two.into()));
         let step = size_of::<u32>().wrapping_shl(is_two.into());
         // SAFETY: it reads every `step` bytes of `x` from the pixel's first word on, `count` words in all, the last of them within `x`, and
-        // twice as many of the quad; it writes four sums.
+        // twice as many of the quad; it adds to four sums.
         unsafe { eigenlet_quad(words.as_ptr(), from, end, step, sums.as_mut_ptr()) }
     }
-    sums
 }
 
-pub(super) fn part_by_one(words: &[u32], x: &[u32]) -> [[i32; SIDE]; 2] {
-    [quad(words, x, false, 0), [0; SIDE]]
+pub(super) fn part_by_one(words: &[u32], x: &[u32], [sums, _]: &mut [[i32; SIDE]; 2]) {
+    quad(words, x, false, 0, sums);
 }
 
-pub(super) fn part_by_two(words: &[u32], x: &[u32]) -> [[i32; SIDE]; 2] {
-    [0, 1].map(|pixel| quad(words, x, true, pixel))
+pub(super) fn part_by_two(words: &[u32], x: &[u32], [first, second]: &mut [[i32; SIDE]; 2]) {
+    quad(words, x, true, 0, first);
+    quad(words, x, true, 1, second);
 }
