@@ -411,7 +411,7 @@ pub(crate) fn words(bytes: &mut [i8]) -> &mut [u32] {
 }
 
 impl<'s> Features<'s> {
-    #[cfg(any(feature = "clusters", feature = "verify"))]
+    #[cfg(feature = "clusters")]
     pub(crate) fn model(&self) -> &'s Model<'s> {
         self.model
     }

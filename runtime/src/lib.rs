@@ -89,6 +89,8 @@ mod early;
 mod encoder;
 #[cfg(feature = "float")]
 mod float;
+#[cfg(feature = "verify")]
+mod golden;
 mod heads;
 mod include;
 mod index;
@@ -114,11 +116,11 @@ pub use eigenlet_shared::geometry::Shape;
 pub use encoder::{Arena, Assignment, Dims, Encoder, EncoderError, Expert, Features};
 #[cfg(feature = "float")]
 pub use float::unit_norm;
+#[cfg(feature = "verify")]
+pub use golden::GoldenVector;
 pub use include::Aligned;
 pub use index::{Full, Hit, Index, nearest_in};
 pub use kernels::KERNELS;
-#[cfg(feature = "verify")]
-pub use model::GoldenVector;
 pub use model::{Model, ModelError, Part};
 pub use sample::Sample;
 #[cfg(feature = "conv")]

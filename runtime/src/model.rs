@@ -17,8 +17,6 @@ use eigenlet_shared::reader::{
 };
 
 use crate::kernels::Rows;
-#[cfg(feature = "verify")]
-use crate::sample::Sample;
 use crate::step::{Steps, Tensor};
 
 /// A model that can run. It borrows the blob's bytes, and takes some 60 bytes itself: what it says of its input, layers and heads is read
@@ -121,24 +119,6 @@ pub enum ModelError {
     },
     /// The model card does not decode.
     Card,
-}
-
-/// A sample and the outputs that every implementation must give for it; `None` where the model lacks the head.
-#[cfg(feature = "verify")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GoldenVector<'a> {
-    /// The sample, in the form of the model's input.
-    pub sample: Sample<'a>,
-    /// All dimensions.
-    pub embedding: Option<&'a [i8]>,
-    /// All bits, in `bits.div_ceil(8)` bytes.
-    pub code: Option<&'a [u8]>,
-    /// The cluster's id.
-    pub cluster: Option<u16>,
-    /// All local dimensions, by the cluster's expert.
-    pub expert: Option<&'a [i8]>,
-    /// What the cluster's centre and expert leave unexplained; `None` also where clusters are chosen otherwise.
-    pub score: Option<u32>,
 }
 
 impl<'a> Model<'a> {
@@ -356,29 +336,12 @@ impl<'a> Model<'a> {
         Ok(())
     }
 
-    /// Checks that the golden vectors are there: not what they say, nor whether indices rise, which is looked at when they run.
-    #[cfg(feature = "verify")]
-    fn check_golden(&self) -> Result<(), Fault> {
-        let count = self.golden_count().into();
-        let mut data = self.data();
-        for list in 0..GoldenList::COUNT {
-            let (offset, columns, unit) = self.golden_list(list);
-            let length = u64::from(count).wrapping_mul(columns as u64).wrapping_mul(unit as u64);
-            data.bytes(offset, 0, length, unit);
-        }
-        data.fault?;
-        match self.raw() {
-            Raw::U8 => Ok(()),
-            Raw::Indices => (0..count).try_for_each(|number| self.golden_indices(number).map(|_| ())),
-        }
-    }
-
     pub(crate) fn data(&self) -> Data<'a> {
         Data { bytes: self.blob.data, fault: Ok(()) }
     }
 
     #[inline(never)]
-    fn input_record(&self) -> InputRecord {
+    pub(crate) fn input_record(&self) -> InputRecord {
         Cursor::new(self.blob.description).input()
     }
 
@@ -545,22 +508,6 @@ impl<'a> Model<'a> {
         postcard::from_bytes(description.card).map_err(|_| ModelError::Card)
     }
 
-    /// The golden vectors.
-    #[cfg(feature = "verify")]
-    pub fn golden(&self) -> impl Iterator<Item = GoldenVector<'a>> {
-        (0..u32::from(self.golden_count())).map_while(move |number| {
-            let values = |list| self.golden_values(list, number);
-            Some(GoldenVector {
-                sample: self.golden_sample(number)?,
-                embedding: values(GoldenList::EMBEDDINGS).map(bytemuck::must_cast_slice),
-                code: values(GoldenList::CODES),
-                cluster: values(GoldenList::CLUSTERS).map(|id| number_of(id) as u16),
-                expert: values(GoldenList::EXPERTS).map(bytemuck::must_cast_slice),
-                score: values(GoldenList::SCORES).map(number_of),
-            })
-        })
-    }
-
     /// The layers, at the first one.
     // One copy for those who check and those who run.
     #[inline(never)]
@@ -578,84 +525,6 @@ impl<'a> Model<'a> {
     fn eigenvalue_table(&self, data: &mut Data<'a>, head: &EmbeddingRecord, block: u32) -> &'a [f32] {
         bytemuck::must_cast_slice(data.words(head.eigenvalues, block, head.count, 1))
     }
-
-    /// Where a list lies, how many values it has for a sample, and their bytes; no values where the model lacks them.
-    // One copy, as for `check_embedding`.
-    #[cfg(feature = "verify")]
-    #[inline(never)]
-    fn golden_list(&self, list: usize) -> (u32, usize, usize) {
-        let has = |has: bool| usize::from(has);
-        let (columns, unit) = match list {
-            GoldenList::SAMPLES => match self.raw() {
-                Raw::U8 => (self.input_len(), 1),
-                // The two numbers of an `IndexList`.
-                Raw::Indices => (2, size_of::<u32>()),
-            },
-            GoldenList::EMBEDDINGS => (self.dims().into(), 1),
-            GoldenList::CODES => (usize::from(self.bits()).div_ceil(8), 1),
-            GoldenList::CLUSTERS => (has(self.clusters() > 0), size_of::<u16>()),
-            GoldenList::EXPERTS => (self.expert_dims().into(), 1),
-            _ => (has(self.scores()), size_of::<u32>()),
-        };
-        (GoldenRecord::of(&self.numbers(head::GOLDEN)).lists.get(list).copied().unwrap_or_default(), columns, unit)
-    }
-
-    /// A sample in its form; `None` where the model has none of that number.
-    #[cfg(feature = "verify")]
-    pub(crate) fn golden_sample(&self, number: u32) -> Option<Sample<'a>> {
-        match self.raw() {
-            Raw::U8 => self.golden_values(GoldenList::SAMPLES, number).map(Sample::Bytes),
-            Raw::Indices => self.golden_indices(number).ok().map(Sample::Indices),
-        }
-    }
-
-    /// The indices of a sample as they stand: whether they rise is looked at when it runs.
-    // One copy, as for `check_embedding`.
-    #[cfg(feature = "verify")]
-    #[inline(never)]
-    fn golden_indices(&self, number: u32) -> Result<&'a [u16], Fault> {
-        let list = self.golden_values(GoldenList::SAMPLES, number).ok_or(Fault::OutOfBounds)?;
-        let (offset, count) = list.split_at_checked(size_of::<u32>()).unwrap_or_default();
-        let length = u64::from(number_of(count)).wrapping_mul(size_of::<u16>() as u64);
-        let mut data = self.data();
-        let bytes = data.bytes(number_of(offset), 0, length, size_of::<u16>());
-        data.fault.map(|()| bytemuck::try_cast_slice(bytes).unwrap_or_default())
-    }
-
-    /// A sample's bytes in a list; `None` where the model lacks them.
-    // One copy, as for `check_embedding`.
-    #[cfg(feature = "verify")]
-    #[inline(never)]
-    pub(crate) fn golden_values(&self, list: usize, number: u32) -> Option<&'a [u8]> {
-        if number >= self.golden_count().into() {
-            return None;
-        }
-        let (offset, columns, unit) = self.golden_list(list);
-        let width = (columns as u64).wrapping_mul(unit as u64);
-        let values = self.data().bytes(offset, number, width, 1);
-        (!values.is_empty()).then_some(values)
-    }
-}
-
-/// The numbers of the golden vectors' lists.
-#[cfg(feature = "verify")]
-pub(crate) struct GoldenList;
-
-#[cfg(feature = "verify")]
-impl GoldenList {
-    pub const SAMPLES: usize = 0;
-    pub const EMBEDDINGS: usize = 1;
-    pub const CODES: usize = 2;
-    pub const CLUSTERS: usize = 3;
-    pub const EXPERTS: usize = 4;
-    pub const SCORES: usize = 5;
-    const COUNT: usize = 6;
-}
-
-/// A little-endian number of at most four bytes.
-#[cfg(feature = "verify")]
-pub(crate) fn number_of(bytes: &[u8]) -> u32 {
-    bytes.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte))
 }
 
 /// Bits of the whole code; 0 where there is none, or a size is invalid.

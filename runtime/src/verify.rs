@@ -4,10 +4,12 @@ use core::fmt;
 
 #[cfg(feature = "verify")]
 use crate::encoder::{Dims, EncoderError, Features};
-#[cfg(all(feature = "clusters", feature = "verify"))]
-use crate::model::number_of;
 #[cfg(feature = "verify")]
-use crate::model::{GoldenList, Model};
+use crate::golden::Golden;
+#[cfg(all(feature = "clusters", feature = "verify"))]
+use crate::golden::{CLUSTER, SCORE};
+#[cfg(feature = "verify")]
+use crate::model::Model;
 
 /// One of a model's outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,80 +63,82 @@ impl Model<'_> {
     /// [`EncoderError::Index`] where the indices of a golden sample do not rise.
     #[inline(never)]
     pub fn verify(&self, arena: &mut [i8]) -> Result<u16, VerifyError> {
-        let mut count = 0;
-        while let Some(sample) = self.golden_sample(count) {
-            let mut outcome = Outcome { sample: count as u16, first: Ok(()) };
-            outcome.compare(self.run_sample(arena, sample)?, count)?;
-            outcome.first?;
-            count = count.wrapping_add(1);
+        let golden = self.golden_records();
+        let mut outcome = Outcome { golden, position: 0, result: Err(VerifyError::NoGolden) };
+        while outcome.golden.advance() {
+            match self.run_sample(arena, outcome.golden.sample) {
+                Ok(features) => outcome.compare(features),
+                Err(error) => outcome.result = Err(error.into()),
+            }
+            if outcome.result.is_err() {
+                break;
+            }
         }
-        if count == 0 { Err(VerifyError::NoGolden) } else { Ok(count as u16) }
+        outcome.result
     }
 }
 
-/// What comes of one golden vector: its first difference.
+/// What comes of the golden vectors.
 #[cfg(feature = "verify")]
-struct Outcome {
-    sample: u16,
-    first: Result<(), VerifyError>,
+struct Outcome<'a> {
+    golden: Golden<'a>,
+    /// Where the next value stands in its output.
+    position: u16,
+    /// How many came out right, or the first difference.
+    result: Result<u16, VerifyError>,
 }
 
 #[cfg(feature = "verify")]
-impl Outcome {
-    /// Compares every value of every output.
-    fn compare(&mut self, mut features: Features, number: u32) -> Result<(), EncoderError> {
-        let model = features.model();
-        let values = |list| model.golden_values(list, number);
-        if let Some(expected) = values(GoldenList::EMBEDDINGS) {
-            self.embedding(Head::Embedding, expected, features.embed(Dims::new(model.dims()))?);
+impl Outcome<'_> {
+    /// Compares every value of every output, in the order of a record. A head gives none only where the model lacks it, and then its
+    /// records lack it, too.
+    fn compare(&mut self, mut features: Features) {
+        self.result = Ok(self.golden.done as u16);
+        if let Ok(found) = features.embed(Dims::new(self.golden.dims)) {
+            self.embedding(Head::Embedding, found);
         }
-        if let Some(expected) = values(GoldenList::CODES) {
-            let mut places = expected.iter().zip(0..);
-            features.code(model.bits(), &mut |found| {
-                if let Some((expected, position)) = places.next() {
-                    self.value(Head::Hash, position, (*expected).into(), found.into());
-                }
-                true
-            })?;
+        self.position = 0;
+        let _ = features.code(self.golden.bits, &mut |found| {
+            self.value(Head::Hash, 1, found.into());
+            true
+        });
+        #[cfg(feature = "clusters")]
+        if let Ok(found) = features.assign() {
+            self.position = 0;
+            self.value(Head::Clusters, CLUSTER, found.id.into());
         }
         #[cfg(feature = "clusters")]
-        if let Some(expected) = values(GoldenList::CLUSTERS) {
-            let found = features.assign()?;
-            self.value(Head::Clusters, 0, number_of(expected), found.id.into());
-            if let Some(expected) = values(GoldenList::SCORES) {
-                self.value(Head::Clusters, 1, number_of(expected), found.distance.unwrap_or_default());
+        if let Ok(found) = features.expert(Dims::new(self.golden.expert_dims)) {
+            if let Some(score) = found.score {
+                self.value(Head::Clusters, SCORE, score);
             }
+            self.embedding(Head::Experts, found.embedding);
         }
-        #[cfg(feature = "clusters")]
-        if let Some(expected) = values(GoldenList::EXPERTS) {
-            let found = features.expert(Dims::new(model.expert_dims()))?.embedding;
-            self.embedding(Head::Experts, expected, found);
-        }
-        Ok(())
     }
 
     // One copy for both kinds of embeddings.
     #[inline(never)]
-    fn embedding(&mut self, head: Head, expected: &[u8], found: &[i8]) {
-        for ((expected, found), position) in expected.iter().zip(found).zip(0..) {
-            let (expected, found) = (*expected as i8, *found);
-            if expected != found {
-                self.differs(head, position, expected.into(), found.into());
-            }
+    fn embedding(&mut self, head: Head, found: &[i8]) {
+        self.position = 0;
+        for found in found {
+            self.value(head, 1, *found as u8 as u32);
         }
     }
 
+    /// Compares the next value of the record.
     #[inline(never)]
-    fn value(&mut self, head: Head, position: u16, expected: u32, found: u32) {
-        if expected != found {
-            self.differs(head, position, expected.into(), found.into());
-        }
-    }
-
-    #[inline(never)]
-    fn differs(&mut self, head: Head, position: u16, expected: i64, found: i64) {
-        if self.first.is_ok() {
-            self.first = Err(VerifyError::Mismatch { sample: self.sample, head, position, expected, found });
+    fn value(&mut self, head: Head, width: u32, found: u32) {
+        let position = self.position;
+        self.position = position.wrapping_add(1);
+        let expected = self.golden.number(width);
+        if expected != found && self.result.is_ok() {
+            let sample = self.golden.done.wrapping_sub(1) as u16;
+            let number = |value: u32| match head {
+                Head::Embedding | Head::Experts => i64::from(value as i8),
+                _ => value.into(),
+            };
+            let (expected, found) = (number(expected), number(found));
+            self.result = Err(VerifyError::Mismatch { sample, head, position, expected, found });
         }
     }
 }

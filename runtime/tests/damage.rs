@@ -385,7 +385,11 @@ fn every_fault_of_a_description_is_named() {
     }
     assert_eq!(with(&test, |d| d.embedding = None), Err(ModelError::Head { part: Part::Clusters }));
     assert_eq!(with(&test, |d| d.golden.samples = u32::MAX - 1), Err(ModelError::OutOfBounds { part: Part::Golden }));
-    assert_eq!(with(&test, |d| d.golden.clusters -= 1), Err(ModelError::Misaligned { part: Part::Golden }));
+    assert_eq!(with(&test, |d| d.golden.outputs = u32::MAX), Err(ModelError::OutOfBounds { part: Part::Golden }));
+    let bare = |d: &mut Description| {
+        (d.embedding, d.hash, d.clusters, d.golden.outputs) = (None, None, None, u32::MAX);
+    };
+    assert_eq!(with(&test, bare), Ok(()), "without heads, there are no outputs");
 }
 
 /// Bytes of a table in the data.
@@ -752,15 +756,10 @@ fn every_fault_of_a_hash_or_of_clusters_is_named() {
     assert_eq!(linear(&|_, _, biases| *biases = u32::MAX - 3), out);
     assert_eq!(linear(&|_, _, biases| *biases += 2), Err(ModelError::Misaligned { part: cluster_part }));
 
-    // Golden tables are as long as the heads say.
+    // A golden record is as long as the heads say: two bytes of a code of nine bits, and a cluster.
     let part = Part::Golden;
-    assert_eq!(with(&native, |d| d.golden.codes = data - 1), Err(ModelError::OutOfBounds { part }));
-    assert_eq!(with(&native, |d| d.golden.clusters = data), Err(ModelError::OutOfBounds { part }));
-    assert_eq!(
-        with(&native, |d| d.golden.embeddings = u32::MAX),
-        Ok(()),
-        "without the head, the offset has no meaning"
-    );
+    assert_eq!(with(&native, |d| d.golden.outputs = data - 2 * 4), Ok(()));
+    assert_eq!(with(&native, |d| d.golden.outputs = data - 2 * 4 + 1), Err(ModelError::OutOfBounds { part }));
 }
 
 #[test]
@@ -887,15 +886,13 @@ fn every_fault_of_experts_is_named() {
     assert_eq!(residual(&classic), wrong, "residuals without experts");
     assert_eq!(residual(&native), wrong);
 
-    // Golden tables are as long as the heads say.
+    // A golden record is as long as the heads say: one byte of a code of six bits, a cluster, a score and four dimensions.
     let part = Part::Golden;
-    assert_eq!(with(&local, |d| d.golden.experts = data - 2 * 4), Ok(()));
-    assert_eq!(with(&local, |d| d.golden.experts = data - 2 * 4 + 1), Err(ModelError::OutOfBounds { part }));
-    assert_eq!(with(&local, |d| d.golden.scores = data - 4), Err(ModelError::OutOfBounds { part }));
-    assert_eq!(with(&local, |d| d.golden.scores -= 2), Err(ModelError::Misaligned { part }));
-    let other = |d: &mut Description| (d.clusters, d.golden.scores) = (Some(linear), u32::MAX);
-    assert_eq!(with(&local, other), Ok(()), "only residuals have scores");
-    assert_eq!(with(&native, |d| (d.golden.experts, d.golden.scores) = (u32::MAX, u32::MAX)), Ok(()));
+    assert_eq!(with(&local, |d| d.golden.outputs = data - 2 * 11), Ok(()));
+    assert_eq!(with(&local, |d| d.golden.outputs = data - 2 * 11 + 1), Err(ModelError::OutOfBounds { part }));
+    let other = |outputs| with(&local, |d| (d.clusters, d.golden.outputs) = (Some(linear), outputs));
+    assert_eq!(other(data - 2 * 7), Ok(()), "only residuals have scores");
+    assert_eq!(other(data - 2 * 7 + 1), Err(ModelError::OutOfBounds { part }));
 }
 
 #[test]

@@ -387,29 +387,28 @@ fn experts_cost_the_choice_and_the_rows_of_one() {
 #[test]
 fn any_changed_golden_byte_is_found_and_named() {
     let test = TestModel::new(&plan(5, ClusterPlan::Residual(4), Some(HashPlan::Experts(4)), 78));
-    let golden = described(&test.blob).golden;
     let data = u32::from_le_bytes(test.blob[24..28].try_into().unwrap()) as usize;
+    let outputs = data + described(&test.blob).golden.outputs as usize;
+    let (embedding, code, cluster, score, expert) = (0, 7, 7 + 1, 7 + 1 + 2, 7 + 1 + 2 + 4);
+    let record = expert + 5;
+    // Where a byte is, what it belongs to, and how much its highest bit says there: of an int8, it is the sign.
     let places = [
-        (golden.codes + 1, Head::Hash, 1, 0),
-        (golden.clusters + 2, Head::Clusters, 1, 0),
-        (golden.scores + 4 * 2, Head::Clusters, 2, 1),
-        (golden.scores + 4 * 2 + 3, Head::Clusters, 2, 1),
-        (golden.experts + 5 + 4, Head::Experts, 1, 4),
+        (record + embedding + 6, Head::Embedding, 1, 6, 256 - 0x80),
+        (record + code, Head::Hash, 1, 0, 0x80),
+        (record + cluster, Head::Clusters, 1, 0, 0x80),
+        (record + cluster + 1, Head::Clusters, 1, 0, 0x8000),
+        (2 * record + score, Head::Clusters, 2, 1, 0x80),
+        (2 * record + score + 3, Head::Clusters, 2, 1, 0x8000_0000),
+        (record + expert + 4, Head::Experts, 1, 4, 256 - 0x80),
     ];
-    for (offset, expected_head, expected_sample, expected_position) in places {
+    for (offset, expected_head, expected_sample, expected_position, changed) in places {
         let mut bytes = test.blob.to_vec();
-        bytes[data + offset as usize] ^= 0x80;
+        bytes[outputs + offset] ^= 0x80;
         let bytes = sealed(bytes);
         let model = Model::parse(&bytes).unwrap();
         match model.verify(&mut room(0, model.arena_bytes())) {
             Err(VerifyError::Mismatch { sample, head, position, expected, found }) => {
                 assert_eq!((head, sample, position), (expected_head, expected_sample, expected_position));
-                // Of an int8, the changed bit is the sign.
-                let changed = match (head, offset - golden.scores.min(offset)) {
-                    (Head::Experts, _) => 256 - 0x80,
-                    (Head::Clusters, 11) => 0x8000_0000,
-                    _ => 0x80,
-                };
                 assert_eq!((expected - found).abs(), changed);
             }
             other => panic!("{other:?}"),

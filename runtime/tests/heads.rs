@@ -321,16 +321,17 @@ fn any_changed_golden_byte_is_found_and_named() {
 /// Of a code of 12 bits.
 fn changed_golden_bytes_are_found(hash: Option<HashPlan>, clusters: Option<ClusterPlan>) {
     let test = TestModel::new(&plan(5, hash, clusters, 77));
-    let golden = described(&test.blob).golden;
-    let data = data_offset(&test.blob);
+    let outputs = data_offset(&test.blob) + described(&test.blob).golden.outputs as usize;
+    let (embedding, code, cluster) = (0, 5, 5 + 2);
+    let record = cluster + 2;
     let places = [
-        (golden.embeddings as usize + 5 + 2, Head::Embedding, 1, 2),
-        (golden.codes as usize + 2 * 2 + 1, Head::Hash, 2, 1),
-        (golden.clusters as usize, Head::Clusters, 0, 0),
+        (record + embedding + 2, Head::Embedding, 1, 2),
+        (2 * record + code + 1, Head::Hash, 2, 1),
+        (cluster, Head::Clusters, 0, 0),
     ];
     for (offset, expected_head, expected_sample, expected_position) in places {
         let mut bytes = test.blob.to_vec();
-        bytes[data + offset] ^= 1;
+        bytes[outputs + offset] ^= 1;
         let bytes = sealed(bytes);
         let model = Model::parse(&bytes).unwrap();
         match model.verify(&mut room(0, model.arena_bytes())) {

@@ -207,13 +207,15 @@ pub fn header(description: u32, data_offset: u32, data: u32, crc: u32) -> [u8; H
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+
     use super::*;
     use crate::description::{
         Add, Clusters, Conv2d, Dense, DepthwiseConv2d, Embedding, Golden, Hash, Input, Layer, Operation, Places, Raw,
         Recall, Rows, Window,
     };
     use crate::numerics::{Output, Scale, Sum};
-    use crate::writer::{AlignedBytes, BlobWriter};
+    use crate::writer::{AlignedBytes, BlobWriter, GoldenOutputs};
 
     fn description() -> Description<'static> {
         Description {
@@ -232,7 +234,7 @@ mod tests {
     fn blob() -> AlignedBytes {
         let mut writer = BlobWriter::new();
         writer.push_i8(&[1, 2, 3]);
-        writer.push_u32(&[4]);
+        writer.push_u8(&[4, 5]);
         writer.finish(&description())
     }
 
@@ -250,7 +252,7 @@ mod tests {
         let bytes = blob();
         let blob = Blob::parse(&bytes).unwrap();
         assert_eq!(blob.decode(), Ok(description()));
-        assert_eq!(blob.data, [1, 2, 3, 0, 4, 0, 0, 0]);
+        assert_eq!(blob.data, [1, 2, 3, 0, 4, 5]);
         assert_eq!(announced_length(&bytes[..HEADER]), Ok(bytes.len()));
     }
 
@@ -258,17 +260,36 @@ mod tests {
     #[test]
     fn the_bytes_are_those_of_the_format() {
         let bytes = blob();
-        let expected: [u8; 88] = [
-            b'E', b'I', b'G', b'E', b'N', b'L', b'E', b'T', 1, 0, 0, 0, 88, 0, 0, 0, 125, 175, 137, 251, 33, 0, 0, 0,
-            80, 0, 0, 0, 8, 0, 0, 0, // the header
+        let expected: [u8; 70] = [
+            b'E', b'I', b'G', b'E', b'N', b'L', b'E', b'T', 1, 0, 0, 0, 70, 0, 0, 0, 188, 89, 84, 213, 29, 0, 0, 0, 64,
+            0, 0, 0, 6, 0, 0, 0, // the header
             1, 1, 4, 5, 0, 0, 0, 0, 0x3f, 0, 0, 0, 0xc0, // input: shape, place, raw form, scale 0.5, offset -2
             0, 6, 0xac, 2, 0, 0, 0, 0, // no layers, places of the heads, no heads
-            0, 0, 0, 0, 0, 0, 0, // no golden vectors
+            0, 0, 0, // no golden vectors
             4, b'c', b'a', b'r', b'd', // the card
-            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // up to a multiple of 16
-            1, 2, 3, 0, 4, 0, 0, 0, // the data
+            0, 0, 0, // up to a multiple of 16
+            1, 2, 3, 0, 4, 5, // the data
         ];
         assert_eq!(bytes[..], expected);
+    }
+
+    /// As for the whole: records of a model with every head, and of one with a code and clusters alone.
+    #[test]
+    fn the_golden_records_bytes_are_those_of_the_format() {
+        let (cluster, score) = (Some(0x0102), Some(0x0304_0506));
+        let every = |embedding| GoldenOutputs { embedding, code: vec![7, 8], cluster, score, expert: vec![-1, -2] };
+        let few = GoldenOutputs { code: vec![9], cluster, ..GoldenOutputs::default() };
+        for (outputs, expected) in [
+            (
+                &[every(vec![-3]), every(vec![4])][..],
+                &[253, 7, 8, 2, 1, 6, 5, 4, 3, 255, 254, 4, 7, 8, 2, 1, 6, 5, 4, 3, 255, 254][..],
+            ),
+            (&[few.clone(), few], &[9, 2, 1, 9, 2, 1]),
+        ] {
+            let mut writer = BlobWriter::new();
+            assert_eq!(writer.push_golden(outputs), 0);
+            assert_eq!(Blob::parse(&writer.finish(&description())).unwrap().data, expected);
+        }
     }
 
     /// The numbers and fields of `FORMAT.md`, as for the whole.

@@ -313,23 +313,18 @@ impl Clusters {
     }
 }
 
-/// Golden vectors. Each list has `count` entries; lists of absent heads are not there and their offset is 0.
+/// Golden vectors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Golden {
     /// Number of samples.
     pub count: u16,
     /// Offset of the raw samples, each as long as the input; for [`Raw::Indices`], of an [`IndexList`] for each, 4-byte aligned.
     pub samples: u32,
-    /// Offset of the embeddings, int8, each `count` long.
-    pub embeddings: u32,
-    /// Offset of the codes, each [`Hash::bits`]`.div_ceil(8)` bytes; bit `j` is bit `j % 8` of byte `j / 8`.
-    pub codes: u32,
-    /// Offset of the cluster ids, u16, 2-byte aligned.
-    pub clusters: u32,
-    /// Offset of the embeddings by the clusters' experts, int8, each as long as an expert has rows.
-    pub experts: u32,
-    /// Offset of the least residuals, u32, 4-byte aligned; only [`Clusters::Residual`] has them.
-    pub scores: u32,
+    /// Offset of the outputs: a record of bytes for each sample, one right after another. A record holds what the model has heads
+    /// for, in this order, numbers the lowest byte first: the embedding (int8, all dimensions), the code ([`Hash::bits`]`.div_ceil(8)`
+    /// bytes; bit `j` is bit `j % 8` of byte `j / 8`), the cluster's id (u16), the least residual (u32; only
+    /// [`Clusters::Residual`] has it), the embedding by the cluster's expert (int8, all dimensions).
+    pub outputs: u32,
 }
 
 /// Where the indices of a golden sample lie, and how many they are: 8 bytes in the blob, little-endian.

@@ -245,14 +245,16 @@ pub struct ClustersRecord {
     pub scale_shift: u32,
 }
 
-/// The golden vectors' number and offsets.
+/// The golden vectors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct GoldenRecord {
     /// Number of samples.
     pub count: u32,
-    /// Offsets of samples, embeddings, codes, clusters, experts' embeddings, scores.
-    pub lists: [u32; 6],
+    /// Offset of the samples.
+    pub samples: u32,
+    /// Offset of the outputs.
+    pub outputs: u32,
 }
 
 /// So many numbers of what follows the layers: as many as its longest record has.
@@ -276,7 +278,7 @@ of_numbers! {
     EmbeddingRecord, 7;
     HashRecord, 7;
     ClustersRecord, 9;
-    GoldenRecord, 7;
+    GoldenRecord, 3;
 }
 
 /// Where the records of what follows the layers lie among its numbers, see [`Cursor::heads`].
@@ -295,7 +297,7 @@ pub mod head {
     pub const GOLDEN: usize = 32;
 }
 
-const HEADS: [Field; 39] = {
+const HEADS: [Field; 35] = {
     const THERE: u16 = 1;
     const THRESHOLDS: u16 = 1;
     const PRODUCT: u16 = 1 << 1;
@@ -342,10 +344,6 @@ const HEADS: [Field; 39] = {
         only(THERE, LONG),
         // The golden vectors.
         always(SHORT),
-        always(LONG),
-        always(LONG),
-        always(LONG),
-        always(LONG),
         always(LONG),
         always(LONG),
     ]
@@ -597,8 +595,8 @@ mod tests {
             },
             experts: embedding_record(description.experts),
             golden: {
-                let Golden { count, samples, embeddings, codes, clusters, experts, scores } = description.golden;
-                GoldenRecord { count: count.into(), lists: [samples, embeddings, codes, clusters, experts, scores] }
+                let Golden { count, samples, outputs } = description.golden;
+                GoldenRecord { count: count.into(), samples, outputs }
             },
         };
         (input, description.layers.iter().map(layer_record).collect(), heads)
@@ -760,15 +758,7 @@ mod tests {
                 hash,
                 clusters,
                 experts: self.embedding(),
-                golden: Golden {
-                    count: self.u16(),
-                    samples: self.u32(),
-                    embeddings: self.u32(),
-                    codes: self.u32(),
-                    clusters: self.u32(),
-                    experts: self.u32(),
-                    scores: self.u32(),
-                },
+                golden: Golden { count: self.u16(), samples: self.u32(), outputs: self.u32() },
                 card: b"a card",
             }
         }

@@ -26,7 +26,7 @@ impl BlobWriter {
         Self::default()
     }
 
-    /// Appends prototypes, centres or golden embeddings.
+    /// Appends prototypes or centres.
     pub fn push_i8(&mut self, values: &[i8]) -> u32 {
         self.push(values)
     }
@@ -57,7 +57,7 @@ impl BlobWriter {
         self.push(&packed::pack_filters(weights, channels))
     }
 
-    /// Appends raw golden samples of bytes, or golden codes.
+    /// Appends raw golden samples of bytes.
     pub fn push_u8(&mut self, values: &[u8]) -> u32 {
         self.push(values)
     }
@@ -72,14 +72,9 @@ impl BlobWriter {
         self.push(&lists)
     }
 
-    /// Appends golden cluster ids.
-    pub fn push_u16(&mut self, values: &[u16]) -> u32 {
-        self.push(values)
-    }
-
-    /// Appends golden scores.
-    pub fn push_u32(&mut self, values: &[u32]) -> u32 {
-        self.push(values)
+    /// Appends the outputs for the golden samples, in these samples' order.
+    pub fn push_golden(&mut self, outputs: &[GoldenOutputs]) -> u32 {
+        self.push(&outputs.iter().flat_map(GoldenOutputs::record).collect::<Vec<u8>>())
     }
 
     /// Appends biases of blocks of so many rows, each up to whole quads.
@@ -141,6 +136,36 @@ impl BlobWriter {
         let crc = crc32(&blob[20..]);
         blob[..HEADER].copy_from_slice(&sealed(crc));
         AlignedBytes::from(&blob[..])
+    }
+}
+
+/// What a model gives for a golden sample; empty or `None` where it lacks the head.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GoldenOutputs {
+    /// All dimensions.
+    pub embedding: Vec<i8>,
+    /// All bits, in `bits.div_ceil(8)` bytes.
+    pub code: Vec<u8>,
+    /// The cluster's id.
+    pub cluster: Option<u16>,
+    /// The least residual; `None` also where clusters are chosen otherwise.
+    pub score: Option<u32>,
+    /// All dimensions by the cluster's expert.
+    pub expert: Vec<i8>,
+}
+
+impl GoldenOutputs {
+    /// The bytes, as [`Golden::outputs`](crate::description::Golden::outputs) says.
+    fn record(&self) -> Vec<u8> {
+        let Self { embedding, code, cluster, score, expert } = self;
+        let (cluster, score) = (cluster.map(u16::to_le_bytes), score.map(u32::to_le_bytes));
+        let mut record: Vec<u8> = Vec::new();
+        record.extend_from_slice(bytemuck::cast_slice(embedding));
+        record.extend(code);
+        record.extend(cluster.iter().flatten());
+        record.extend(score.iter().flatten());
+        record.extend_from_slice(bytemuck::cast_slice(expert));
+        record
     }
 }
 

@@ -5,7 +5,7 @@ use eigenlet_shared::{
     description::{Clusters, Dense, Description, Embedding, Golden, Hash, Input, Layer, Operation, Places, Raw, Rows},
     numerics::{Output, Scale},
     plan,
-    writer::{AlignedBytes, BlobWriter},
+    writer::{AlignedBytes, BlobWriter, GoldenOutputs},
 };
 
 use crate::random_model::Random;
@@ -36,33 +36,25 @@ pub fn random_bag_model(seed: u32) -> AlignedBytes {
     let mut random = Random::new(seed ^ 0x5bd1_e995);
     let mut samples: Vec<Vec<u16>> = (2..GOLDEN).map(|_| bag(&mut random, ONES)).collect();
     samples.extend([Vec::new(), (0..WORDS).collect()]);
-    let bare = build(seed, &[], Outputs::default());
-    build(seed, &samples, outputs(&bare, &samples))
+    let bare = build(seed, &[], &[]);
+    build(seed, &samples, &outputs(&bare, &samples))
 }
 
-#[derive(Default)]
-struct Outputs {
-    embeddings: Vec<i8>,
-    codes: Vec<u8>,
-    clusters: Vec<u16>,
-}
-
-fn outputs(blob: &[u8], samples: &[Vec<u16>]) -> Outputs {
+fn outputs(blob: &[u8], samples: &[Vec<u16>]) -> Vec<GoldenOutputs> {
     let model = Model::parse(blob).expect("a valid model");
     let mut arena = vec![0; model.arena_bytes()];
-    let mut outputs = Outputs::default();
-    for sample in samples {
+    let of_sample = |sample: &Vec<u16>| {
         let mut features = model.run_sample(&mut arena, Sample::Indices(sample)).expect("a valid sample");
-        outputs.embeddings.extend(features.embed(Dims::new(DIMS)).expect("a head"));
+        let embedding = features.embed(Dims::new(DIMS)).expect("a head").to_vec();
         let mut code = vec![0; usize::from(BITS).div_ceil(8)];
         features.hash_into(BITS, &mut code).expect("a head");
-        outputs.codes.extend(code);
-        outputs.clusters.push(features.assign().expect("a head").id);
-    }
-    outputs
+        let cluster = Some(features.assign().expect("a head").id);
+        GoldenOutputs { embedding, code, cluster, ..GoldenOutputs::default() }
+    };
+    samples.iter().map(of_sample).collect()
 }
 
-fn build(seed: u32, samples: &[Vec<u16>], outputs: Outputs) -> AlignedBytes {
+fn build(seed: u32, samples: &[Vec<u16>], outputs: &[GoldenOutputs]) -> AlignedBytes {
     let random = &mut Random::new(seed);
     let writer = &mut BlobWriter::new();
     let relu = Output { zero_point: -128, minimum: -128, maximum: 127 };
@@ -109,10 +101,7 @@ fn build(seed: u32, samples: &[Vec<u16>], outputs: Outputs) -> AlignedBytes {
         golden: Golden {
             count: samples.len() as u16,
             samples: writer.push_indices(samples),
-            embeddings: writer.push_i8(&outputs.embeddings),
-            codes: writer.push_u8(&outputs.codes),
-            clusters: writer.push_u16(&outputs.clusters),
-            ..Golden::default()
+            outputs: writer.push_golden(outputs),
         },
         card: &[],
     };

@@ -11,7 +11,7 @@ use eigenlet_shared::{
     },
     numerics::{INPUT_ZERO_POINT_U8, Output, Scale, Sum},
     packed, plan,
-    writer::{AlignedBytes, BlobWriter},
+    writer::{AlignedBytes, BlobWriter, GoldenOutputs},
 };
 
 /// Bytes of the model's input, 9 x 7 x 2.
@@ -93,11 +93,10 @@ impl Random {
 /// Where the runtime refuses the model.
 pub fn random_model(seed: u32) -> AlignedBytes {
     let samples = Random::new(seed ^ 0x5bd1_e995).bytes(SAMPLE * usize::from(GOLDEN));
-    let untuned = build(seed, &Centre::default(), &[], Outputs::default());
+    let untuned = build(seed, &Centre::default(), &[], &[]);
     let centre = centre(&untuned, &samples[..SAMPLE]);
-    let bare = build(seed, &centre, &[], Outputs::default());
-    let outputs = outputs(&bare, &samples);
-    build(seed, &centre, &samples, outputs)
+    let bare = build(seed, &centre, &[], &[]);
+    build(seed, &centre, &samples, &outputs(&bare, &samples))
 }
 
 /// What a sample gives: hash and clusters decide about there, lest all samples give the same.
@@ -122,24 +121,25 @@ fn centre(blob: &[u8], sample: &[u8]) -> Centre {
     }
 }
 
-fn outputs(blob: &[u8], samples: &[u8]) -> Outputs {
+fn outputs(blob: &[u8], samples: &[u8]) -> Vec<GoldenOutputs> {
     let model = Model::parse(blob).expect("a valid model");
     let mut arena = vec![0; model.arena_bytes()];
-    let mut outputs = Outputs::default();
-    for sample in samples.chunks_exact(SAMPLE) {
+    let of_sample = |sample: &[u8]| {
         let mut features = model.run(&mut arena, sample).expect("a valid sample");
-        outputs.embeddings.extend(features.embed(Dims::new(DIMS)).expect("a head"));
-        let mut code = vec![0; usize::from(model.bits()).div_ceil(8)];
-        features.hash_into(model.bits(), &mut code).expect("a head");
-        outputs.codes.extend(code);
-        outputs.clusters.push(features.assign().expect("a head").id);
+        let mut outputs = GoldenOutputs {
+            embedding: features.embed(Dims::new(DIMS)).expect("a head").to_vec(),
+            code: vec![0; usize::from(model.bits()).div_ceil(8)],
+            ..GoldenOutputs::default()
+        };
+        features.hash_into(model.bits(), &mut outputs.code).expect("a head");
+        outputs.cluster = Some(features.assign().expect("a head").id);
         if model.experts() > 0 {
             let expert = features.expert(Dims::new(model.expert_dims())).expect("experts");
-            outputs.experts.extend(expert.embedding);
-            outputs.scores.extend(expert.score);
+            (outputs.score, outputs.expert) = (expert.score, expert.embedding.to_vec());
         }
-    }
-    outputs
+        outputs
+    };
+    samples.chunks_exact(SAMPLE).map(of_sample).collect()
 }
 
 /// `blob` with the byte at `at` xored with `flip`, and the checksum made right again.
@@ -155,16 +155,7 @@ fn sum<'a>(weights: impl IntoIterator<Item = &'a i8>) -> i32 {
     weights.into_iter().map(|weight| i32::from(*weight)).sum()
 }
 
-#[derive(Default)]
-struct Outputs {
-    embeddings: Vec<i8>,
-    codes: Vec<u8>,
-    clusters: Vec<u16>,
-    experts: Vec<i8>,
-    scores: Vec<u32>,
-}
-
-fn build(seed: u32, centre: &Centre, samples: &[u8], outputs: Outputs) -> AlignedBytes {
+fn build(seed: u32, centre: &Centre, samples: &[u8], outputs: &[GoldenOutputs]) -> AlignedBytes {
     let random = &mut Random::new(seed);
     let writer = &mut BlobWriter::new();
     let relu = Output { zero_point: -128, minimum: -128, maximum: 127 };
@@ -255,13 +246,9 @@ fn build(seed: u32, centre: &Centre, samples: &[u8], outputs: Outputs) -> Aligne
         clusters: Some(clusters),
         experts,
         golden: Golden {
-            count: outputs.clusters.len() as u16,
+            count: outputs.len() as u16,
             samples: writer.push_u8(samples),
-            embeddings: writer.push_i8(&outputs.embeddings),
-            codes: writer.push_u8(&outputs.codes),
-            clusters: writer.push_u16(&outputs.clusters),
-            experts: writer.push_i8(&outputs.experts),
-            scores: writer.push_u32(&outputs.scores),
+            outputs: writer.push_golden(outputs),
         },
         card: &[],
     };

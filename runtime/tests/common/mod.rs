@@ -11,7 +11,7 @@ use eigenlet_shared::description::{
     Operation, Places, Raw, Recall, Rows, Window,
 };
 use eigenlet_shared::numerics::{Output, Scale, Sum, nonzero_indices};
-use eigenlet_shared::writer::{AlignedBytes, BlobWriter};
+use eigenlet_shared::writer::{AlignedBytes, BlobWriter, GoldenOutputs};
 use eigenlet_shared::{packed, plan};
 
 /// SplitMix64.
@@ -626,30 +626,24 @@ impl TestModel {
             }
         });
         let samples: Vec<Vec<u8>> = (0..self.plan.golden).map(|_| self.sample(random)).collect();
-        let outputs: Vec<Outputs> = samples.iter().map(|sample| self.outputs(sample)).collect();
-        let embeddings: Vec<i8> = outputs.iter().flat_map(|outputs| outputs.embedding.clone()).collect();
-        let codes: Vec<u8> = outputs.iter().flat_map(|outputs| outputs.code(outputs.bits.len())).collect();
-        let ids: Vec<u16> = match clusters {
-            Some(_) => outputs.iter().map(Outputs::cluster).collect(),
-            None => Vec::new(),
+        let record = |sample: &Vec<u8>| {
+            let outputs = self.outputs(sample);
+            GoldenOutputs {
+                embedding: outputs.embedding.clone(),
+                code: outputs.code(outputs.bits.len()),
+                cluster: clusters.map(|_| outputs.cluster()),
+                score: self.centres.as_ref().map(|_| outputs.score()),
+                expert: experts.map_or(Vec::new(), |_| outputs.local().to_vec()),
+            }
         };
+        let outputs: Vec<GoldenOutputs> = samples.iter().map(record).collect();
         let golden = Golden {
             count: self.plan.golden,
             samples: match self.plan.raw {
                 Raw::U8 => writer.push_u8(&samples.concat()),
                 Raw::Indices => writer.push_indices(&samples.iter().map(|sample| indices(sample)).collect::<Vec<_>>()),
             },
-            embeddings: writer.push_i8(&embeddings),
-            codes: writer.push_u8(&codes),
-            clusters: writer.push_u16(&ids),
-            experts: writer.push_i8(&match experts {
-                Some(_) => outputs.iter().flat_map(|outputs| outputs.local().to_vec()).collect::<Vec<_>>(),
-                None => Vec::new(),
-            }),
-            scores: writer.push_u32(&match self.centres {
-                Some(_) => outputs.iter().map(|outputs| outputs.score()).collect::<Vec<_>>(),
-                None => Vec::new(),
-            }),
+            outputs: writer.push_golden(&outputs),
         };
         let input = Input { shape: self.plan.input, place: 0, raw: self.plan.raw, scale: 1.0 / 255.0, offset: 0.0 };
         let heads = Places::default();

@@ -7,7 +7,7 @@ use eigenlet_shared::description::{
 };
 use eigenlet_shared::numerics::{ACCUMULATOR_BOUND, INPUT_ZERO_POINT_U8, Output, Scale, nonzero_indices};
 use eigenlet_shared::plan;
-use eigenlet_shared::writer::{AlignedBytes, BlobWriter, encode_card};
+use eigenlet_shared::writer::{AlignedBytes, BlobWriter, GoldenOutputs, encode_card};
 use ndarray::{Array2, ArrayView1, ArrayView2};
 use rayon::prelude::*;
 
@@ -623,45 +623,35 @@ impl Builder {
         let clusters = description.clusters.is_some();
         let expert_dims = description.experts.map_or(0, |experts| experts.count);
         let outputs = self.run(samples, |features| {
-            let mut embedding = vec![0i8; dims.into()];
-            features.embed_into(&mut embedding)?;
-            let mut code = vec![0u8; usize::from(bits).div_ceil(8)];
+            let mut outputs = GoldenOutputs {
+                embedding: vec![0; dims.into()],
+                code: vec![0; usize::from(bits).div_ceil(8)],
+                ..GoldenOutputs::default()
+            };
+            features.embed_into(&mut outputs.embedding)?;
             if bits > 0 {
-                features.hash_into(bits, &mut code)?;
+                features.hash_into(bits, &mut outputs.code)?;
             }
-            let cluster = if clusters { features.assign()?.id } else { 0 };
-            let mut local = (Vec::new(), None);
+            if clusters {
+                outputs.cluster = Some(features.assign()?.id);
+            }
             if expert_dims > 0 {
                 let expert = features.expert(Dims::new(expert_dims))?;
-                local = (expert.embedding.to_vec(), expert.score);
+                (outputs.score, outputs.expert) = (expert.score, expert.embedding.to_vec());
             }
-            Ok((embedding, code, cluster, local))
+            Ok(outputs)
         })?;
         let writer = &mut self.writer;
-        let mut golden = Golden { count: samples.len() as u16, ..Golden::default() };
-        golden.samples = match self.description.input.raw {
+        let count = samples.len() as u16;
+        let samples = match self.description.input.raw {
             Raw::U8 => writer.push_u8(&samples.concat()),
             Raw::Indices => {
                 let lists: Vec<Vec<u16>> = samples.iter().map(|sample| nonzero_indices(sample).collect()).collect();
                 writer.push_indices(&lists)
             }
         };
-        golden.embeddings = writer.push_i8(&outputs.iter().flat_map(|(e, ..)| e).copied().collect::<Vec<_>>());
-        if bits > 0 {
-            golden.codes = writer.push_u8(&outputs.iter().flat_map(|(_, c, ..)| c).copied().collect::<Vec<_>>());
-        }
-        if clusters {
-            golden.clusters = writer.push_u16(&outputs.iter().map(|(_, _, id, _)| *id).collect::<Vec<_>>());
-        }
-        if expert_dims > 0 {
-            let local = outputs.iter().flat_map(|(.., (local, _))| local).copied().collect::<Vec<_>>();
-            golden.experts = writer.push_i8(&local);
-            let scores: Vec<u32> = outputs.iter().filter_map(|(.., (_, score))| *score).collect();
-            if !scores.is_empty() {
-                golden.scores = writer.push_u32(&scores);
-            }
-        }
-        self.description.golden = golden;
+        let outputs = writer.push_golden(&outputs);
+        self.description.golden = Golden { count, samples, outputs };
         Ok(())
     }
 
