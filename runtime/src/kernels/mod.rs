@@ -91,9 +91,10 @@ impl<'a> Rows<'a> {
 
     /// The rows from a quad on; `None` where there are none.
     pub fn from(&self, quad: usize) -> Option<Self> {
-        let first = quad.wrapping_mul(SIDE);
-        let words = self.words.get(quad.wrapping_mul(self.quad)..).filter(|words| !words.is_empty())?;
-        let rows = self.rows.checked_sub(first)?;
+        let first = quad.checked_mul(SIDE)?;
+        let rows = self.rows.checked_sub(first).filter(|rows| *rows > 0)?;
+        // It is one of the quads, so this does not overflow.
+        let words = self.words.get(quad.wrapping_mul(self.quad)..)?;
         let scales = self.scales.get(first..).unwrap_or_default();
         Some(Self { words, biases: self.biases.get(first..)?, scales, rows, quad: self.quad })
     }
