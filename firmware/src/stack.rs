@@ -15,6 +15,15 @@ pub fn used_by<T>(run: impl FnOnce() -> T) -> (T, usize) {
     (result, top.addr().saturating_sub(lowest_used().addr()))
 }
 
+/// How many bytes of stack are in use where this is called.
+#[inline(always)]
+pub fn depth() -> usize {
+    unsafe extern "C" {
+        static _stack_start: u32;
+    }
+    (&raw const _stack_start).addr().saturating_sub(pointer().addr())
+}
+
 #[inline(never)]
 fn below<T>(run: impl FnOnce() -> T) -> T {
     run()

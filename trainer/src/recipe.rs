@@ -34,6 +34,7 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("mnist-imsat-cluster", include_str!("../recipes/mnist-imsat-cluster.toml")),
     ("mnist-imsat-hash", include_str!("../recipes/mnist-imsat-hash.toml")),
     ("mnist-neural-eigenmap", include_str!("../recipes/mnist-neural-eigenmap.toml")),
+    ("mnist-neural-eigenmap-small", include_str!("../recipes/mnist-neural-eigenmap-small.toml")),
     ("mnist-sela", include_str!("../recipes/mnist-sela.toml")),
     ("fashion-mnist-hard-negative", include_str!("../recipes/fashion-mnist-hard-negative.toml")),
     ("fashion-mnist-imsat-cluster", include_str!("../recipes/fashion-mnist-imsat-cluster.toml")),
