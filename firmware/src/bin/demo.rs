@@ -11,7 +11,7 @@ use eigenlet_firmware::{
 use eigenlet_runtime::{Arena, Code, EncoderError, Index, Model, Sample, Shape};
 
 /// Bytes for activations: what `eigenlet inspect` prints.
-const ARENA: usize = 3200;
+const ARENA: usize = 3176;
 /// Bytes of an image.
 const IMAGE: usize = 28 * 28;
 /// Bytes of a code.
