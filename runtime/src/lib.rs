@@ -70,7 +70,7 @@
 //! Others:
 //!
 //! * `defmt`: errors and results can be logged from a chip.
-//! * `card`: the model's card and whole description, for tools on a host: kilobytes of code.
+//! * `card`: the model's card and whole description, and what the kernels do for it, for tools on a host: kilobytes of code.
 //! * `float`: raw values of real readings, and a dequantised, unit-norm embedding.
 //! * `dsp`: the target's cores have the DSP extension, where the target's name leaves that open (Armv8-M). Armv7E-M needs no feature.
 #![no_std]
@@ -105,6 +105,8 @@ mod step;
 #[cfg(feature = "conv")]
 mod stream;
 mod verify;
+#[cfg(feature = "card")]
+mod work;
 
 pub use code::Code;
 pub use early::Early;
@@ -128,3 +130,5 @@ pub use stream::Stream;
 pub use verify::Head;
 #[cfg(feature = "verify")]
 pub use verify::VerifyError;
+#[cfg(feature = "card")]
+pub use work::{Kernels, Work};
