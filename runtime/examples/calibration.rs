@@ -12,7 +12,7 @@ mod common;
 use std::path::Path;
 use std::{env, fs};
 
-use common::{ModelPlan, Plan, Random, TestModel, output_shape};
+use common::{ClusterPlan, HashPlan, ModelPlan, Plan, Random, TestModel, output_shape};
 use eigenlet_runtime::{Kernels, Model, Sample};
 use eigenlet_shared::description::{Raw, Window};
 use eigenlet_shared::writer::AlignedBytes;
@@ -20,7 +20,7 @@ use eigenlet_shared::writer::AlignedBytes;
 /// Dimensions that the self-test counts.
 const PREFIXES: [u16; 4] = [4, 8, 16, 32];
 /// Models of a layer of each kind, or two: what is fitted to.
-const LAYERS: usize = 40;
+const LAYERS: usize = 26;
 /// Whole networks: what the fit is judged by.
 const NETWORKS: usize = 30;
 /// Bytes of activations that most boards have room for, and that all have.
@@ -72,14 +72,15 @@ const KINDS: [(&str, Kind); 8] = [
 /// Writes a model with random constants, if it has room; whether it was written.
 fn write(folder: &Path, name: &str, room: usize, (input, layers): Layers, random: &mut Random) -> bool {
     let rows = PREFIXES[random.below(4)];
+    let (hash, clusters, experts) = heads(random);
     let plan = ModelPlan {
         input,
         raw: if name.starts_with(INDICES) { Raw::Indices } else { Raw::U8 },
         layers,
         rows,
-        hash: None,
-        clusters: None,
-        experts: 0,
+        hash,
+        clusters,
+        experts,
         golden: 1,
         seed: random.next(),
     };
@@ -101,6 +102,18 @@ fn write(folder: &Path, name: &str, room: usize, (input, layers): Layers, random
     fs::write(&path, &*blob).expect("the folder is writable");
     print(&path, &blob);
     true
+}
+
+/// Heads beside the embedding: they are not run, but read.
+fn heads(random: &mut Random) -> (Option<HashPlan>, Option<ClusterPlan>, u16) {
+    let thresholds = Some(HashPlan::Thresholds(8));
+    match random.below(5) {
+        0 => (None, None, 0),
+        1 => (thresholds, None, 0),
+        2 => (thresholds, Some(ClusterPlan::Prototypes { count: 3, dims: 4 }), 0),
+        3 => (thresholds, Some(ClusterPlan::Residual(3)), 4),
+        _ => (Some(HashPlan::Product { heads: 2, classes: 4 }), Some(ClusterPlan::Head(1)), 0),
+    }
 }
 
 /// What the kernels do for a model.

@@ -21,8 +21,7 @@ pub enum Kernels {
 /// The structure, and the names of its fields.
 macro_rules! work {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
-        /// How often a model makes the kernels do what. A block is four rows of packed weights, or the two to three that are left; a group,
-        /// four columns; a window is whole where no part of it lies on padding.
+        /// How often a model makes the kernels do what. A quad is four rows of packed weights, a group four columns.
         #[derive(Clone, Copy, Debug, Default, PartialEq)]
         pub struct Work {
             $($(#[doc = $doc])+ pub $name: f64,)+
@@ -41,89 +40,95 @@ macro_rules! work {
 }
 
 work! {
-    /// Runs: one.
+    /// Runs of the model: one.
     run,
+    /// Heads that the model has.
+    head,
     /// Layers.
     layer,
     /// Those of them with a window.
     window,
+    /// Those of them with weights.
+    weights,
     /// Bytes of a sample that are put in the arena.
     sample_byte,
     /// Groups of a sample that are widened as they are put.
     raw_group,
     /// Groups that are widened, of one pixel or of a vector.
     group,
-    /// Blocks of rows by one pixel or a vector.
-    block,
-    /// Groups of four rows there.
+    /// Quads of rows by one pixel or a vector.
+    quad,
+    /// Their groups.
     quad_group,
-    /// Groups of two rows there.
-    pair_group,
-    /// Blocks of less than four rows there.
+    /// Quads of which not all outputs are wanted.
     rest,
-    /// Parts of columns after the first, of all blocks.
+    /// Parts of columns after the first, of all quads.
     part,
     /// Pairs of pixels.
-    pixels,
-    /// Blocks of rows by two pixels.
-    pixels_block,
-    /// Groups of four rows there.
-    pixels_quad_group,
-    /// Groups of two rows there.
-    pixels_pair_group,
-    /// Blocks of less than four rows there.
-    pixels_rest,
+    pair,
+    /// Quads of rows by two pixels.
+    pair_quad,
+    /// Their groups.
+    pair_quad_group,
+    /// Quads of which not all outputs are wanted.
+    pair_rest,
     /// Groups that are widened, of two pixels.
-    pixels_group,
+    pair_group,
     /// Rows of windows in which they are widened.
-    pixels_row,
+    pair_row,
     /// Those of them that are no whole groups.
-    pixels_odd_row,
+    pair_odd_row,
+    /// Last pixels without a second.
+    single,
+    /// Stretches of a line: of windows that lie inside, or of one or two of others.
+    stretch,
+    /// Those of them that are read in the image.
+    read_stretch,
     /// Windows that are gathered first.
     gathered,
     /// Rows that are copied then.
     gathered_row,
-    /// Groups that are copied then.
+    /// Groups that are copied then, of rows that have one at least.
     gathered_group,
-    /// Groups of the padding that is filled in then.
+    /// Values that are copied then, of shorter rows.
+    gathered_value,
+    /// Groups of padding that is filled in then.
     filled_group,
-    /// Last pixels without a second.
-    single,
     /// Outputs that are clamped to a range.
     clamped,
-    /// Depthwise: regions of windows that see the same, for four channels each.
-    region,
-    /// Weights that are looked at for regions.
-    region_weight,
-    /// Lines of regions.
-    region_line,
-    /// Depthwise: outputs of four channels each.
-    depthwise_output,
+    /// Depthwise: pixels.
+    filtered,
+    /// Quads of channels there.
+    filtered_quad,
     /// Rows of their windows.
-    depthwise_row,
+    filtered_row,
     /// Weights of their windows, four channels' each.
-    depthwise_weight,
-    /// Depthwise by single channels: outputs.
-    channel_output,
-    /// ... and weights.
-    channel_weight,
-    /// Those of them that do not lie on padding.
-    channel_seen,
+    filtered_weight,
+    /// Quads of which not all outputs are wanted.
+    filtered_rest,
     /// Pooling: pixels.
-    pool_pixel,
-    /// Outputs.
-    pool_output,
-    /// Rows of their windows.
-    pool_row,
-    /// Values of their windows.
-    pool_value,
-    /// Outputs that are means.
-    pool_mean,
+    pooled,
+    /// Largest values: outputs.
+    largest_output,
+    /// Rows of windows,
+    largest_row,
+    /// ... their pixels,
+    largest_pixel,
+    /// ... and values.
+    largest_value,
+    /// Means: outputs.
+    mean_output,
+    /// Rows of their windows,
+    mean_row,
+    /// ... and values.
+    mean_value,
     /// Values that are added up by two.
     added,
-    /// Blocks of rows by a sample's ones.
-    ones_block,
-    /// Ones, of all those blocks.
+    /// Indices of a sample's ones.
+    index,
+    /// Quads of rows by them.
+    ones_quad,
+    /// Ones, of all those quads.
     one,
 }
 
@@ -139,8 +144,12 @@ impl Model<'_> {
         if is_first {
             work.sample_byte += self.input_len() as f64;
         }
+        work.head = [self.dims(), self.bits(), self.clusters(), self.experts()]
+            .map(|count| f64::from(count.min(1)))
+            .iter()
+            .sum();
         work.group += groups(self.features()) as f64;
-        work.rows(self.features(), self.dims().into(), dims.min(self.dims()).into(), EMBEDDING);
+        work.rows(self.features(), dims.min(self.dims()).into(), EMBEDDING);
         work
     }
 }
@@ -151,20 +160,26 @@ impl Work {
         self.layer += 1.0;
         let input = step.input.shape;
         let outputs = step.output.shape.len();
-        let columns = step.rows.columns;
+        let rows = step.rows.rows();
+        if matches!(step.record.kind, kind::DENSE | kind::CONV_2D | kind::DEPTHWISE_CONV_2D) {
+            self.weights += 1.0;
+        }
         if step.record.kind == kind::DENSE {
+            let of_input = groups(input.len()) as f64;
             match sample {
                 Some((Raw::Indices, ones)) => {
-                    let blocks = outputs.div_ceil(SIDE) as f64;
-                    self.ones_block += blocks;
-                    self.one += blocks * ones.min(input.len()) as f64;
+                    let quads = rows.div_ceil(SIDE) as f64;
+                    let ones = ones.min(input.len()) as f64;
+                    self.index += ones;
+                    self.ones_quad += quads;
+                    self.one += quads * ones;
                     self.clamp(outputs, step.range());
                     return;
                 }
-                Some((Raw::U8, _)) => self.raw_group += groups(columns) as f64,
-                None => self.group += groups(columns) as f64,
+                Some((Raw::U8, _)) => self.raw_group += of_input,
+                None => self.group += of_input,
             }
-            self.rows(columns, step.rows.rows, outputs, step.range());
+            self.rows(input.len(), rows, step.range());
             return;
         }
         if sample.is_some() {
@@ -177,11 +192,11 @@ impl Work {
             kind::ADD => self.added += outputs as f64,
             kind::RECALL => {}
             kind::CONV_2D => {
-                self.conv(&step.slide(), kernels, columns, step.rows.rows);
+                self.conv(&step.slide(), kernels, rows);
                 self.clamp(outputs, step.range());
             }
             kind::DEPTHWISE_CONV_2D => {
-                self.depthwise(&step.slide(), kernels);
+                self.depthwise(&step.slide());
                 self.clamp(outputs, step.range());
             }
             pool => self.pool(&step.slide(), pool == kind::AVERAGE_POOL_2D),
@@ -194,165 +209,123 @@ impl Work {
         }
     }
 
-    /// The first `wanted` of `rows` rows over a vector.
-    fn rows(&mut self, columns: usize, rows: usize, wanted: usize, range: Range) {
-        let Blocks { quads, pairs, rest } = Blocks::new(rows, wanted);
-        let of_one = groups(columns) as f64;
-        self.block += quads + pairs;
-        self.quad_group += quads * of_one;
-        self.pair_group += pairs * of_one;
-        self.rest += rest;
-        self.part += (quads + pairs) * parts(columns);
-        self.clamp(wanted, range);
+    /// So many rows over a vector.
+    fn rows(&mut self, columns: usize, rows: usize, range: Range) {
+        let quads = rows.div_ceil(SIDE) as f64;
+        self.quad += quads;
+        self.quad_group += quads * groups(columns) as f64;
+        self.rest += f64::from(!rows.is_multiple_of(SIDE));
+        self.part += quads * parts(columns);
+        self.clamp(rows, range);
     }
 
-    /// The rows of a convolution over two pixels.
-    fn rows_by_two(&mut self, columns: usize, rows: usize) {
-        let Blocks { quads, pairs, rest } = Blocks::new(rows, rows);
-        let of_one = groups(columns) as f64;
-        self.pixels += 1.0;
-        self.pixels_block += quads + pairs;
-        self.pixels_quad_group += quads * of_one;
-        self.pixels_pair_group += pairs * of_one;
-        self.pixels_rest += rest;
-        self.part += 2.0 * (quads + pairs) * parts(columns);
-    }
-
-    /// Two pixels are widened from windows of so many rows.
-    fn widen_two(&mut self, rows: usize, row: usize) {
-        self.pixels_group += groups(rows.saturating_mul(row)) as f64;
-        self.pixels_row += rows as f64;
+    /// The rows of a convolution over two pixels, which are widened from `height` rows of windows, each `row` values.
+    fn pair(&mut self, columns: usize, rows: usize, [height, row]: [usize; 2]) {
+        let quads = rows.div_ceil(SIDE) as f64;
+        self.pair += 1.0;
+        self.pair_quad += quads;
+        self.pair_quad_group += quads * groups(columns) as f64;
+        self.pair_rest += f64::from(!rows.is_multiple_of(SIDE));
+        self.part += 2.0 * quads * parts(columns);
+        self.pair_group += groups(columns) as f64;
+        self.pair_row += height as f64;
         if !row.is_multiple_of(SIDE) {
-            self.pixels_odd_row += rows as f64;
+            self.pair_odd_row += height as f64;
         }
     }
 
-    fn conv(&mut self, slide: &Slide, kernels: Kernels, columns: usize, rows: usize) {
-        let window = slide.window;
-        let is_pointwise = window.kernel == [1, 1] && window.stride == [1, 1];
-        let [height, width] = window.kernel.map(usize::from);
+    fn conv(&mut self, slide: &Slide, kernels: Kernels, rows: usize) {
+        let [height, width] = slide.window.kernel.map(usize::from);
         let row = width.saturating_mul(slide.input.channels);
+        let columns = height.saturating_mul(row);
+        let whole = groups(columns).saturating_mul(SIDE);
         let reads_rows = match kernels {
             Kernels::Dsp => row >= SIDE,
             Kernels::Portable => row.is_multiple_of(SIDE),
         };
-        let [lines, pixels] = axes(slide);
-        let mut seen = lines.flat_map(|line| pixels.clone().map(move |pixel| [line, pixel]));
-        while let Some(first) = seen.next() {
-            let second = seen.next();
-            if is_pointwise {
-                match second {
-                    Some(_) => self.widen_two(1, columns),
-                    None => self.group += groups(columns) as f64,
+        let mut walk = Walk::new(slide);
+        while walk.is_left() {
+            let pairs = walk.inside() / 2;
+            self.stretch += 1.0;
+            if pairs > 0 && reads_rows {
+                self.read_stretch += 1.0;
+                for _ in 0..pairs {
+                    self.pair(columns, rows, [height, row]);
+                    walk.next();
+                    walk.next();
                 }
-            } else {
-                let is_whole = |sides: &[Seen; 2]| sides.iter().all(|side| side.is_whole);
-                if reads_rows && is_whole(&first) && second.as_ref().is_some_and(is_whole) {
-                    self.widen_two(height, row);
-                } else {
-                    for sides in [Some(first), second].into_iter().flatten() {
-                        self.gather(&sides, slide.input.channels, columns);
-                    }
-                    match second {
-                        Some(_) => self.widen_two(1, columns),
-                        None => self.group += groups(columns) as f64,
-                    }
-                }
+                continue;
             }
-            match second {
-                Some(_) => self.rows_by_two(columns, rows),
-                None => {
+            for _ in 0..pairs.max(1) {
+                self.gather(&walk.next(), slide, whole);
+                if walk.is_left() {
+                    self.gather(&walk.next(), slide, whole);
+                    self.pair(columns, rows, [1, whole]);
+                } else {
                     self.single += 1.0;
-                    self.rows(columns, rows, rows, Range::WHOLE);
+                    self.group += groups(columns) as f64;
+                    self.rows(columns, rows, Range::WHOLE);
                 }
             }
         }
     }
 
-    fn gather(&mut self, sides: &[Seen; 2], channels: usize, columns: usize) {
-        let [rows, row] = sides;
+    /// A window is gathered into a patch of so many values.
+    fn gather(&mut self, [rows, columns]: &[Seen; 2], slide: &Slide, patch: usize) {
         self.gathered += 1.0;
         self.gathered_row += rows.count as f64;
-        self.gathered_group += rows.count as f64 * groups(row.count.saturating_mul(channels)) as f64;
-        if !(rows.is_whole && row.is_whole) {
-            self.filled_group += groups(columns) as f64;
+        match columns.count.saturating_mul(slide.input.channels) {
+            row @ ..SIDE => self.gathered_value += rows.count as f64 * row as f64,
+            row => self.gathered_group += rows.count as f64 * groups(row) as f64,
+        }
+        if !(rows.is_whole && columns.is_whole) {
+            self.filled_group += groups(patch) as f64;
         }
     }
 
-    fn depthwise(&mut self, slide: &Slide, kernels: Kernels) {
-        let [height, width] = slide.window.kernel.map(f64::from);
+    fn depthwise(&mut self, slide: &Slide) {
+        let [height, width] = slide.window.kernel.map(usize::from);
         let channels = slide.output.channels;
-        let pixels = slide.output.height as f64 * slide.output.width as f64;
-        let widest = match kernels {
-            Kernels::Dsp => 5.0,
-            Kernels::Portable => 25.0,
-        };
-        let [lines, columns] = axes(slide);
-        if channels < SIDE || height * width > 25.0 || width > widest {
-            self.channel_output += pixels * channels as f64;
-            self.channel_weight += pixels * channels as f64 * height * width;
-            let seen = |axis: Axis| axis.map(|side| side.count as f64).sum::<f64>();
-            self.channel_seen += channels as f64 * seen(lines) * seen(columns);
-            return;
-        }
-        let blocks = channels.div_ceil(SIDE) as f64;
-        // Windows that are whole are one region, each of the others along an axis is one of its own.
-        let regions = |axis: Axis| {
-            let mut whole = Seen { count: 0, is_whole: true };
-            let mut wholes = 0.0;
-            for side in axis.clone().filter(|side| side.is_whole) {
-                whole = side;
-                wholes += 1.0;
-            }
-            let others = axis.filter(|side| !side.is_whole).map(|side| (side.count as f64, 1.0));
-            others.chain((wholes > 0.0).then_some((whole.count as f64, wholes)))
-        };
-        for (rows, tall) in regions(lines) {
-            for (row, wide) in regions(columns.clone()) {
-                self.region += blocks;
-                self.region_weight += blocks * height * width;
-                self.region_line += blocks * f64::min(tall, wide);
-                self.depthwise_output += blocks * tall * wide;
-                self.depthwise_row += blocks * tall * wide * rows;
-                self.depthwise_weight += blocks * tall * wide * rows * row;
+        let quads = channels.div_ceil(SIDE) as f64;
+        let is_whole = channels.is_multiple_of(SIDE);
+        let patch = height.saturating_mul(width).saturating_mul(channels).saturating_add(SIDE - 1);
+        let mut walk = Walk::new(slide);
+        while walk.is_left() {
+            let count = walk.inside();
+            // Whole words are read at every tap: of a last quad that is not full, they may reach beyond the image.
+            let is_there = count > 0 && (is_whole || !walk.is_last(count));
+            self.stretch += 1.0;
+            self.read_stretch += f64::from(is_there);
+            for _ in 0..count.max(1) {
+                let seen = walk.next();
+                if !is_there {
+                    self.gather(&seen, slide, patch);
+                }
+                self.filtered += 1.0;
+                self.filtered_quad += quads;
+                self.filtered_row += quads * height as f64;
+                self.filtered_weight += quads * height as f64 * width as f64;
+                self.filtered_rest += f64::from(!is_whole);
             }
         }
     }
 
     fn pool(&mut self, slide: &Slide, is_mean: bool) {
         let channels = slide.output.channels as f64;
-        let [lines, columns] = axes(slide);
-        for line in lines {
-            for column in columns.clone() {
-                let (rows, row) = (line.count as f64, column.count as f64);
-                self.pool_pixel += 1.0;
-                self.pool_output += channels;
-                self.pool_row += channels * rows;
-                self.pool_value += channels * rows * row;
-                self.pool_mean += if is_mean { channels } else { 0.0 };
+        let mut walk = Walk::new(slide);
+        while walk.is_left() {
+            let [rows, columns] = walk.next().map(|side| side.count as f64);
+            self.pooled += 1.0;
+            if is_mean {
+                self.mean_output += channels;
+                self.mean_row += channels * rows;
+                self.mean_value += channels * rows * columns;
+            } else {
+                self.largest_output += channels;
+                self.largest_row += rows;
+                self.largest_pixel += rows * columns;
+                self.largest_value += channels * rows * columns;
             }
-        }
-    }
-}
-
-/// The blocks of packed rows that are multiplied for the first `wanted` of `rows`.
-struct Blocks {
-    /// Of four rows, and of three.
-    quads: f64,
-    pairs: f64,
-    /// Whether the last one is less than four rows.
-    rest: f64,
-}
-
-impl Blocks {
-    fn new(rows: usize, wanted: usize) -> Self {
-        let whole = wanted / SIDE;
-        let is_rest = !wanted.is_multiple_of(SIDE);
-        let is_pair = is_rest && rows.saturating_sub(whole.saturating_mul(SIDE)) <= 2;
-        Self {
-            quads: whole as f64 + if is_rest && !is_pair { 1.0 } else { 0.0 },
-            pairs: f64::from(is_pair),
-            rest: f64::from(is_rest),
         }
     }
 }
@@ -363,47 +336,92 @@ fn parts(columns: usize) -> f64 {
 }
 
 /// How much of a window a position along one axis sees.
-#[derive(Clone, Copy)]
 struct Seen {
     count: usize,
     is_whole: bool,
 }
 
-/// The positions of a window along an axis.
-#[derive(Clone)]
+/// An axis of the image: the window's first position, its step and size, the image's.
+#[derive(Clone, Copy)]
 struct Axis {
-    next: i64,
-    left: usize,
+    first: i64,
     stride: i64,
     kernel: i64,
     size: i64,
+    positions: usize,
 }
 
-impl Iterator for Axis {
-    type Item = Seen;
+impl Axis {
+    fn at(&self, position: usize) -> i64 {
+        self.first.saturating_add(self.stride.saturating_mul(position as i64))
+    }
 
-    fn next(&mut self) -> Option<Seen> {
-        self.left = self.left.checked_sub(1)?;
-        let before = self.next.saturating_neg().clamp(0, self.kernel);
-        let end = self.size.saturating_sub(self.next).clamp(before, self.kernel);
-        self.next = self.next.saturating_add(self.stride);
+    fn seen(&self, position: usize) -> Seen {
+        let at = self.at(position);
+        let before = at.saturating_neg().clamp(0, self.kernel);
+        let end = self.size.saturating_sub(at).clamp(before, self.kernel);
         let count = end.saturating_sub(before);
-        Some(Seen { count: count as usize, is_whole: count == self.kernel })
+        Seen { count: count as usize, is_whole: count == self.kernel }
     }
 }
 
-/// The positions down and across.
-fn axes(slide: &Slide) -> [Axis; 2] {
-    let Window { kernel: [height, width], stride: [down, across], padding: [top, left, ..] } = *slide.window;
-    let axis = |kernel: u8, stride: u8, before: u8, size: usize, left| Axis {
-        next: i64::from(before).saturating_neg(),
-        left,
-        stride: stride.into(),
-        kernel: kernel.into(),
-        size: size as i64,
-    };
-    [
-        axis(height, down, top, slide.input.height, slide.output.height),
-        axis(width, across, left, slide.input.width, slide.output.width),
-    ]
+/// The window's positions in order, as the kernels walk; a series is one line.
+struct Walk {
+    /// Of the lines, and along a line.
+    axes: [Axis; 2],
+    next: [usize; 2],
+    is_series: bool,
+}
+
+impl Walk {
+    fn new(slide: &Slide) -> Self {
+        let Window { kernel: [height, width], stride: [down, right], padding: [top, left, ..] } = *slide.window;
+        let axis = |kernel: u8, stride: u8, before: u8, size: usize, positions| Axis {
+            first: i64::from(before).saturating_neg(),
+            stride: stride.into(),
+            kernel: kernel.into(),
+            size: size as i64,
+            positions,
+        };
+        let lines = axis(height, down, top, slide.input.height, slide.output.height);
+        let pixels = axis(width, right, left, slide.input.width, slide.output.width);
+        let is_series = slide.input.width == 1 && width == 1;
+        Self { axes: if is_series { [pixels, lines] } else { [lines, pixels] }, next: [0; 2], is_series }
+    }
+
+    fn is_left(&self) -> bool {
+        let ([lines, _], [line, _]) = (&self.axes, self.next);
+        line < lines.positions
+    }
+
+    /// How many positions from the next one on in its line lie inside.
+    fn inside(&self) -> usize {
+        let ([lines, along], [line, at]) = (&self.axes, self.next);
+        if !lines.seen(line).is_whole {
+            return 0;
+        }
+        (at..along.positions).take_while(|at| along.seen(*at).is_whole).count()
+    }
+
+    /// Whether the last of so many positions of the line ends where the image does.
+    fn is_last(&self, count: usize) -> bool {
+        let ([lines, along], [line, at]) = (&self.axes, self.next);
+        let last = at.saturating_add(count).saturating_sub(1);
+        let ends = |axis: &Axis, position| axis.at(position).saturating_add(axis.kernel) >= axis.size;
+        ends(lines, line) && ends(along, last)
+    }
+
+    /// What is seen at the next position, down and across.
+    fn next(&mut self) -> [Seen; 2] {
+        let ([lines, along], [line, at]) = (&self.axes, &mut self.next);
+        let mut seen = [lines.seen(*line), along.seen(*at)];
+        if self.is_series {
+            seen.reverse();
+        }
+        *at = at.saturating_add(1);
+        if *at == along.positions {
+            (*line, *at) = (line.saturating_add(1), 0);
+        }
+        seen
+    }
 }

@@ -17,7 +17,8 @@ import numpy
 from scipy.optimize import nnls
 
 MARK = "# What the runtime costs on each core.\n"
-# Cycles for an instruction: what `tests/scripts/cycles` says of the digits' embedding, with two cycles for a refill.
+# Cycles for an instruction: what `tests/scripts/cycles` says of the digits' embedding, with two cycles for a refill. Of the 30 networks
+# that are made here it says 1.36 to 1.62.
 CYCLES = {"cortex-m4": 1.46}
 ARCHITECTURES = {
     "cortex-m0": "thumbv6m",
@@ -71,7 +72,7 @@ def fit_core(core, rows, folder):
         of = errors[kinds == kind]
         what = "not fitted to" if not fitted[kinds == kind].any() else "fitted to"
         print(
-            f"{core:15} {kind:14} {what:14} {len(set(numpy.array(models)[kinds == kind])):3} models: "
+            f"{core:15} {Path(kind).name:14} {what:14} {len(set(numpy.array(models)[kinds == kind])):3} models: "
             f"off by {numpy.sqrt((of**2).mean()):4.1f} % (root mean square), {of[abs(of).argmax()]:+5.1f} % at most",
             file=sys.stderr,
         )
