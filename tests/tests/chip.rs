@@ -13,7 +13,10 @@ use eigenlet_tests::{
     random_bag::{WORDS, bag, random_bag_model},
     random_model::{Random, SAMPLE, forged, random_model},
 };
-use eigenlet_trainer::data::digits;
+use eigenlet_trainer::{chip::instructions, data::digits};
+
+/// By how many per cent an estimate of instructions may be off, of what QEMU counts on a Cortex-M4: it was 1.3 at most when this was written.
+const MOST_OFF: f64 = 2.5;
 
 /// The model of the shipped digits, as the trainer exported it.
 fn digits_model() -> AlignedBytes {
@@ -189,6 +192,37 @@ fn the_self_test_passes_and_counts_the_same_instructions_every_time() {
     }
     assert!(first.log.contains("for the expert"), "{}", first.log);
     assert_eq!(first, self_test(Some(&blob)));
+}
+
+#[test]
+#[ignore = "needs QEMU and an embedded target: run tests/run chip"]
+fn instructions_are_about_as_many_as_was_estimated() {
+    let mut models = vec![("digits".to_string(), digits_model()), ("bag of words".to_string(), random_bag_model(1))];
+    models.extend((1..=5).map(|seed| (format!("random {seed}"), random_model(seed))));
+    let mut worst = 0.0;
+    for (name, blob) in &models {
+        let model = Model::parse(blob).unwrap();
+        let ones = match model.golden().next().unwrap().sample {
+            Sample::Indices(indices) => indices.len(),
+            Sample::Bytes(_) => 0,
+        };
+        let found = self_test(Some(blob));
+        assert!(found.passed, "{name}: {}", found.log);
+        for dims in [4, 8, 16, 32] {
+            let counted = between(&found.log, &format!("k = {dims}: "), " instructions for the embedding");
+            let estimated = instructions(&model, "cortex-m4", ones, dims).unwrap() as f64;
+            let off = 100.0 * (estimated / counted - 1.0);
+            println!("{name}, {dims} dimensions: {estimated} estimated, {counted} counted, off by {off:+.1} %");
+            worst = f64::max(worst, off.abs());
+        }
+    }
+    assert!(worst <= MOST_OFF, "off by {worst:.1} %: calibrate anew, by tests/scripts/calibrate");
+}
+
+/// The number between these words in a log.
+fn between(log: &str, before: &str, after: &str) -> f64 {
+    let number = log.split(before).nth(1).and_then(|rest| rest.split(after).next());
+    number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {before}NUMBER{after} in {log}"))
 }
 
 #[test]

@@ -208,9 +208,10 @@ fn inspect_says_whether_a_model_fits_a_chip() {
     assert_eq!((&chip["fits"], &chip["chip"]["core"]), (&Value::from(true), &Value::from("cortex-m4")));
     assert!(chip["flash"].as_u64() > object["blob"]["bytes"].as_u64());
     assert!(chip["ram"].as_u64() > object["blob"]["arena_bytes"].as_u64());
-    // Packed lanes take less than one instruction for a multiply-accumulate where rows are long; here they are short.
+    // Packed lanes take less than one instruction for a multiply-accumulate where rows are long; here they are short, and each layer
+    // takes some to be found.
     let macs = object["blob"]["macs"].as_u64().unwrap();
-    assert!((macs / 2..macs * 6).contains(&chip["instructions"].as_u64().unwrap()), "{chip}");
+    assert!((macs / 2..macs * 6 + 20_000).contains(&chip["instructions"].as_u64().unwrap()), "{chip}");
     assert!(done(&["inspect", text(&model), "--chip", "nrf52840"]).contains("nrf52840 (cortex-m4): fits"));
     refused(&["inspect", text(&model), "--chip", "z80"], &["--chip", "nrf52840", "z80"]);
 }

@@ -1,17 +1,15 @@
 //! Whether a model fits a chip, and about what it costs there, before anything is flashed.
 //!
-//! Flash and RAM are counted. Instructions are estimated, by a model with a few numbers for each core that are fitted to counts in
-//! QEMU (`trainer/assets/chips.toml`); cycles are no more than these times a factor, where one is known.
+//! Flash and RAM are counted. Instructions are estimated: what the kernels do for a model is counted (`eigenlet_runtime::Work`), and
+//! what each of that takes is fitted to QEMU's counts of instructions, for each core (`trainer/assets/chips.toml`). Cycles are no
+//! more than these times a factor, where one is known.
 
 use std::collections::BTreeMap;
 
-use eigenlet_runtime::{Model, Raw};
-use eigenlet_shared::description::{Operation, Window};
-use eigenlet_shared::geometry::Shape;
+use eigenlet_runtime::{Kernels, Model};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::inference;
 
 /// The table of chips and cores.
 const TABLE: &str = include_str!("../../assets/chips.toml");
@@ -21,6 +19,8 @@ const TABLE: &str = include_str!("../../assets/chips.toml");
 struct Table {
     chip: BTreeMap<String, Chip>,
     core: BTreeMap<String, Core>,
+    /// Instructions for each of what a count of `Work` counts, on each core.
+    instructions: BTreeMap<String, BTreeMap<String, f64>>,
 }
 
 /// A chip.
@@ -45,43 +45,10 @@ struct Core {
     text: usize,
     /// Bytes of stack to parse a model and run all of its heads.
     stack: usize,
+    /// Whether it runs the kernels for the DSP extension.
+    dsp: bool,
     /// Cycles for an instruction, where a model of the core is known.
     cycles: Option<f64>,
-    dense: Dense,
-    conv: Conv,
-    depthwise: Depthwise,
-    pool: Pool,
-}
-
-/// Instructions of a dense layer, or of a head's rows.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct Dense {
-    mac: f64,
-    output: f64,
-}
-
-/// Instructions of a convolution: by multiply-accumulates, by outputs, and by the values of the patches that are gathered.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct Conv {
-    mac: f64,
-    output: f64,
-    patch: f64,
-}
-
-/// Instructions of a depthwise convolution.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct Depthwise {
-    mac: f64,
-}
-
-/// Instructions of a pooling layer, by the values that windows see.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct Pool {
-    value: f64,
 }
 
 /// What a model takes on a chip.
@@ -112,78 +79,80 @@ fn table() -> Result<Table> {
 /// # Errors
 /// A name that is none.
 pub fn fit(model: &Model, bytes: usize, name: &str) -> Result<Fit> {
-    let Table { mut chip, core } = table()?;
-    let names = chip.keys().cloned().collect::<Vec<_>>().join(", ");
-    let chip = chip.remove(name).ok_or_else(|| Error::input("--chip", "not a chip that is known", names, name))?;
-    let core = core.get(&chip.core).ok_or_else(|| Error::Check(format!("the table of chips has no {}", chip.core)))?;
+    let mut table = table()?;
+    let names = table.chip.keys().cloned().collect::<Vec<_>>().join(", ");
+    let chip =
+        table.chip.remove(name).ok_or_else(|| Error::input("--chip", "not a chip that is known", names, name))?;
+    let core = table.core(&chip.core)?;
     let (flash, ram) = (bytes + core.text, model.arena_bytes() + core.stack);
-    let instructions = instructions(model, core)?;
+    // Of indices, about a hundredth is set.
+    let instructions = table.instructions(model, &chip.core, model.input_len() / 100, model.dims())?;
     Ok(Fit {
         name: name.into(),
         fits: flash <= chip.flash << 10 && ram <= chip.ram << 10,
-        chip,
         flash,
         ram,
         instructions: instructions as u64,
         cycles: core.cycles.map(|factor| (factor * instructions) as u64),
+        chip,
     })
 }
 
-/// Instructions of one embedding of all dimensions.
-fn instructions(model: &Model, core: &Core) -> Result<f64> {
-    let description = inference::description(model)?;
-    let mut shape = model.input();
-    let mut sum = 0.0;
-    for (number, layer) in description.layers.iter().enumerate() {
-        let input = shape;
-        let under = |window: &Window, channels| input.under(window, channels).unwrap_or(input);
-        let area = |window: &Window| window.kernel.iter().map(|side| f64::from(*side)).product::<f64>();
-        match &layer.operation {
-            Operation::Dense(dense) => {
-                shape = Shape::vector(dense.outputs.into()).unwrap_or(input);
-                // Of indices, only those that are set are read: about a hundredth.
-                let inputs = if number == 0 && model.raw() == Raw::Indices { input.len() / 100 } else { input.len() };
-                sum += dense_cost(core, inputs, dense.outputs.into());
-            }
-            Operation::Conv2d(conv) => {
-                shape = under(&conv.window, conv.outputs.into());
-                let patch = area(&conv.window) * input.channels as f64 * (shape.height * shape.width) as f64;
-                let Conv { mac, output, patch: gathered } = core.conv;
-                sum += patch * (f64::from(conv.outputs) * mac + gathered) + shape.len() as f64 * output;
-            }
-            Operation::DepthwiseConv2d(conv) => {
-                shape = under(&conv.window, input.channels);
-                sum += area(&conv.window) * shape.len() as f64 * core.depthwise.mac;
-            }
-            Operation::MaxPool2d(window) | Operation::AveragePool2d(window) => {
-                shape = under(window, input.channels);
-                sum += area(window) * shape.len() as f64 * core.pool.value;
-            }
-            Operation::Add(_) => sum += shape.len() as f64 * core.pool.value,
-            Operation::Recall(recall) => {
-                let [height, width, channels] = recall.shape.map(usize::from);
-                shape = Shape::new(height, width, channels).unwrap_or(input);
-            }
-        }
-    }
-    Ok(sum + dense_cost(core, shape.len(), model.dims().into()))
+/// About how many instructions the layers and the first `dims` dimensions of an embedding take on a core, by its name in the table of
+/// chips; where samples are indices, of one with so many ones.
+///
+/// # Errors
+/// A core that is none.
+pub fn instructions(model: &Model, core: &str, ones: usize, dims: u16) -> Result<u64> {
+    Ok(table()?.instructions(model, core, ones, dims)? as u64)
 }
 
-fn dense_cost(core: &Core, inputs: usize, outputs: usize) -> f64 {
-    inputs as f64 * outputs as f64 * core.dense.mac + outputs as f64 * core.dense.output
+impl Table {
+    fn core(&self, name: &str) -> Result<&Core> {
+        self.core.get(name).ok_or_else(|| Error::Check(format!("the table of chips has no {name}")))
+    }
+
+    fn instructions(&self, model: &Model, core: &str, ones: usize, dims: u16) -> Result<f64> {
+        let kernels = if self.core(core)?.dsp { Kernels::Dsp } else { Kernels::Portable };
+        let of_one = |count: &str| self.instructions.get(count)?.get(core);
+        model.work(kernels, ones, dims).counts().into_iter().try_fold(0.0, |sum, (name, count)| {
+            let of_one =
+                of_one(name).ok_or_else(|| Error::Check(format!("the table of chips has no {name} of {core}")))?;
+            Ok(sum + of_one * count)
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use eigenlet_runtime::Work;
+
     use super::*;
 
     #[test]
     fn every_chip_has_a_core_of_the_table() {
-        let Table { chip, core } = table().unwrap();
-        assert!(chip.len() >= 10);
-        for (name, chip) in chip {
-            let core = &core[&chip.core];
-            assert!(core.dense.mac > 0.5 && core.conv.mac > 0.5 && core.text > 4096, "{name}");
+        let table = table().unwrap();
+        assert!(table.chip.len() >= 10);
+        for (name, chip) in &table.chip {
+            assert!(table.core(&chip.core).unwrap().text > 4096, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_core_has_a_number_for_everything_that_is_counted() {
+        let table = table().unwrap();
+        let mut names: Vec<&str> = table.instructions.keys().map(String::as_str).collect();
+        let mut counted = Work::NAMES.to_vec();
+        names.sort_unstable();
+        counted.sort_unstable();
+        assert_eq!(names, counted, "tests/scripts/calibrate writes them");
+        for (name, cores) in &table.instructions {
+            assert!(cores.keys().eq(table.core.keys()), "{name}: {cores:?}");
+            assert!(cores.values().all(|number| *number >= 0.0), "{name}: {cores:?}");
+        }
+        let number = |count: &str, core: &str| table.instructions[count][core];
+        for core in table.core.keys() {
+            assert!(number("quad_group", core) > 8.0, "16 multiply-accumulates on {core}");
         }
     }
 }
