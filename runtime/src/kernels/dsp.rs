@@ -3,7 +3,7 @@
 //! A few routines in assembly, since no compiler keeps a quad's sums for two pixels in the fourteen registers that there are. Each has a
 //! section of its own, so that a program that calls none of them has none of them. The functions around them check every
 //! length before: what the assembly reads and writes lies within the slices, whatever they hold.
-#![allow(unsafe_code)] // the only module with any
+#![allow(unsafe_code)] // apart from the assembly for other cores, no module has any
 
 use core::arch::global_asm;
 use core::ptr;

@@ -1,7 +1,8 @@
 //! The layers on packed rows (`eigenlet_shared::packed`): two rows of weights in every multiplication.
 //!
 //! Activations are widened first, from bytes to 16-bit lanes in the order of the packed columns; what then runs over the words is
-//! `engine`: a few routines in assembly where the core has the DSP extension, else safe Rust. Both give the same bytes.
+//! `engine`: a few routines in assembly where the core has the DSP extension, else Rust around the sums of a quad of rows, `parts`, which are
+//! assembly on other Cortex-M and safe Rust elsewhere. All give the same bytes.
 //!
 //! Biases hold `-zero_point * sum(weights)` already, so activations are multiplied as they lie, and padding reads as the zero
 //! point. Arithmetic wraps, and lengths that do not fit leave outputs as they were: a faulty model must not stop a chip.
