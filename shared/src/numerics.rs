@@ -60,7 +60,12 @@ impl Scale {
     pub const fn output(self, acc: i32) -> i8 {
         let doubled = acc.wrapping_shl(1);
         let product = (doubled as i64).wrapping_mul(self.multiplier as i64).wrapping_add(1 << 31);
-        let high = (product >> 32) as i32;
+        self.shifted(doubled, (product >> 32) as i32)
+    }
+
+    /// The same, of twice the accumulator and the rounded upper half of its product with the multiplier, for cores that have another way to that.
+    #[inline(always)]
+    pub const fn shifted(self, doubled: i32, high: i32) -> i8 {
         // Halves away from zero: below zero, a half less than that. A negative accumulator whose product rounds to 0 loses one here
         // that it would not there; below a half, that changes nothing.
         let rounded = high.wrapping_add(doubled >> 31).wrapping_add(self.addend) >> (self.shift & 31);

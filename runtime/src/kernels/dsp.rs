@@ -861,7 +861,7 @@ impl<'a> Filters<'a> {
         let end =
             |of_one: usize, count: usize, rest: usize| of_one.checked_mul(count.checked_sub(1)?)?.checked_add(rest);
         let reach = end(channels, width, channels.next_multiple_of(SIDE)).and_then(|row| end(line, height, row));
-        let reach = reach.filter(|_| height.checked_mul(width) == Some(rows.quad / 2));
+        let reach = reach.filter(|_| rows.quad.is_multiple_of(2) && height.checked_mul(width) == Some(rows.quad / 2));
         Self { work: Work::new(rows, ROUTINE, channels, SIDE, reach.unwrap_or(usize::MAX)), window }
     }
 

@@ -166,6 +166,10 @@ pub struct Slide<'a> {
 #[inline(never)]
 fn finish(sums: &[i32], scales: &[Scale], to: &mut [i8]) {
     for ((to, sum), scale) in to.iter_mut().zip(sums).zip(scales) {
-        *to = scale.output(*sum);
+        #[cfg(eigenlet_thumb1)]
+        let output = parts::output(scale, *sum);
+        #[cfg(not(eigenlet_thumb1))]
+        let output = scale.output(*sum);
+        *to = output;
     }
 }

@@ -96,15 +96,18 @@ impl<'a> Layer<'a> {
     /// The outputs over the words of one pixel, or of two that alternate.
     #[inline(never)]
     pub(super) fn outputs(&self, x: &[u32], to: &mut [i8]) {
-        let mut first = 0usize;
-        while first < self.wanted {
-            let Some(rows) = self.rows.from(first / SIDE) else { return };
+        let mut done = 0usize;
+        while done < self.wanted {
+            let Some(rows) = self.rows.from(done / SIDE) else { return };
             let mut sums = [[0; SIDE]; 2];
             by(&rows, self.pixels, x, &mut sums);
-            for (to, sums) in to.chunks_mut(self.wanted).zip(&sums) {
-                finish(sums, rows.scales, to.get_mut(first..).unwrap_or_default());
+            // Not by chunks, which divide: a call, on a core that has no instruction for it.
+            let (mut first, mut end) = (done, self.wanted.min(done.wrapping_add(SIDE)));
+            for sums in sums.iter().take(self.pixels.count) {
+                finish(sums, rows.scales, to.get_mut(first..end).unwrap_or_default());
+                (first, end) = (first.wrapping_add(self.wanted), end.wrapping_add(self.wanted));
             }
-            first = first.wrapping_add(SIDE);
+            done = done.wrapping_add(SIDE);
         }
     }
 }
@@ -148,10 +151,15 @@ pub(super) fn sums(rows: &Rows, x: &[u32], to: &mut [i32; SIDE]) {
 fn by(rows: &Rows, pixels: Pixels, x: &[u32], sums: &mut [[i32; SIDE]; 2]) {
     let Some(biases) = rows.biases.first_chunk() else { return };
     *sums = [*biases; 2];
-    // So few columns that the two sums of a lane can be told apart.
-    let words = rows.words.get(..rows.quad).unwrap_or_default().chunks(EXACT_COLUMNS);
-    for (words, x) in words.zip(x.chunks((EXACT_COLUMNS / 2).wrapping_mul(pixels.count).max(1))) {
-        (pixels.part)(words, x, sums);
+    let mut words = rows.words.get(..rows.quad).unwrap_or_default();
+    let mut x = x;
+    // So few columns at a time that the two sums of a lane can be told apart. Not by chunks, as above.
+    while !words.is_empty() {
+        let (part, rest) = words.split_at_checked(EXACT_COLUMNS).unwrap_or((words, &[]));
+        let of_part = (EXACT_COLUMNS / 2).wrapping_mul(pixels.count);
+        let (x_part, x_rest) = x.split_at_checked(of_part).unwrap_or((x, &[]));
+        (pixels.part)(part, x_part, sums);
+        (words, x) = (rest, x_rest);
     }
 }
 
@@ -159,6 +167,7 @@ fn by(rows: &Rows, pixels: Pixels, x: &[u32], sums: &mut [[i32; SIDE]; 2]) {
 #[cfg(feature = "conv")]
 pub(super) struct Filters<'a> {
     rows: Rows<'a>,
+    height: usize,
     width: usize,
     line: usize,
 }
@@ -167,8 +176,8 @@ pub(super) struct Filters<'a> {
 impl<'a> Filters<'a> {
     /// Over windows of so many rows and columns, with `line` values from a row to the next.
     #[inline(always)]
-    pub(super) fn new(rows: &Rows<'a>, [_, width]: [usize; 2], line: usize) -> Self {
-        Self { rows: *rows, width, line }
+    pub(super) fn new(rows: &Rows<'a>, [height, width]: [usize; 2], line: usize) -> Self {
+        Self { rows: *rows, height, width, line }
     }
 
     /// The outputs of pixels whose windows begin with `x`, each `advance` values behind the one before; whether all is there.
@@ -183,17 +192,19 @@ impl<'a> Filters<'a> {
 
     #[inline(never)]
     fn pixel(&self, x: &[i8], to: &mut [i8]) -> bool {
-        let Rows { words, biases, scales, rows: channels, quad } = self.rows;
-        let filters =
-            words.chunks_exact(quad.max(1)).zip(biases.as_chunks::<SIDE>().0).zip(scales.as_chunks::<SIDE>().0);
-        let mut x = x;
-        for (to, ((words, biases), scales)) in to.chunks_mut(SIDE).zip(filters) {
+        let Rows { words, biases, scales, rows: channels, quad: _ } = self.rows;
+        let constants = biases.as_chunks::<SIDE>().0.iter().zip(scales.as_chunks::<SIDE>().0);
+        let (mut x, mut taps) = (x, words);
+        for (to, (biases, scales)) in to.chunks_mut(SIDE).zip(constants) {
             // Four variables, since a loop over four sums is kept a loop where code is to be small.
             let [mut a, mut b, mut c, mut d] = *biases;
             let mut row = x;
-            for taps in words.chunks_exact(filter_words(self.width).max(1)) {
+            for _ in 0..self.height {
                 let mut inputs = row;
-                for lanes in bytemuck::must_cast_slice::<u32, i16>(taps).as_chunks::<SIDE>().0 {
+                // Not by chunks, as above.
+                let Some((of_row, rest)) = taps.split_at_checked(filter_words(self.width)) else { return false };
+                taps = rest;
+                for lanes in bytemuck::must_cast_slice::<u32, i16>(of_row).as_chunks::<SIDE>().0 {
                     let Some(values) = inputs.first_chunk::<SIDE>() else { return false };
                     let ([w, y, x, z], [p, q, r, s]) = (lanes, values);
                     a = a.wrapping_add(i32::from(*w).wrapping_mul((*p).into()));

@@ -6,6 +6,7 @@
 
 use core::arch::global_asm;
 
+use eigenlet_shared::numerics::Scale;
 use eigenlet_shared::packed::SIDE;
 
 global_asm!(
@@ -91,6 +92,24 @@ global_asm!(
 
 unsafe extern "C" {
     fn eigenlet_quad(words: *const u32, x: *const u32, x_end: *const u32, step: usize, to: *mut i32);
+}
+
+/// [`Scale::output`] by four products of half-words: there is no instruction for a product of 64 bits, and the library's is for more of them.
+#[inline(always)]
+pub(super) fn output(scale: &Scale, acc: i32) -> i8 {
+    let doubled = acc.wrapping_shl(1);
+    let (a, b) = (doubled >> 16, doubled as u32 & 0xffff);
+    // The multiplier is not below 0.
+    let (c, d) = ((scale.multiplier as u32) >> 16, scale.multiplier as u32 & 0xffff);
+    let (ad, bc) = (a.wrapping_mul(d as i32), b.wrapping_mul(c));
+    // Below 2^18; the rounding's half included.
+    let low = (b.wrapping_mul(d) >> 16).wrapping_add(ad as u32 & 0xffff).wrapping_add(bc & 0xffff).wrapping_add(0x8000);
+    let high = a
+        .wrapping_mul(c as i32)
+        .wrapping_add(ad >> 16)
+        .wrapping_add((bc >> 16) as i32)
+        .wrapping_add((low >> 16) as i32);
+    scale.shifted(doubled, high)
 }
 
 /// Adds the sums of a quad's rows by a pixel: the only one, or that of two alternating ones.
