@@ -115,7 +115,7 @@ fn main() -> ! {
         weights: [0; WEIGHTS],
     });
     let Some(buffers) = buffers else { board::exit(false) };
-    board::exit(random_layers(buffers) && measured_layers(buffers));
+    board::exit(random_layers(buffers) && misfits(buffers) && measured_layers(buffers));
 }
 
 /// The weight of a row and a column of packed rows.
@@ -426,6 +426,54 @@ fn check(
             return false;
         }
     }
+    true
+}
+
+/// Shapes and lengths that do not belong together: no kernel stops, and nothing outside the slices is written.
+fn misfits(Buffers { input, output, scratch, words, .. }: &mut Buffers) -> bool {
+    const GUARD: i8 = 77;
+    const WORD_GUARD: u32 = 0xdead_beef;
+    let random = &mut Random(0x2545_f491);
+    Values::Any.fill(-128, random, input);
+    words.iter_mut().for_each(|word| *word = random.next());
+    output.fill(GUARD);
+    scratch.fill(WORD_GUARD);
+    for case in 0..LAYERS {
+        let (rows, quad) = (random.between(0, 11), random.between(0, 40));
+        let padded = rows.next_multiple_of(4);
+        let scales = if random.below(2) == 0 { padded } else { 0 };
+        let table = Rows::new(&words[..padded / 4 * quad], &BIASES[..padded], &SCALES[..scales], rows, quad).unwrap();
+        let x = &input[random.between(0, 3)..][..random.between(0, 120)];
+        let (length, room) = (random.between(0, 60), random.between(0, 300));
+        let to = &mut output[..length];
+        let work = &mut scratch[..room];
+        kernels::dense(&table, Range::WHOLE, x, work, to);
+        kernels::outputs(&table, work, Range::WHOLE, to);
+        kernels::quad_sums(&table, work, random.between(0, 3));
+        kernels::dense_at(&table, Range::WHOLE, &[0, 1, 7, 39, 65_535], to);
+        let mut byte = |most: u32| random.below(most + 1) as u8;
+        let window = Window {
+            kernel: [byte(5), byte(5)],
+            stride: [byte(255), byte(2)],
+            padding: [byte(255), byte(2), byte(255), byte(255)],
+        };
+        let mut shape =
+            || Shape { height: random.between(0, 4), width: random.between(0, 4), channels: random.between(0, 9) };
+        let slide = Slide { input: shape(), output: shape(), window: &window, zero_point: 3 };
+        let lines = random.between(0, 4)..random.between(0, 4);
+        kernels::conv2d(&table, &slide, Range::WHOLE, lines.clone(), x, work, to);
+        kernels::depthwise_conv2d(&table, &slide, Range::WHOLE, lines.clone(), x, work, to);
+        kernels::max_pool2d(&slide, lines.clone(), x, to);
+        kernels::average_pool2d(&slide, lines, x, to);
+        let is_whole = output[length..].iter().all(|value| *value == GUARD);
+        if !is_whole || scratch[room..].iter().any(|word| *word != WORD_GUARD) {
+            defmt::error!("misfit {} of {} wrote where nothing is its own", case, LAYERS);
+            return false;
+        }
+        output[..length].fill(GUARD);
+        scratch[..room].fill(WORD_GUARD);
+    }
+    defmt::info!("{} misfits: nothing written outside", LAYERS);
     true
 }
 
