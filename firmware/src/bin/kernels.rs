@@ -439,7 +439,11 @@ fn misfits(Buffers { input, output, scratch, words, .. }: &mut Buffers) -> bool 
     output.fill(GUARD);
     scratch.fill(WORD_GUARD);
     for case in 0..LAYERS {
-        let (rows, quad) = (random.between(0, 11), random.between(0, 40));
+        let kernel = [random.between(0, 5) as u8, random.between(0, 5) as u8];
+        let [height, width] = kernel.map(usize::from);
+        // Nearly what belongs together, more often than chance would have it.
+        let rows = random.between(0, 11);
+        let quad = if random.below(2) == 0 { random.between(0, 60) } else { 2 * height * width + random.between(0, 1) };
         let padded = rows.next_multiple_of(4);
         let scales = if random.below(2) == 0 { padded } else { 0 };
         let table = Rows::new(&words[..padded / 4 * quad], &BIASES[..padded], &SCALES[..scales], rows, quad).unwrap();
@@ -452,11 +456,7 @@ fn misfits(Buffers { input, output, scratch, words, .. }: &mut Buffers) -> bool 
         kernels::quad_sums(&table, work, random.between(0, 3));
         kernels::dense_at(&table, Range::WHOLE, &[0, 1, 7, 39, 65_535], to);
         let mut byte = |most: u32| random.below(most + 1) as u8;
-        let window = Window {
-            kernel: [byte(5), byte(5)],
-            stride: [byte(255), byte(2)],
-            padding: [byte(255), byte(2), byte(255), byte(255)],
-        };
+        let window = Window { kernel, stride: [byte(2), byte(2)], padding: [byte(2), byte(2), byte(255), byte(255)] };
         let mut shape =
             || Shape { height: random.between(0, 4), width: random.between(0, 4), channels: random.between(0, 9) };
         let slide = Slide { input: shape(), output: shape(), window: &window, zero_point: 3 };
