@@ -447,8 +447,8 @@ fn misfits(Buffers { input, output, scratch, words, .. }: &mut Buffers) -> bool 
         let padded = rows.next_multiple_of(4);
         let scales = if random.below(2) == 0 { padded } else { 0 };
         let table = Rows::new(&words[..padded / 4 * quad], &BIASES[..padded], &SCALES[..scales], rows, quad).unwrap();
-        let x = &input[random.between(0, 3)..][..random.between(0, 120)];
-        let (length, room) = (random.between(0, 60), random.between(0, 300));
+        let x = &input[random.between(0, 3)..][..random.between(0, 400)];
+        let (length, room) = (random.between(0, 100), random.between(0, 400));
         let to = &mut output[..length];
         let work = &mut scratch[..room];
         kernels::dense(&table, Range::WHOLE, x, work, to);
@@ -457,8 +457,10 @@ fn misfits(Buffers { input, output, scratch, words, .. }: &mut Buffers) -> bool 
         kernels::dense_at(&table, Range::WHOLE, &[0, 1, 7, 39, 65_535], to);
         let mut byte = |most: u32| random.below(most + 1) as u8;
         let window = Window { kernel, stride: [byte(2), byte(2)], padding: [byte(2), byte(2), byte(255), byte(255)] };
-        let mut shape =
-            || Shape { height: random.between(0, 4), width: random.between(0, 4), channels: random.between(0, 9) };
+        let mut shape = || {
+            let channels = if random.below(2) == 0 { random.between(0, 9) } else { rows };
+            Shape { height: random.between(0, 6), width: random.between(0, 6), channels }
+        };
         let slide = Slide { input: shape(), output: shape(), window: &window, zero_point: 3 };
         let lines = random.between(0, 4)..random.between(0, 4);
         kernels::conv2d(&table, &slide, Range::WHOLE, lines.clone(), x, work, to);
