@@ -1,8 +1,8 @@
-//! Sums of a block for Cortex-M0 and M0+: Thumb-1 multiplies in place, two operands at a time, in eight registers. So a quad by one pixel is
+//! Sums of a quad for Cortex-M0 and M0+: Thumb-1 multiplies in place, two operands at a time, in eight registers. So a quad by one pixel is
 //! best: its four sums lie in high registers, which an addition reaches, and weights are what products overwrite.
 //!
 //! The function around the assembly checks every length before: what the assembly reads lies within the slices, whatever they hold.
-#![allow(unsafe_code)] // apart from this and the DSP's, no module has any
+#![allow(unsafe_code)] // apart from the assembly for other cores, no module has any
 
 use core::arch::global_asm;
 
