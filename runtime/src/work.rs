@@ -1,10 +1,11 @@
 //! What the kernels do for a model, counted: what estimates of instructions are made of. For tools on a host.
 
-use eigenlet_shared::description::{Raw, Window};
+use eigenlet_shared::description::Raw;
 use eigenlet_shared::packed::{EXACT_COLUMNS, SIDE, groups};
 use eigenlet_shared::reader::kind;
 
 use crate::heads::EMBEDDING;
+use crate::kernels::window::{Seen, Walk};
 use crate::kernels::{Range, Slide};
 use crate::model::Model;
 use crate::step::Steps;
@@ -243,42 +244,44 @@ impl Work {
             Kernels::Dsp => row >= SIDE,
             Kernels::Portable => row.is_multiple_of(SIDE),
         };
-        let mut walk = Walk::new(slide);
-        while walk.is_left() {
-            let pairs = walk.inside() / 2;
+        let mut walk = Walk::new(slide, &(0..slide.output.height), &[]);
+        let mut left = pixels(slide);
+        while left > 0 {
+            let pairs = walk.inside().0 / 2;
             self.stretch += 1.0;
             if pairs > 0 && reads_rows {
                 self.read_stretch += 1.0;
                 for _ in 0..pairs {
                     self.pair(columns, rows, [height, row]);
-                    walk.next();
-                    walk.next();
                 }
+                walk.pass(pairs.saturating_mul(2));
+                left = left.saturating_sub(pairs.saturating_mul(2));
                 continue;
             }
             for _ in 0..pairs.max(1) {
-                self.gather(&walk.next(), slide, whole);
-                if walk.is_left() {
-                    self.gather(&walk.next(), slide, whole);
+                self.gather(&Seen::new(slide, walk.next()), slide, whole);
+                if left > 1 {
+                    self.gather(&Seen::new(slide, walk.next()), slide, whole);
                     self.pair(columns, rows, [1, whole]);
                 } else {
                     self.single += 1.0;
                     self.group += groups(columns) as f64;
                     self.rows(columns, rows, Range::WHOLE);
                 }
+                left = left.saturating_sub(2);
             }
         }
     }
 
     /// A window is gathered into a patch of so many values.
-    fn gather(&mut self, [rows, columns]: &[Seen; 2], slide: &Slide, patch: usize) {
+    fn gather(&mut self, seen: &Seen, slide: &Slide, patch: usize) {
         self.gathered += 1.0;
-        self.gathered_row += rows.count as f64;
-        match columns.count.saturating_mul(slide.input.channels) {
-            row @ ..SIDE => self.gathered_value += rows.count as f64 * row as f64,
-            row => self.gathered_group += rows.count as f64 * groups(row) as f64,
+        self.gathered_row += seen.rows as f64;
+        match seen.columns.saturating_mul(slide.input.channels) {
+            row @ ..SIDE => self.gathered_value += seen.rows as f64 * row as f64,
+            row => self.gathered_group += seen.rows as f64 * groups(row) as f64,
         }
-        if !(rows.is_whole && columns.is_whole) {
+        if [seen.rows, seen.columns] != slide.window.kernel.map(usize::from) {
             self.filled_group += groups(patch) as f64;
         }
     }
@@ -289,15 +292,16 @@ impl Work {
         let quads = channels.div_ceil(SIDE) as f64;
         let is_whole = channels.is_multiple_of(SIDE);
         let patch = height.saturating_mul(width).saturating_mul(channels).saturating_add(SIDE - 1);
-        let mut walk = Walk::new(slide);
-        while walk.is_left() {
-            let count = walk.inside();
+        let mut walk = Walk::new(slide, &(0..slide.output.height), &[]);
+        let mut left = pixels(slide);
+        while left > 0 {
+            let (count, _) = walk.inside();
             // Whole words are read at every tap: of a last quad that is not full, they may reach beyond the image.
-            let is_there = count > 0 && (is_whole || !walk.is_last(count));
+            let is_there = count > 0 && (is_whole || !ends(slide, &walk, count));
             self.stretch += 1.0;
             self.read_stretch += f64::from(is_there);
             for _ in 0..count.max(1) {
-                let seen = walk.next();
+                let seen = Seen::new(slide, walk.next());
                 if !is_there {
                     self.gather(&seen, slide, patch);
                 }
@@ -306,15 +310,17 @@ impl Work {
                 self.filtered_row += quads * height as f64;
                 self.filtered_weight += quads * height as f64 * width as f64;
                 self.filtered_rest += f64::from(!is_whole);
+                left = left.saturating_sub(1);
             }
         }
     }
 
     fn pool(&mut self, slide: &Slide, is_mean: bool) {
         let channels = slide.output.channels as f64;
-        let mut walk = Walk::new(slide);
-        while walk.is_left() {
-            let [rows, columns] = walk.next().map(|side| side.count as f64);
+        let mut walk = Walk::new(slide, &(0..slide.output.height), &[]);
+        for _ in 0..pixels(slide) {
+            let seen = Seen::new(slide, walk.next());
+            let (rows, columns) = (seen.rows as f64, seen.columns as f64);
             self.pooled += 1.0;
             if is_mean {
                 self.mean_output += channels;
@@ -335,93 +341,17 @@ fn parts(columns: usize) -> f64 {
     columns.div_ceil(EXACT_COLUMNS).saturating_sub(1) as f64
 }
 
-/// How much of a window a position along one axis sees.
-struct Seen {
-    count: usize,
-    is_whole: bool,
+/// Positions of the window.
+fn pixels(slide: &Slide) -> usize {
+    slide.output.height.saturating_mul(slide.output.width)
 }
 
-/// An axis of the image: the window's first position, its step and size, the image's.
-#[derive(Clone, Copy)]
-struct Axis {
-    first: i64,
-    stride: i64,
-    kernel: i64,
-    size: i64,
-    positions: usize,
-}
-
-impl Axis {
-    fn at(&self, position: usize) -> i64 {
-        self.first.saturating_add(self.stride.saturating_mul(position as i64))
-    }
-
-    fn seen(&self, position: usize) -> Seen {
-        let at = self.at(position);
-        let before = at.saturating_neg().clamp(0, self.kernel);
-        let end = self.size.saturating_sub(at).clamp(before, self.kernel);
-        let count = end.saturating_sub(before);
-        Seen { count: count as usize, is_whole: count == self.kernel }
-    }
-}
-
-/// The window's positions in order, as the kernels walk; a series is one line.
-struct Walk {
-    /// Of the lines, and along a line.
-    axes: [Axis; 2],
-    next: [usize; 2],
-    is_series: bool,
-}
-
-impl Walk {
-    fn new(slide: &Slide) -> Self {
-        let Window { kernel: [height, width], stride: [down, right], padding: [top, left, ..] } = *slide.window;
-        let axis = |kernel: u8, stride: u8, before: u8, size: usize, positions| Axis {
-            first: i64::from(before).saturating_neg(),
-            stride: stride.into(),
-            kernel: kernel.into(),
-            size: size as i64,
-            positions,
-        };
-        let lines = axis(height, down, top, slide.input.height, slide.output.height);
-        let pixels = axis(width, right, left, slide.input.width, slide.output.width);
-        let is_series = slide.input.width == 1 && width == 1;
-        Self { axes: if is_series { [pixels, lines] } else { [lines, pixels] }, next: [0; 2], is_series }
-    }
-
-    fn is_left(&self) -> bool {
-        let ([lines, _], [line, _]) = (&self.axes, self.next);
-        line < lines.positions
-    }
-
-    /// How many positions from the next one on in its line lie inside.
-    fn inside(&self) -> usize {
-        let ([lines, along], [line, at]) = (&self.axes, self.next);
-        if !lines.seen(line).is_whole {
-            return 0;
-        }
-        (at..along.positions).take_while(|at| along.seen(*at).is_whole).count()
-    }
-
-    /// Whether the last of so many positions of the line ends where the image does.
-    fn is_last(&self, count: usize) -> bool {
-        let ([lines, along], [line, at]) = (&self.axes, self.next);
-        let last = at.saturating_add(count).saturating_sub(1);
-        let ends = |axis: &Axis, position| axis.at(position).saturating_add(axis.kernel) >= axis.size;
-        ends(lines, line) && ends(along, last)
-    }
-
-    /// What is seen at the next position, down and across.
-    fn next(&mut self) -> [Seen; 2] {
-        let ([lines, along], [line, at]) = (&self.axes, &mut self.next);
-        let mut seen = [lines.seen(*line), along.seen(*at)];
-        if self.is_series {
-            seen.reverse();
-        }
-        *at = at.saturating_add(1);
-        if *at == along.positions {
-            (*line, *at) = (line.saturating_add(1), 0);
-        }
-        seen
-    }
+/// Whether the last of so many windows in a line ends where the image does.
+fn ends(slide: &Slide, walk: &Walk, count: usize) -> bool {
+    let mut last = walk.clone();
+    last.pass(count.saturating_sub(1));
+    let (top, left) = last.next().place();
+    let [height, width] = slide.window.kernel.map(i32::from);
+    let (bottom, right) = (top.saturating_add(height), left.saturating_add(width));
+    bottom as usize >= slide.input.height && right as usize >= slide.input.width
 }

@@ -20,7 +20,7 @@ mod rows;
 mod sparse;
 mod widen;
 #[cfg(feature = "conv")]
-mod window;
+pub(crate) mod window;
 
 // What only measurements and windows need is there, too.
 #[cfg_attr(not(all(feature = "bench", feature = "conv")), allow(dead_code))]

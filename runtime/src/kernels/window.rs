@@ -11,13 +11,22 @@ use super::engine::copy_rows;
 
 /// Where the window's corner lies in the image; before its first row or column on padding.
 #[derive(Clone, Copy)]
-pub(super) struct Corner {
+pub(crate) struct Corner {
     top: i32,
     left: i32,
 }
 
+#[cfg(feature = "card")]
+impl Corner {
+    /// Row and column.
+    pub(crate) fn place(self) -> (i32, i32) {
+        (self.top, self.left)
+    }
+}
+
 /// The window's positions for all outputs of some lines, in order.
-pub(super) struct Walk<'a> {
+#[cfg_attr(feature = "card", derive(Clone))]
+pub(crate) struct Walk<'a> {
     slide: &'a Slide<'a>,
     input: &'a [i8],
     /// Whether the image is a series, as wide as the window's one column: then all lines are one, and go down.
@@ -39,7 +48,7 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     #[inline(never)]
-    pub(super) fn new(slide: &'a Slide, lines: &Lines<usize>, input: &'a [i8]) -> Self {
+    pub(crate) fn new(slide: &'a Slide, lines: &Lines<usize>, input: &'a [i8]) -> Self {
         let ([down, right], [top, left, ..]) = (slide.window.stride, slide.window.padding);
         let row = (lines.start as i32).wrapping_mul(down.into()).wrapping_sub(top.into());
         let mut walk = Self {
@@ -81,7 +90,7 @@ impl<'a> Walk<'a> {
 
     /// How many positions from the next one on in its line lie inside, and the image from the first of them on.
     #[inline(never)]
-    pub(super) fn inside(&self) -> (usize, &'a [i8]) {
+    pub(crate) fn inside(&self) -> (usize, &'a [i8]) {
         // Before the first one, the number wraps to a large one.
         let room = self.end.saturating_sub(self.along as u32);
         let stride = NonZeroU32::new(self.stride.into()).unwrap_or(NonZeroU32::MIN);
@@ -96,7 +105,7 @@ impl<'a> Walk<'a> {
 
     /// Passes so many positions of the line.
     #[inline(never)]
-    pub(super) fn pass(&mut self, count: usize) {
+    pub(crate) fn pass(&mut self, count: usize) {
         self.along = self.along.wrapping_add(i32::from(self.stride).wrapping_mul(count as i32));
         self.at = self.at.wrapping_add(self.advance().wrapping_mul(count));
         self.outputs = self.outputs.wrapping_sub(count);
@@ -107,7 +116,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The next position; without end.
-    pub(super) fn next(&mut self) -> Corner {
+    pub(crate) fn next(&mut self) -> Corner {
         let (top, left) = if self.is_series { (self.along, self.across) } else { (self.across, self.along) };
         self.pass(1);
         Corner { top, left }
@@ -116,12 +125,12 @@ impl<'a> Walk<'a> {
 
 /// What a window sees at a position.
 #[derive(Clone, Copy)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     /// Where the first value lies in the image.
     pub(super) first: usize,
     /// Rows and columns of the image.
-    pub(super) rows: usize,
-    pub(super) columns: usize,
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
     /// Rows and columns of padding before those.
     pub(super) above: usize,
     pub(super) before: usize,
@@ -132,7 +141,7 @@ pub(super) struct Seen {
 impl Seen {
     // One copy for all kinds of windows.
     #[inline(never)]
-    pub(super) fn new(slide: &Slide, Corner { top, left }: Corner) -> Self {
+    pub(crate) fn new(slide: &Slide, Corner { top, left }: Corner) -> Self {
         let line = slide.input.width.wrapping_mul(slide.input.channels);
         let [height, width] = slide.window.kernel;
         let (above, rows) = seen(top, height, slide.input.height);
